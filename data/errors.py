@@ -1,0 +1,48 @@
+"""Errors a user can cause, and how a command ends on them.
+
+Exit codes: 0 done, 2 bad input (one sentence on stderr), 3 done but over a limit (too many bad photos),
+130 interrupted.
+"""
+import sys
+from collections.abc import Callable
+
+BAD_INPUT = 2
+OVER_LIMIT = 3
+INTERRUPTED = 130
+
+
+class UserError(ValueError):
+    """Bad input: the message says what was expected, what was found, where, and what to do."""
+
+
+class LimitExceeded(Exception):
+    """Everything good was written, but more went wrong than the limits allow."""
+
+
+def run_command(main: Callable[[], object]) -> int:
+    """Run a command and turn what a user can cause into an exit code and one sentence on stderr.
+
+    Args:
+        main: the command without arguments; its return value is dropped.
+
+    Returns:
+        0, or the exit code of the error that ended it. Anything else is our defect and keeps its traceback.
+    """
+    try:
+        main()
+    except UserError as error:
+        return _say(error, BAD_INPUT)
+    except LimitExceeded as error:
+        return _say(error, OVER_LIMIT)
+    except KeyboardInterrupt:
+        return _say("interrupted; the same command goes on where this one stopped", INTERRUPTED)
+    except BrokenPipeError:  # `... | head` closed our stdout: not an error of ours
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    return 0
+
+
+def _say(error: object, code: int) -> int:
+    sentence = " ".join(str(error).split())
+    print(f"error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr)
+    return code

@@ -1,0 +1,80 @@
+"""Files that appear whole or not at all: written beside the target, synced, renamed."""
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+
+TEMPORARY = ".part"
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, sync it and rename it to `path`.
+
+    Args:
+        path: the final name. Its folder is made when absent.
+
+    Yields:
+        The path to write to. It is removed when the block raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, path)
+        sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file's or a folder's content to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text atomically and return its path."""
+    with replace_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON atomically: sorted keys, indented, so that equal values give equal bytes."""
+    return write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, what: str, remedy: str) -> Any:
+    """Read a JSON file that a user or a teammate gave us.
+
+    Args:
+        path: the file.
+        what: its role in words, for the error ("the folder's manifest").
+        remedy: what to do when it cannot be read.
+
+    Raises:
+        UserError: if it is absent, no UTF-8, no JSON, or nested beyond reason.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(f"expected {what} at {path}, found no such file; {remedy}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"expected {what} as JSON in {path}, found {type(error).__name__}: {error}; {remedy}") from None
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""A model and its features to numbers, comparisons and a page."""

@@ -1,0 +1,1 @@
+"""Photos to features: the backbone looks at every photo once."""

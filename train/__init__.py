@@ -1,0 +1,1 @@
+"""Features to a model: fusion, sequence and decoder heads on stored features."""
