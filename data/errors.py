@@ -37,7 +37,7 @@ def run_command(main: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return _say("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     except BrokenPipeError:  # `... | head` closed our stdout: not an error of ours
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     return 0
 

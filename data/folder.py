@@ -1,0 +1,228 @@
+"""An opened features folder: photos, thumbnails and word sets, mapped into memory."""
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import UserError
+from data.files import read_json
+from data.manifest import Manifest, Shard, load_manifest
+from data.mapped import MappedRows
+from data.shards import SCHEMA, map_shard
+
+STATUS = ("ok", "missing", "unreadable", "too large")
+OK, MISSING, UNREADABLE, TOO_LARGE = range(4)
+SIS, DII = 1, 2  # bits of tag_source
+NUM_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class SplitWords:
+    """The stories of one split in one word set; S stories, K = 5 frames, T ids, G tag columns.
+
+    Attributes:
+        token: (S, K, T) uint16 rows. tag: (S, K, G) uint8. tag_source: (S, K) uint8, bit SIS and bit DII.
+        photo: (S, K) int32, row over all photo shards. tokenised: (S, K) uint8.
+        story_id, album_id: (S,) bytes.
+    """
+
+    token: MappedRows
+    tag: MappedRows
+    tag_source: MappedRows
+    photo: MappedRows
+    tokenised: MappedRows
+    story_id: MappedRows
+    album_id: MappedRows
+    captions: tuple[tuple[np.ndarray, np.ndarray], ...]  # (blob, offset) per shard
+
+    def __len__(self) -> int:
+        return len(self.photo)
+
+    def caption(self, story_index: int, order: int) -> str:
+        """The raw caption of a frame: story's row in the split, order 0..4."""
+        piece = int(np.searchsorted(self.photo.starts, story_index, side="right")) - 1
+        blob, offset = self.captions[piece]
+        start = (story_index - int(self.photo.starts[piece])) * NUM_FRAMES + order
+        return blob[offset[start]:offset[start + 1]].tobytes().decode("utf-8", errors="replace")
+
+
+class WordSet:
+    """One word set of a folder: its vocabulary, tag columns, identity and splits."""
+
+    def __init__(self, root: Path, name: str, manifest: Manifest) -> None:
+        self.name, self._root, self._manifest = name, root, manifest
+        entry = manifest.words[name]
+        self.identity, self.info, self.counts = entry.identity, entry.info, entry.counts
+        self.path = root / "words" / name
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """The words in id order, the four reserved ones first."""
+        return self._strings("vocabulary.json", "words")
+
+    @cached_property
+    def tag_names(self) -> list[str]:
+        """The tag columns in order; columns 0 and 1 are <PAD> and <UNK>."""
+        return self._strings("tags.json", "names")
+
+    @cached_property
+    def tag_categories(self) -> dict[str, str]:
+        """The category of every tag by name."""
+        raw = self._json("tags.json")
+        return {str(name): str(category) for name, category in raw.get("categories", {}).items()}
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have stories, in the order train, val, test."""
+        return [split for split in ("train", "val", "test") if self._manifest.shards.get(self._group(split))]
+
+    def split(self, split: str) -> SplitWords:
+        """Map one split's stories.
+
+        Raises:
+            UserError: if the folder has none, or a shard is damaged.
+        """
+        shards = self._manifest.shards.get(self._group(split))
+        if not shards:
+            raise UserError(f"expected stories of split {split!r} in {self._root} (word set {self.name!r}), found "
+                            f"{', '.join(self.splits) or 'none'}; name one of those or add its annotations")
+        mapped = [_map_checked(self._root, shard, "words") for shard in shards]
+        fields = {name: MappedRows([arrays[name] for arrays in mapped])
+                  for name in SCHEMA["words"] if name not in ("caption", "offset")}
+        filled = [arrays for arrays in mapped if len(arrays["photo"])]
+        return SplitWords(**fields, captions=tuple((arrays["caption"], arrays["offset"]) for arrays in filled))
+
+    def _group(self, split: str) -> str:
+        return f"words/{self.name}/{split}"
+
+    def _json(self, name: str) -> dict:
+        raw = read_json(self.path / name, f"{name} of the word set {self.name!r}", "run verify")
+        if not isinstance(raw, dict):
+            raise UserError(f"expected an object in {self.path / name}, found {type(raw).__name__}; run verify")
+        return raw
+
+    def _strings(self, name: str, key: str) -> list[str]:
+        values = self._json(name).get(key)
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise UserError(f"expected {key!r} as a list of strings in {self.path / name}, found "
+                            f"{type(values).__name__}; run verify")
+        return values
+
+
+class Features:
+    """A features folder opened for reading; N photos of width D.
+
+    Attributes:
+        feature: (N, D) float16 rows, zeros where the status is not ok.
+        photo_id: (N,) bytes. content: (N, 32) uint8. status: (N,) uint8.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest = load_manifest(root)
+        shards = [_map_checked(root, shard, "photos") for shard in self.manifest.shards.get("photos", ())]
+        if not shards:
+            raise UserError(f"expected photo shards in {root}, found none; make the folder with: make features")
+        self.feature, self.photo_id, self.content, self._status = (
+            MappedRows([arrays[name] for arrays in shards]) for name in ("feature", "photo_id", "content", "status"))
+        if self.feature.row_shape != (self.manifest.width,):
+            raise UserError(f"expected features of width {self.manifest.width} in {root}, found "
+                            f"{self.feature.row_shape[0]}; run verify")
+
+    @classmethod
+    def open(cls, root: Path) -> "Features":
+        """Open a folder; sizes are checked here, content hashes by `verify`.
+
+        Raises:
+            UserError: if there is no folder, or anything in it is not what the manifest says.
+        """
+        if not root.is_dir():
+            raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
+                            f"FEATURES={root}")
+        return cls(root)
+
+    @property
+    def width(self) -> int:
+        """D, the width of a feature."""
+        return self.manifest.width
+
+    @property
+    def num_photos(self) -> int:
+        """N, the number of photo rows."""
+        return len(self.feature)
+
+    @property
+    def recipe(self) -> dict:
+        """The identity of how photos became features."""
+        return self.manifest.recipe
+
+    @property
+    def source(self) -> dict:
+        """The identity of which photos there are."""
+        return self.manifest.source
+
+    @cached_property
+    def status(self) -> np.ndarray:
+        """(N,) uint8, an index into STATUS."""
+        return self._status.all()
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """(N,) bool: the photo was read, and is no placeholder that stands under many ids."""
+        usable = self.status == OK
+        for placeholder in self.manifest.placeholders:
+            content = np.frombuffer(bytes.fromhex(placeholder["content"]), np.uint8)
+            usable &= ~np.concatenate([(piece == content).all(axis=1) for piece in self.content.pieces])
+        return usable
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of every photo id."""
+        return {photo_id.decode(): row for row, photo_id in enumerate(self.photo_id.all())}
+
+    @property
+    def word_sets(self) -> list[str]:
+        """The names of the word sets."""
+        return sorted(self.manifest.words)
+
+    def words(self, name: str = "default") -> WordSet:
+        """A word set by name.
+
+        Raises:
+            UserError: if the folder has no such word set.
+        """
+        if name not in self.manifest.words:
+            raise UserError(f"expected a word set {name!r} in {self.root}, found "
+                            f"{', '.join(self.word_sets) or 'none'}; name one of those with --words")
+        return WordSet(self.root, name, self.manifest)
+
+    @cached_property
+    def _thumbs(self) -> list[dict[str, np.ndarray]]:
+        return [_map_checked(self.root, shard, "thumbs") for shard in self.manifest.shards.get("thumbs", ())]
+
+    def thumbnail(self, row: int) -> bytes | None:
+        """The small JPEG of a photo row, or None where the folder has none."""
+        if not self._thumbs:
+            return None
+        piece = next(index for index, shard in enumerate(self.manifest.shards["thumbs"])
+                     if shard.offset <= row < shard.offset + shard.rows)
+        arrays, local = self._thumbs[piece], row - self.manifest.shards["thumbs"][piece].offset
+        start, stop = (int(position) for position in arrays["offset"][local:local + 2])
+        return arrays["blob"][start:stop].tobytes() or None
+
+
+def _map_checked(root: Path, shard: Shard, kind: str) -> dict[str, np.ndarray]:
+    path = root / shard.name
+    if path.is_symlink() or path.parent.is_symlink():
+        raise UserError(f"expected the shard {path} to lie in the folder, found a symbolic link; links are refused: "
+                        "copy the file itself")
+    size = path.stat().st_size if path.exists() else -1
+    if size != shard.bytes:
+        raise UserError(f"expected {shard.bytes} bytes in {path}, found {size if size >= 0 else 'no such file'}; "
+                        "run verify, then make features to rebuild it")
+    arrays = map_shard(path, kind)
+    rows = len(arrays["offset"]) - 1 if kind == "thumbs" else len(arrays[next(iter(SCHEMA[kind]))])
+    if rows != shard.rows:
+        raise UserError(f"expected {shard.rows} rows in {path}, found {rows}; run verify")
+    return arrays

@@ -1,0 +1,81 @@
+"""The three identities of a features folder: sha256 over explicit, versioned JSON.
+
+`recipe` says how photos became features, `words` how captions became token ids and tags, `source` which photos
+there are. A run remembers recipe and words; another recipe or words is refused, naming what differs.
+"""
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from data.errors import UserError
+
+Identity = dict[str, Any]  # {"id": 64 hexadecimal digits, "fields": {name: plain JSON value}}
+
+
+def identify(fields: Mapping[str, Any]) -> Identity:
+    """Hash explicit fields.
+
+    Args:
+        fields: plain JSON values by name, with a "version" that changes when their meaning does.
+
+    Returns:
+        {"id": sha256 of the canonical JSON (sorted keys, no blanks, ASCII), "fields": the fields}.
+    """
+    assert "version" in fields, "an identity without a version cannot be told from its successor"
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return {"id": hashlib.sha256(canonical.encode("ascii")).hexdigest(), "fields": json.loads(canonical)}
+
+
+def source_digest(photos: Iterable[tuple[str, str]]) -> str:
+    """The sha256 over sorted photo ids with what was found for each.
+
+    Args:
+        photos: (photo id, hexadecimal content sha256 or the name of its status) pairs in any order.
+    """
+    digest = hashlib.sha256()
+    for photo_id, found in sorted(photos):
+        digest.update(f"{photo_id}\t{found}\n".encode())
+    return digest.hexdigest()
+
+
+def differences(expected: Identity, found: Identity) -> list[str]:
+    """One line per field that differs: name, both values."""
+    if expected["id"] == found["id"]:
+        return []
+    wanted, had = _flatten(expected["fields"]), _flatten(found["fields"])
+    return [f"{name}: {wanted.get(name, 'absent')!s:.80} there, {had.get(name, 'absent')!s:.80} here"
+            for name in sorted(wanted.keys() | had.keys()) if wanted.get(name, _ABSENT) != had.get(name, _ABSENT)]
+
+
+def require_same(kind: str, expected: Identity, found: Identity, whose: str, where: str, remedy: str) -> None:
+    """Refuse another identity than the expected one.
+
+    Args:
+        kind: "recipe" or "words".
+        expected: what the run (or the folder) was made with.
+        found: what is there now.
+        whose: who expects, for the message ("run artifacts/run").
+        where: what was found to differ ("features folder artifacts/features").
+        remedy: the mending command.
+
+    Raises:
+        UserError: naming each field that differs, both values and the remedy.
+    """
+    lines = differences(expected, found)
+    if lines:
+        raise UserError(f"{whose}: expected the {kind} it was made with ({expected['id'][:12]}), found another "
+                        f"({found['id'][:12]}) in {where}: {'; '.join(lines)}; {remedy}")
+
+
+_ABSENT = object()
+
+
+def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat

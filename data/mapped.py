@@ -1,0 +1,56 @@
+"""Rows over several mapped arrays, read as if they were one."""
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class MappedRows:
+    """The rows of one field over all shards of a kind, in manifest order.
+
+    Args:
+        pieces: arrays of equal trailing shape and dtype, one a shard; views of mapped files.
+    """
+
+    def __init__(self, pieces: Sequence[np.ndarray]) -> None:
+        self.pieces = [piece for piece in pieces if len(piece)] or list(pieces[:1])
+        self.starts = np.concatenate([[0], np.cumsum([len(piece) for piece in self.pieces])]).astype(np.int64)
+        self.dtype = np.result_type(*{piece.dtype for piece in self.pieces})  # ids: the widest of the shards
+        self.row_shape = self.pieces[0].shape[1:]
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Copy rows.
+
+        Args:
+            rows: (n,) integers, 0 <= row < len(self), in any order, repeats allowed.
+
+        Returns:
+            (n, *row_shape), in the order asked for.
+
+        Raises:
+            IndexError: if a row lies outside.
+        """
+        rows = np.asarray(rows)
+        if len(self.pieces) == 1:
+            return self.pieces[0].take(rows, axis=0)  # numpy checks the bounds
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"rows {rows.min()}..{rows.max()} of {len(self)}")
+        taken = np.empty((len(rows), *self.row_shape), self.dtype)
+        piece_index = np.searchsorted(self.starts, rows, side="right") - 1
+        for index in np.unique(piece_index):
+            here = np.flatnonzero(piece_index == index)
+            taken[here] = self.pieces[index][rows[here] - self.starts[index]]
+        return taken
+
+    def slice(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop in order: a view where they lie in one shard, else a copy."""
+        index = int(np.searchsorted(self.starts, start, side="right")) - 1
+        if stop <= self.starts[index + 1]:
+            return self.pieces[index][start - self.starts[index]:stop - self.starts[index]]
+        return self.take(np.arange(start, stop))
+
+    def all(self) -> np.ndarray:
+        """Every row as one array: a view of the file where there is one shard, else a copy."""
+        return self.pieces[0] if len(self.pieces) == 1 else np.concatenate(self.pieces)
