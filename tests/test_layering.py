@@ -1,0 +1,73 @@
+"""The architecture as a test: imports run one way, and the cheap paths stay cheap."""
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_IMPORT = {"data": set(), "extract": {"data"}, "train": {"data"}, "evaluate": {"data", "extract", "train"}}
+EXCEPTIONS = {("train/finetune.py", "extract")}  # the one stage that looks at photos again
+
+
+def imported_packages(path: Path) -> set[str]:
+    """Top-level names a file imports, wherever in it the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_run_one_way(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        relative = path.relative_to(ROOT).as_posix()
+        forbidden = (imported_packages(path) & MAY_IMPORT.keys()) - MAY_IMPORT[package] - {package}
+        forbidden = {name for name in forbidden if (relative, name) not in EXCEPTIONS}
+        assert not forbidden, f"{relative} imports {forbidden}"
+
+
+def test_one_file_alone_knows_the_hdf5_layout():
+    users = {path.relative_to(ROOT).as_posix() for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")
+             if "h5py" in imported_packages(path)}
+    assert users == {"data/shards.py"}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_help_answers_without_importing_torch(package):
+    """Half a second is the promise; what breaks it is an early import, and that can be tested without a clock."""
+    code = ("import runpy, sys\nsys.argv = ['x', '--help']\n"
+            f"try:\n    runpy.run_module({package!r}, run_name='__main__')\nexcept SystemExit as stop:\n"
+            "    assert not stop.code\n"
+            "late = {'torch', 'spacy', 'matplotlib', 'sklearn', 'h5py', 'PIL'} & set(sys.modules)\n"
+            "assert not late, late")
+    started = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "usage" in result.stdout and time.monotonic() - started < 10
+
+
+def test_every_dependency_is_named_and_pinned():
+    """Third-party imports appear in setup.cfg, and every name there in constraints.txt."""
+    import configparser
+    import re
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    lines = settings["options"]["install_requires"] + "".join(settings["options.extras_require"].values())
+    named = {re.split(r"[<>=! ]", line.strip())[0].lower() for line in lines.splitlines()
+             if line.strip() and not line.strip().startswith("#")}
+    pinned = {line.partition("==")[0].lower().replace("_", "-")
+              for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    assert named <= pinned, named - pinned
+    distribution = {"PIL": "pillow", "sklearn": "scikit-learn", "rouge_score": "rouge-score"}
+    used = set().union(*(imported_packages(path) for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")))
+    foreign = used - set(sys.stdlib_module_names) - MAY_IMPORT.keys()
+    assert {distribution.get(name, name) for name in foreign} <= named
