@@ -1,0 +1,143 @@
+"""95 % intervals by resampling albums: the stories of an album share photos, so they are drawn together.
+
+Every statistic is computed for the whole sample and for each resample in one go, from per-album sums. All rows of a
+table use the same resamples, so the difference of two rows is a paired difference.
+"""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+MIN_ALBUMS = 20
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic of the whole sample and of every resample.
+
+    Attributes:
+        draws: (R + 1,) float64; draws[0] is the whole sample, the others are the resamples (R = 0: no intervals).
+        n: how many units it rests on.
+    """
+
+    draws: np.ndarray
+    n: int
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        return Estimate(self.draws - other.draws, min(self.n, other.n))
+
+    def summary(self) -> dict[str, float | int | None]:
+        """{"value", "low", "high", "n"}; bounds are None without resamples, all three where it is undefined."""
+        low, high = interval(self.draws[1:])
+        return {"value": _plain(self.draws[0]), "low": low, "high": high, "n": self.n}
+
+    def p_value(self) -> float | None:
+        """Two-sided bootstrap p value of "this difference is zero"; None without resamples."""
+        drawn = self.draws[1:][np.isfinite(self.draws[1:])]
+        if not len(drawn):
+            return None
+        tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
+        return float(min(1.0, 2 * (tail + 1) / (len(drawn) + 1)))  # never 0: R resamples cannot show less than 1 / R
+
+
+class Resamples:
+    """Albums drawn with replacement, as counts.
+
+    Args:
+        album_ids: the album of every story, (S,).
+        num_resamples: R. Under MIN_ALBUMS albums none are drawn: such an interval would promise too much.
+        seed: fixes the draw, together with the set of albums; the order of the stories is irrelevant.
+    """
+
+    def __init__(self, album_ids: Sequence[str], num_resamples: int = 1000, seed: int = 42) -> None:
+        names, self.album = np.unique(np.asarray(album_ids, dtype=str), return_inverse=True)
+        self.num_albums = len(names)
+        self.enough = self.num_albums >= MIN_ALBUMS
+        self._to_albums = csr_array((np.ones(len(self.album)), (self.album, np.arange(len(self.album)))),
+                                    shape=(self.num_albums, len(self.album)))
+        random = np.random.default_rng(seed)
+        share = np.full(self.num_albums, 1 / max(1, self.num_albums))
+        drawn = random.multinomial(self.num_albums, share, num_resamples) if self.enough else ()
+        whole = np.ones((1, self.num_albums))
+        self.counts = np.concatenate([whole, np.asarray(drawn, float).reshape(-1, self.num_albums)])  # (R + 1, A)
+
+    def sums(self, columns: np.ndarray) -> np.ndarray:
+        """Sum per-story numbers over the whole sample and each resample.
+
+        Args:
+            columns: (S, C) or (S,), already weighted; zeros where a story does not count.
+
+        Returns:
+            (R + 1, C) float64, row 0 the whole sample.
+        """
+        columns = np.asarray(columns, float).reshape(len(self.album), -1)
+        return self.counts @ (self._to_albums @ columns)
+
+    def ratio(self, numerator: np.ndarray, denominator: np.ndarray, n: int,
+              transform: Callable[[np.ndarray], np.ndarray] | None = None) -> Estimate:
+        """transform(sum(numerator) / sum(denominator)); undefined where the denominator sums to 0."""
+        above, below = self.sums(np.stack([numerator, denominator], axis=1)).T
+        draws = divide(above, below)
+        return Estimate(transform(draws) if transform else draws, n)
+
+    def mean(self, values: np.ndarray, weight: np.ndarray, n: int | None = None) -> Estimate:
+        """Weighted mean over the stories where `values` is no NaN.
+
+        Args:
+            values: (S,) float, NaN where undefined.
+            weight: (S,) float, 1 / stories of the unit.
+            n: units it rests on; their weights' sum when left out.
+        """
+        counts = np.where(np.isnan(values), 0.0, weight)
+        return self.ratio(np.nan_to_num(values) * counts, counts, round(counts.sum()) if n is None else n)
+
+    def median(self, values: np.ndarray, weight: np.ndarray) -> Estimate:
+        """Weighted median over the stories where `values` is no NaN (the midpoint where the weights part evenly)."""
+        used = np.flatnonzero(~np.isnan(values) & (weight > 0))
+        order = used[np.argsort(values[used], kind="stable")]
+        n = round(weight[used].sum())
+        if not len(order):
+            return Estimate(np.full(len(self.counts), np.nan), 0)
+        draws = np.empty(len(self.counts))
+        for start in range(0, len(self.counts), 256):  # blocks: (256, S) stays small
+            counts = self.counts[start:start + 256]
+            cumulative = np.cumsum(counts[:, self.album[order]] * weight[order], axis=1)
+            half = cumulative[:, -1:] / 2
+            slack = 1e-9 * cumulative[:, -1:]
+            lower = values[order][np.argmax(cumulative >= half - slack, axis=1)]
+            upper = values[order][np.argmax(cumulative > half + slack, axis=1)]
+            draws[start:start + 256] = np.where(half[:, 0] > 0, (lower + upper) / 2, np.nan)
+        return Estimate(draws, n)
+
+
+def interval(draws: np.ndarray) -> tuple[float | None, float | None]:
+    """The central 95 % of the finite draws; (None, None) without any."""
+    finite = draws[np.isfinite(draws)]
+    if not len(finite):
+        return None, None
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """above / below, NaN where below is 0."""
+    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction for several comparisons, in the order given.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,119 @@
+"""Which photos a story's next photo is sought among.
+
+A candidate is a distinct content: byte-equal photos are one. A story's own inputs never compete. Three kinds of pool:
+all story photos of the split, those of the story's album, and the target among seeded distractors of the split.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.folder import Features
+
+MIN_ALBUM_POOL = 3
+DISTRACTORS = {"one_of_5": 4, "one_of_100": 99}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The distinct usable contents among some stories' photos.
+
+    Attributes:
+        rows: (C,) int64, a photo row that shows each. of_photo: (N,) int64, the candidate a photo row shows, -1 where
+        it is unusable or no story's.
+    """
+
+    rows: np.ndarray
+    of_photo: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class PoolPairs:
+    """A pool for each of some queries, as pairs; the target itself is not among them.
+
+    Attributes:
+        query: (P,) int64. candidate: (P,) int64. size: (Q,) int64, members with the target, 0 = no pool.
+    """
+
+    query: np.ndarray
+    candidate: np.ndarray
+    size: np.ndarray
+
+
+def find_candidates(features: Features, photo: np.ndarray) -> Candidates:
+    """Gather the distinct contents of the usable photos that stories name.
+
+    Args:
+        photo: (S, K) photo rows.
+    """
+    rows = np.unique(photo)
+    rows = rows[features.usable[rows]]
+    content = np.ascontiguousarray(features.content.take(rows)).view("V32").reshape(-1)
+    _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
+    in_row_order = np.argsort(first)  # neighbours on disk stay neighbours
+    position = np.empty_like(in_row_order)
+    position[in_row_order] = np.arange(len(first))
+    of_photo = np.full(features.num_photos, -1, np.int64)
+    of_photo[rows] = position[inverse.reshape(-1)]
+    return Candidates(rows[first[in_row_order]].astype(np.int64), of_photo)
+
+
+def album_pools(album_ids: list[str], candidate: np.ndarray, t: int) -> PoolPairs:
+    """For every story the other photos of its album.
+
+    Args:
+        album_ids: (S,). candidate: (S, K), -1 where a photo is unusable.
+        t: frames 1..t are the inputs, frame t + 1 the target.
+
+    Returns:
+        Pools of at least MIN_ALBUM_POOL members with the target; smaller ones are left out.
+    """
+    members: dict[str, set[int]] = {}
+    for album_id, row in zip(album_ids, candidate):
+        members.setdefault(album_id, set()).update(row[row >= 0].tolist())
+    pools = []
+    for album_id, row in zip(album_ids, candidate):
+        target, inputs = int(row[t]), set(row[:t].tolist())
+        found = members[album_id] - inputs - {target}
+        whole = target >= 0 and target not in inputs and len(found) + 1 >= MIN_ALBUM_POOL
+        pools.append(sorted(found) if whole else [])
+    return _join(pools)
+
+
+def draw_pools(num_candidates: int, candidate: np.ndarray, t: int, num_distractors: int, seed: int) -> PoolPairs:
+    """For every story distinct distractors of the split, drawn at random; none is its target or an input.
+
+    Stories that share their photos get the same distractors.
+
+    Returns:
+        Pools for every story with a target; empty ones where the split has too few photos.
+    """
+    random = np.random.default_rng([seed, t, num_distractors])
+    drawn: dict[bytes, list[int]] = {}
+    pools: list[list[int]] = []
+    for row in candidate:
+        target, inputs = int(row[t]), set(row[:t].tolist())
+        barred = {index for index in (*inputs, target) if index >= 0}
+        if target < 0 or target in inputs or num_candidates - len(barred) < num_distractors:
+            pools.append([])
+            continue
+        key = row.tobytes()
+        if key not in drawn:
+            drawn[key] = _draw(random, num_candidates, barred, num_distractors)
+        pools.append(drawn[key])
+    return _join(pools)
+
+
+def _draw(random: np.random.Generator, num_candidates: int, barred: set[int], count: int) -> list[int]:
+    wanted = count + len(barred)
+    found = random.choice(num_candidates, wanted, replace=False)
+    return [int(index) for index in found if int(index) not in barred][:count]
+
+
+def _join(pools: list[list[int]]) -> PoolPairs:
+    lengths = np.array([len(pool) for pool in pools], np.int64)
+    return PoolPairs(query=np.repeat(np.arange(len(pools)), lengths),
+                     candidate=np.array([index for pool in pools for index in pool], np.int64),
+                     size=np.where(lengths > 0, lengths + 1, 0))

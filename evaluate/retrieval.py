@@ -1,0 +1,152 @@
+"""Rank every candidate photo for every query, in blocks, so that 200,000 candidates need little memory.
+
+The similarity that ranks is the cosine of standardised features (train mean and deviation, the space the model
+predicts in), the same for the model and every baseline. Random or ImageNet features are nearly parallel before
+standardising, and a plain cosine then ranks by what all photos share.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+BLOCK = 4096
+QUERY_BLOCK = 1024
+TIE = 1e-6  # cosines nearer than this are a tie: float32 sums of 2,048 products differ by their order of adding
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one pass over the candidates found; Q queries.
+
+    Attributes:
+        rank: (Q,) float64, 1 = best, ties by their mean rank; NaN where a query has no target.
+        top: (Q, k) int64, the best candidates, best first; -1 where there are fewer.
+        pair_similarity: (P,) float32, the similarity of every (query, candidate) pair asked for.
+    """
+
+    rank: np.ndarray
+    top: np.ndarray
+    pair_similarity: np.ndarray
+
+
+def normalise(rows: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1 in place (rows of zeros stay zeros) and return them; (n, D) float32."""
+    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    rows /= np.where(norm > 0, norm, 1)[:, None]
+    return rows
+
+
+def rank_candidates(queries: np.ndarray, read: Callable[[np.ndarray], np.ndarray], num_candidates: int,
+                    target: np.ndarray, excluded: np.ndarray, pairs: tuple[np.ndarray, np.ndarray] | None = None,
+                    top: int = 5) -> Ranking:
+    """Rank the target of every query among all candidates.
+
+    Args:
+        queries: (Q, D) float32 of length 1 (or 0: then everything ties).
+        read: candidate indices (n,) to their (n, D) float32 rows of length 1.
+        num_candidates: C.
+        target: (Q,) candidate index, -1 where there is none.
+        excluded: (Q, E) candidate indices that do not compete (the query's own inputs), -1 for none; a target among
+            them has no rank.
+        pairs: query indices and candidate indices, (P,) each, whose similarities are wanted as well.
+        top: k, how many of the best to keep; excluded ones are left out.
+    """
+    pair_query, pair_candidate = pairs if pairs is not None else (np.zeros(0, int), np.zeros(0, int))
+    excluded = _unique_rows(excluded)
+    has_target = (target >= 0) & ~(excluded == target[:, None]).any(axis=1)
+    bar = _target_similarity(queries, read, np.where(has_target, target, -1))
+    above, level = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.int64)
+    best = _Best(len(queries), top)
+    similarity = np.zeros(len(pair_query), np.float32)
+    pair_order = np.argsort(pair_candidate, kind="stable")
+    sorted_candidates = pair_candidate[pair_order]
+    block = np.empty((min(QUERY_BLOCK, max(1, len(queries))), min(BLOCK, max(1, num_candidates))), np.float32)
+    for start in range(0, num_candidates, BLOCK):
+        stop = min(start + BLOCK, num_candidates)
+        candidates = read(np.arange(start, stop))
+        inside = pair_order[slice(*np.searchsorted(sorted_candidates, [start, stop]))]
+        for first in range(0, len(queries), QUERY_BLOCK):
+            last = min(first + QUERY_BLOCK, len(queries))
+            here = np.matmul(queries[first:last], candidates.T, out=_window(block, last - first, stop - start))
+            mine = inside[(pair_query[inside] >= first) & (pair_query[inside] < last)]
+            similarity[mine] = here[pair_query[mine] - first, pair_candidate[mine] - start]
+            out = np.concatenate([excluded[first:last], target[first:last, None]], axis=1)
+            _count(here, bar[first:last], out, start, above[first:last], level[first:last])
+            best.update(here, excluded[first:last], start, first)
+    rank = np.where(has_target, 1 + above + (level - above) / 2, np.nan)
+    return Ranking(rank, best.index, similarity)
+
+
+def pool_ranks(target_similarity: np.ndarray, pool_similarity: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Rank every query's target within a pool of its own, ties by mean rank.
+
+    Args:
+        target_similarity: (Q,) of the target.
+        pool_similarity: (P,) of the other members of the pools. query: (P,) whose pool each is in.
+
+    Returns:
+        (Q,) float64, 1 = best.
+    """
+    gap = pool_similarity - target_similarity[query]
+    above = np.bincount(query[gap > TIE], minlength=len(target_similarity))
+    equal = np.bincount(query[np.abs(gap) <= TIE], minlength=len(target_similarity))
+    return 1 + above + equal / 2
+
+
+def _window(block: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    return block.reshape(-1)[:rows * columns].reshape(rows, columns)
+
+
+def _unique_rows(excluded: np.ndarray) -> np.ndarray:
+    """Replace an index that a row names twice by -1, so that it is taken off the counts once."""
+    ordered = np.sort(excluded, axis=1)
+    ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = -1
+    return ordered
+
+
+def _target_similarity(queries: np.ndarray, read: Callable[[np.ndarray], np.ndarray],
+                       target: np.ndarray) -> np.ndarray:
+    bar = np.full(len(queries), np.inf, np.float32)
+    found = np.flatnonzero(target >= 0)
+    for start in range(0, len(found), BLOCK):
+        here = found[start:start + BLOCK]
+        bar[here] = np.einsum("qd,qd->q", queries[here], read(target[here]))
+    return bar
+
+
+def _count(similarity: np.ndarray, bar: np.ndarray, out: np.ndarray, start: int, above: np.ndarray,
+           level: np.ndarray) -> None:
+    """Add to `above` the candidates better than the target, to `level` those at least as good; `out` do not count."""
+    high, low = (bar + TIE)[:, None], (bar - TIE)[:, None]
+    above += np.count_nonzero(similarity > high, axis=1)
+    level += np.count_nonzero(similarity >= low, axis=1)
+    query, place = np.nonzero((out >= start) & (out < start + similarity.shape[1]))
+    value = similarity[query, out[query, place] - start]
+    np.subtract.at(above, query, value > high[query, 0])
+    np.subtract.at(level, query, value >= low[query, 0])
+
+
+class _Best:
+    """The best k candidates of every query so far."""
+
+    def __init__(self, num_queries: int, k: int) -> None:
+        self.k = k
+        self.index = np.full((num_queries, k), -1, np.int64)
+        self.value = np.full((num_queries, k), -np.inf, np.float32)
+
+    def update(self, similarity: np.ndarray, excluded: np.ndarray, start: int, first: int) -> None:
+        """Take in a block: queries from `first` down, candidates from `start` across; overwrites excluded cells."""
+        if not self.k:
+            return
+        query, place = np.nonzero((excluded >= start) & (excluded < start + similarity.shape[1]))
+        similarity[query, excluded[query, place] - start] = -np.inf
+        value, index = self.value[first:first + len(similarity)], self.index[first:first + len(similarity)]
+        better = np.flatnonzero((similarity > value[:, -1:]).any(axis=1))  # after the first blocks few rows change
+        for row in better:
+            columns = np.flatnonzero(similarity[row] > value[row, -1])
+            if len(columns) > self.k:
+                columns = columns[np.argpartition(-similarity[row, columns], self.k - 1)[:self.k]]
+            values = np.concatenate([value[row], similarity[row, columns]])
+            indices = np.concatenate([index[row], columns + start])
+            order = np.lexsort((indices, -values))[:self.k]
+            value[row], index[row] = values[order], indices[order]
