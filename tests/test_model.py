@@ -1,0 +1,189 @@
+"""The model: causality, padding, and free writing that agrees with the teacher-forced pass."""
+import pytest
+import torch
+
+from train.config import ModelConfig
+from train.model import StoryModel
+from train.text import END, PAD, START
+
+WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=7,
+              tag_embedding_dim=3, image_decoder_dim=9, decoder_dim=8)
+D, V, G = 11, 13, 9
+
+
+def make_model(**settings) -> StoryModel:
+    torch.manual_seed(0)
+    return StoryModel(ModelConfig(**{**WIDTHS, **settings}), D, V, G).eval()
+
+
+def make_batch(lengths=((4, 6, 3, 5, 4), (7, 3, 3, 4, 6)), seed=1) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    token_ids = torch.zeros(len(lengths), 5, 8, dtype=torch.int64)
+    for story, story_lengths in enumerate(lengths):
+        for frame, length in enumerate(story_lengths):
+            words = torch.randint(4, V, (length - 2,), generator=generator)
+            token_ids[story, frame, :length] = torch.tensor([START, *words.tolist(), END])
+    return {"image_features": torch.randn(len(lengths), 5, D, generator=generator).half(),
+            "photo_mask": torch.ones(len(lengths), 5, dtype=torch.bool), "token_ids": token_ids,
+            "tag_targets": torch.randint(0, 2, (len(lengths), 5, G), generator=generator).float()}
+
+
+def test_shapes_of_everything_the_model_says():
+    outputs = make_model()(make_batch())
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        "seen": (2, 5, 8), "fused": (2, 4, 8), "hidden": (2, 4, 8), "seen_logits": (2, 5, G),
+        "next_logits": (2, 4, G), "tag_embedding": (2, 4, 3), "predicted_features": (2, 4, D),
+        "caption_logits": (2, 4, 7, V)}
+
+
+def test_the_paper_preset_is_the_documented_table():
+    model = StoryModel(ModelConfig(), 2048, 10_000, 51)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes["text_encoder.embedding.weight"] == (10_000, 300)
+    assert shapes["text_encoder.lstm.weight_hh_l1_reverse"] == (4 * 512, 512)
+    assert shapes["fusion.first.weight"] == (1024, 3072) and shapes["fusion.second.weight"] == (1024, 1024)
+    assert shapes["sequence.weight_ih_l1"] == (4 * 1024, 1024)
+    assert shapes["seen_head.0.weight"] == shapes["next_head.0.weight"] == (512, 1024)
+    assert shapes["seen_head.3.weight"] == shapes["next_head.3.weight"] == (51, 512)
+    assert shapes["tag_embedding"] == (51, 128)
+    assert [shapes[f"image_decoder.{layer}.weight"] for layer in (0, 3, 6)] == [
+        (2048, 1152), (2048, 2048), (2048, 2048)]
+    assert shapes["text_decoder.lstm.weight_ih_l0"] == (4 * 1024, 300 + 1024 + 128)
+    assert shapes["text_decoder.vocabulary.weight"] == (10_000, 1024)
+
+
+def overwrite_from(batch, frame, seed=7):
+    """Other content of equal caption length from `frame` on."""
+    other = make_batch(seed=seed)
+    changed = {name: value.clone() for name, value in batch.items()}
+    for name in ("image_features", "token_ids", "tag_targets"):
+        changed[name][:, frame:] = other[name][:, frame:]
+    return changed
+
+
+@pytest.mark.parametrize("frame", [1, 2, 3, 4])
+def test_a_frame_never_reaches_the_predictions_before_it(frame):
+    model, batch = make_model(), make_batch()
+    with torch.no_grad():
+        before, after = model(batch), model(overwrite_from(batch, frame))
+    for name in ("hidden", "next_logits", "tag_embedding", "predicted_features"):
+        assert torch.equal(before[name][:, :frame], after[name][:, :frame]), name
+    assert torch.equal(before["caption_logits"][:, :frame, 0], after["caption_logits"][:, :frame, 0])
+    if frame < 4:
+        assert not torch.equal(before["hidden"][:, frame], after["hidden"][:, frame])
+
+
+def test_the_seen_head_never_reads_a_caption():
+    model, batch = make_model(), make_batch()
+    other = {**batch, "token_ids": make_batch(seed=9)["token_ids"]}
+    with torch.no_grad():
+        assert torch.equal(model.encode(batch)["seen_logits"], model.encode(other)["seen_logits"])
+
+
+def test_a_photo_that_is_masked_changes_nothing():
+    model, batch = make_model(), make_batch()
+    batch["photo_mask"][:, 2] = False
+    other = {**batch, "image_features": batch["image_features"].clone()}
+    other["image_features"][:, 2] = 5
+    with torch.no_grad():
+        for name, value in model(batch).items():
+            assert torch.equal(value, model(other)[name]), name
+
+
+def test_padding_changes_nothing():
+    model, batch = make_model(), make_batch()
+    longer = {**batch, "token_ids": torch.nn.functional.pad(batch["token_ids"], (0, 6), value=PAD)}
+    with torch.no_grad():
+        outputs, padded = model(batch), model(longer)
+    assert torch.equal(outputs["hidden"], padded["hidden"])
+    assert torch.equal(outputs["caption_logits"], padded["caption_logits"][:, :, :7])
+    assert not padded["caption_logits"][:, :, 7:].any()
+
+
+@pytest.mark.parametrize("settings", [{}, {"word_attention": True}])
+def test_a_batch_gives_what_single_stories_give(settings):
+    model, batch = make_model(**settings), make_batch()
+    with torch.no_grad():
+        together = model(batch)
+        for story in range(2):
+            alone = model({name: value[story:story + 1] for name, value in batch.items()})
+            for name, value in alone.items():
+                torch.testing.assert_close(value[0], together[name][story], atol=1e-5, rtol=1e-5)
+
+
+def test_words_one_by_one_score_as_in_the_teacher_forced_pass():
+    model, batch = make_model(), make_batch()
+    with torch.no_grad():
+        outputs = model(batch)
+        state = model.text_decoder.start(outputs["hidden"].flatten(0, 1), outputs["tag_embedding"].flatten(0, 1))
+        token_ids = batch["token_ids"][:, 1:].flatten(0, 1)
+        for position in range(token_ids.shape[1] - 1):
+            logits, state = model.text_decoder.step(token_ids[:, position], state)
+            real = token_ids[:, position + 1] != PAD
+            expected = outputs["caption_logits"].flatten(0, 1)[:, position]
+            torch.testing.assert_close(logits[real], expected[real], atol=1e-5, rtol=1e-5)
+
+
+def test_rows_of_a_decoder_state_can_be_selected():
+    model, outputs = make_model(), None
+    with torch.no_grad():
+        outputs = model.encode(make_batch())
+        state = model.text_decoder.start(outputs["hidden"][:, 0], outputs["tag_embedding"][:, 0])
+        _, state = model.text_decoder.step(torch.tensor([START, START]), state)
+        words = torch.tensor([5, 6])
+        straight, _ = model.text_decoder.step(words, state)
+        crossed, _ = model.text_decoder.step(words.flip(0), state.select(torch.tensor([1, 0])))
+    torch.testing.assert_close(crossed.flip(0), straight)
+
+
+def test_the_real_tokens_alone_have_the_same_logits_as_the_rectangle():
+    model, batch = make_model(), make_batch()
+    with torch.no_grad():
+        padded, packed = model(batch), model(batch, padded=False)
+    real = batch["token_ids"][:, 1:, 1:] != PAD
+    assert packed["token_targets"].tolist() != [] and int(real.sum()) == len(packed["token_targets"])
+    loss = torch.nn.functional.cross_entropy(packed["token_logits"], packed["token_targets"], reduction="sum")
+    expected = torch.nn.functional.cross_entropy(padded["caption_logits"][real], batch["token_ids"][:, 1:, 1:][real],
+                                                 reduction="sum")
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_tag_embedding_is_a_mean_over_the_tags_that_count_and_lets_gradients_through():
+    model, batch = make_model(), make_batch()
+    outputs = model.encode(batch)
+    probs = outputs["next_logits"].sigmoid()[..., 2:]
+    expected = (probs @ model.tag_embedding[2:]) / probs.sum(-1, keepdim=True)
+    torch.testing.assert_close(outputs["tag_embedding"], expected)
+    outputs["tag_embedding"].sum().backward()
+    assert model.next_head[3].weight.grad is not None and model.next_head[3].weight.grad[2:].abs().sum() > 0
+
+
+def test_statistics_stand_in_the_weights_and_are_undone():
+    model = make_model()
+    model.set_statistics(torch.arange(D).float(), torch.full((D,), 2.0))
+    features = torch.randn(3, D)
+    torch.testing.assert_close(model.unstandardise(model.standardise(features)), features)
+    torch.testing.assert_close(model.standardise(torch.arange(D).half()), torch.zeros(D))
+    assert {"feature_mean", "feature_std"} <= set(model.state_dict())
+
+
+@pytest.mark.parametrize("switch, read", [("use_text", "token_ids"), ("use_photos", "image_features")])
+def test_what_is_switched_off_is_not_read(switch, read):
+    model, batch = make_model(**{switch: False}), make_batch()
+    other = {**batch, read: make_batch(seed=5)[read]}
+    with torch.no_grad():
+        assert torch.equal(model.encode(batch)["hidden"], model.encode(other)["hidden"])
+        full = make_model()
+        assert not torch.equal(full.encode(batch)["hidden"], full.encode(other)["hidden"])
+
+
+def test_telling_reads_every_photo_and_no_caption():
+    model, batch = make_model(task="tell"), make_batch()
+    with torch.no_grad():
+        outputs = model(batch)
+        later_photo = {**batch, "image_features": batch["image_features"].clone()}
+        later_photo["image_features"][:, 4] += 1
+        assert outputs["caption_logits"].shape[:2] == (2, 5)
+        assert not torch.equal(model.encode(later_photo)["hidden"][:, 0], outputs["hidden"][:, 0])
+        other_words = {**batch, "token_ids": make_batch(seed=3)["token_ids"]}
+        assert torch.equal(model.encode(other_words)["hidden"], outputs["hidden"])

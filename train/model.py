@@ -1,0 +1,196 @@
+"""The story model: photos and captions of the frames seen -> photo, caption and tags of the frame that follows.
+
+B batch, K frames, T tokens, D feature width, G tag columns, V words; P predicted frames: K - 1 for the task `next`
+(frame t+1 from frames 1..t, all t in one causal pass), K for `tell` (every caption from all photos, no caption read).
+"""
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.config import ModelConfig
+from train.text import PAD, TextDecoder, TextEncoder, pack_targets, unpack_logits
+
+NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
+Batch = Mapping[str, Tensor]
+Outputs = dict[str, Tensor]
+
+
+class StoryModel(nn.Module):
+    """Fusion, sequence and decoder heads over cached photo features.
+
+    Args:
+        config: widths and switches.
+        feature_dim: D of the features folder. vocabulary_size: V of its word set. num_tags: G, all columns.
+        left_out_tags: columns that take part in nothing, beside the first two.
+    """
+
+    def __init__(self, config: ModelConfig, feature_dim: int, vocabulary_size: int, num_tags: int,
+                 left_out_tags: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.config = config
+        state_dim = config.hidden_dim + config.tag_embedding_dim
+        self.text_encoder = TextEncoder(config, vocabulary_size)
+        self.fusion = Fusion(feature_dim, self.text_encoder.output_dim, config.fusion_dim, config.dropout)
+        self.sequence = nn.LSTM(config.fusion_dim, config.hidden_dim, config.sequence_layers, batch_first=True,
+                                dropout=config.dropout if config.sequence_layers > 1 else 0.0)
+        self.sequence_dropout = nn.Dropout(config.dropout)
+        self.attention = FrameAttention(config.hidden_dim, config.attention_heads) if config.use_attention else None
+        self.seen_head = _tag_head(config.fusion_dim, config, num_tags)
+        self.next_head = _tag_head(config.hidden_dim, config, num_tags)
+        self.tag_embedding = nn.Parameter(torch.randn(num_tags, config.tag_embedding_dim))
+        self.image_decoder = _mlp(state_dim, (config.image_decoder_dim,) * 2, feature_dim, config.dropout)
+        self.text_decoder = TextDecoder(config, vocabulary_size)
+        counted = torch.ones(num_tags)
+        counted[[*range(NUM_UNCOUNTED_TAGS), *left_out_tags]] = 0
+        self.register_buffer("counted_tags", counted)                                      # (G,) 1 = counts
+        self.register_buffer("feature_mean", torch.zeros(feature_dim))
+        self.register_buffer("feature_std", torch.ones(feature_dim))
+        self.counted_tags: Tensor
+        self.feature_mean: Tensor
+        self.feature_std: Tensor
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Keep the train photos' mean and deviation, both (D,), in the model's buffers."""
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(std)
+
+    def standardise(self, features: Tensor) -> Tensor:
+        """Raw features (..., D) -> float32 of mean 0 and deviation 1 over the train photos."""
+        return (features.float() - self.feature_mean) / self.feature_std
+
+    def unstandardise(self, features: Tensor) -> Tensor:
+        """Standardised features (..., D) -> the folder's scale, float32."""
+        return features.float() * self.feature_std + self.feature_mean
+
+    def target_frames(self, frames: Tensor) -> Tensor:
+        """The frames (B, P, ...) of a (B, K, ...) tensor that are predicted."""
+        return frames[:, 1:] if self.config.task == "next" else frames
+
+    def forward(self, batch: Batch, padded: bool = True) -> Outputs:
+        """Predict everything, captions with the true words before each given.
+
+        Args:
+            batch: see `train.batches.StoryDataset`; `input_ids` (B, K, T) replaces `token_ids` as what is read.
+            padded: whether to lay the caption logits out as a rectangle.
+
+        Returns:
+            `encode`'s tensors and either "caption_logits" (B, P, T-1, V), position i scoring token i+1, zeros at
+            padding; or, not padded, "token_logits" (n, V) and "token_targets" (n,) of the n real tokens.
+        """
+        outputs = self.encode(batch)
+        token_ids = self.target_frames(batch["token_ids"]).flatten(0, 1)                   # (B * P, T)
+        read = self.target_frames(batch.get("decoder_ids", batch["token_ids"])).flatten(0, 1)
+        lengths = (self.target_frames(_caption_lengths(batch)).flatten() - 1).clamp(min=1)
+        logits = self.text_decoder(outputs["hidden"].flatten(0, 1), outputs["tag_embedding"].flatten(0, 1),
+                                   read[:, :-1], lengths)
+        if padded:
+            captions = unpack_logits(logits, token_ids.shape[1] - 1)
+            outputs["caption_logits"] = captions.unflatten(0, outputs["hidden"].shape[:2])
+        else:
+            outputs["token_logits"] = logits.data
+            outputs["token_targets"] = pack_targets(token_ids, lengths).data
+        return outputs
+
+    def encode(self, batch: Batch) -> Outputs:
+        """Predict everything but the words.
+
+        Args:
+            batch: see `train.batches.StoryDataset`. A caption of <PAD> alone is withheld, a frame without
+                `photo_mask` has no photo.
+
+        Returns:
+            "seen" (B, K, fusion_dim) fused with the caption withheld, "fused" (B, P, fusion_dim) as the sequence
+            reads it, "hidden" (B, P, hidden_dim) the attended state, "seen_logits" (B, K, G), "next_logits"
+            (B, P, G), "tag_embedding" (B, P, tag_embedding_dim), "predicted_features" (B, P, D) standardised.
+        """
+        photos = self.standardise(batch["image_features"]) * batch["photo_mask"].unsqueeze(-1)
+        seen_photos = self.fusion.read_photos(photos)
+        seen = self.fusion.mix(seen_photos)
+        if self.config.task == "next":
+            captions = self._encode_captions(batch) if self.config.use_text else None
+            shown = seen_photos[:, :-1] if self.config.use_photos else self.fusion.read_photos(
+                torch.zeros_like(photos[:, :-1]))
+            fused = self.fusion.mix(shown, captions)
+        else:
+            fused = seen
+        hidden = self.sequence_dropout(self.sequence(fused)[0])
+        if self.attention is not None:
+            hidden = self.attention(hidden, is_causal=self.config.task == "next")
+        next_logits = self.next_head(hidden).float()
+        tag_embedding = self._mean_tag_embedding(next_logits)
+        predicted = self.image_decoder(torch.cat([hidden, tag_embedding], dim=-1)).float()
+        return {"seen": seen, "fused": fused, "hidden": hidden.float(), "seen_logits": self.seen_head(seen).float(),
+                "next_logits": next_logits, "tag_embedding": tag_embedding, "predicted_features": predicted}
+
+    def _encode_captions(self, batch: Batch) -> Tensor:
+        read = batch.get("input_ids", batch["token_ids"])[:, :-1]                          # (B, K - 1, T)
+        lengths = _caption_lengths(batch)[:, :-1]
+        return self.text_encoder(read.flatten(0, 1), lengths.flatten()).unflatten(0, read.shape[:2])
+
+    def _mean_tag_embedding(self, next_logits: Tensor) -> Tensor:
+        """The tags' embeddings weighted by how likely each comes next; gradients flow into the logits."""
+        if not self.config.use_tag_embedding:
+            return next_logits.new_zeros(*next_logits.shape[:-1], self.config.tag_embedding_dim)
+        probs = next_logits.sigmoid() * self.counted_tags
+        with torch.autocast(next_logits.device.type, enabled=False):
+            return (probs @ self.tag_embedding) / probs.sum(dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+class Fusion(nn.Module):
+    """Mix each frame's photo and caption: concat -> fusion_dim -> fusion_dim.
+
+    The first layer is applied to its two halves apart: the photo's half is the same with and without the caption,
+    and is computed once.
+    """
+
+    def __init__(self, feature_dim: int, text_dim: int, output_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(feature_dim + text_dim, output_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.second = nn.Linear(output_dim, output_dim)
+        self.feature_dim = feature_dim
+
+    def read_photos(self, photos: Tensor) -> Tensor:
+        """The photos' half of the first layer: (..., D) standardised -> (..., output_dim)."""
+        return F.linear(photos, self.first.weight[:, :self.feature_dim], self.first.bias)
+
+    def mix(self, read_photos: Tensor, captions: Tensor | None = None) -> Tensor:
+        """Finish with the encoded captions (..., text_dim), or without: None is the same as zeros."""
+        if captions is not None:
+            read_photos = read_photos + F.linear(captions, self.first.weight[:, self.feature_dim:])
+        return self.second(self.dropout(F.relu(read_photos)))
+
+
+class FrameAttention(nn.Module):
+    """Multi-head attention over frames, with residual and norm."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, hidden: Tensor, is_causal: bool) -> Tensor:
+        """(B, P, width) -> (B, P, width); causal: position t attends to 1..t."""
+        frames = hidden.shape[1]
+        ahead = torch.ones(frames, frames, dtype=torch.bool, device=hidden.device).triu(1) if is_causal else None
+        attended, _ = self.attention(hidden, hidden, hidden, attn_mask=ahead, need_weights=False)
+        return self.norm(hidden + attended)
+
+
+def _caption_lengths(batch: Batch) -> Tensor:
+    """(B, K) int64 on the CPU; taken from the batch where the loop put it, to spare a wait for the device."""
+    return batch["caption_length"] if "caption_length" in batch else (batch["token_ids"] != PAD).sum(dim=-1).cpu()
+
+
+def _tag_head(width: int, config: ModelConfig, num_tags: int) -> nn.Sequential:
+    return _mlp(width, (config.tag_head_dim,), num_tags, config.tag_dropout)
+
+
+def _mlp(width: int, inner: tuple[int, ...], output_dim: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inner_dim in inner:
+        layers += [nn.Linear(width, inner_dim), nn.ReLU(), nn.Dropout(dropout)]
+        width = inner_dim
+    return nn.Sequential(*layers, nn.Linear(width, output_dim))

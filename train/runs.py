@@ -1,0 +1,189 @@
+"""A run folder: what lies in it, what it was made from, and how to open it.
+
+config.json          {"version", "settings", "sizes", "recipe", "words", "source", "stories", "versions"}: replays it
+metrics.jsonl        one line per epoch
+best.safetensors     weights of the best epoch, feature statistics among them
+last.pt              everything needed to go on, `weights_only=True` loads it
+epoch-0001.safetensors, events.out.tfevents.*, curves.png
+"""
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from data.errors import UserError
+from data.files import read_json, replace_file, write_json
+from data.folder import WordSet
+from data.identity import Identity, require_same
+from train.config import TrainConfig
+from train.model import StoryModel
+
+VERSION = 1
+CONFIG, METRICS, BEST, LAST, CURVES = "config.json", "metrics.jsonl", "best.safetensors", "last.pt", "curves.png"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What config.json holds.
+
+    Attributes:
+        config: the settings. sizes: feature_dim, vocabulary_size, num_tags, left_out_tags of the model.
+        recipe, words, source: identities of the features folder. features: where it lay.
+        stories: counts of train and val stories, those dropped, and photos.
+        resolved: what `auto` came to on the machine that began the run.
+    """
+
+    config: TrainConfig
+    sizes: dict[str, Any]
+    recipe: Identity
+    words: Identity
+    source: Identity
+    features: str
+    stories: dict[str, int]
+    resolved: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained model with what it was trained from; `epoch` is the best one, from 1."""
+
+    path: Path
+    config: TrainConfig
+    model: StoryModel
+    recipe: Identity
+    words: Identity
+    source: Identity
+    epoch: int
+    features: str
+
+
+def write_record(run_path: Path, record: RunRecord) -> Path:
+    """Write config.json."""
+    return write_json(run_path / CONFIG, {
+        "version": VERSION, "settings": asdict(record.config), "sizes": record.sizes, "recipe": record.recipe,
+        "words": record.words, "source": record.source, "features": record.features, "stories": record.stories,
+        "resolved": record.resolved})
+
+
+def read_record(run_path: Path) -> RunRecord:
+    """Read config.json.
+
+    Raises:
+        UserError: if there is none, or it is of another version or damaged.
+    """
+    path = run_path / CONFIG
+    remedy = f"train it with: make train RUN={run_path}"
+    raw = read_json(path, "a run's config.json", remedy)
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
+        raise UserError(f"expected version {VERSION} in {path}, found {found!r}; {remedy}")
+    try:
+        known = {field.name for field in fields(TrainConfig)}
+        settings = {name: value for name, value in raw["settings"].items() if name in known}
+        return RunRecord(TrainConfig(**settings), dict(raw["sizes"]), _identity(raw["recipe"]),
+                         _identity(raw["words"]), _identity(raw["source"]), str(raw["features"]),
+                         dict(raw["stories"]), dict(raw["resolved"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"expected a whole config.json in {path}, found {type(error).__name__}: {error}; "
+                        f"{remedy}") from None
+
+
+def load_run(run_path: Path, device: str | torch.device = "cpu", weights: str = BEST) -> LoadedRun:
+    """Open a run's best model (or the file named by `weights`) in evaluation mode.
+
+    Raises:
+        UserError: if the folder is no run, has no weights yet, or the two do not fit each other.
+    """
+    record = read_record(run_path)
+    model = build_model(record.config, record.sizes)
+    tensors, metadata = read_weights(run_path / weights)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"expected the weights of {run_path / CONFIG} in {run_path / weights}, found others: "
+                        f"{error}; train the run again with --force") from None
+    return LoadedRun(run_path, record.config, model.to(device).eval(), record.recipe, record.words, record.source,
+                     int(metadata.get("epoch", 0)), record.features)
+
+
+def build_model(config: TrainConfig, sizes: dict[str, Any]) -> StoryModel:
+    """A freshly initialised model of a run's sizes; the weights come from torch's global generator."""
+    return StoryModel(config, sizes["feature_dim"], sizes["vocabulary_size"], sizes["num_tags"],
+                      tuple(sizes["left_out_tags"]))
+
+
+def measure_sizes(config: TrainConfig, feature_dim: int, words: WordSet) -> dict[str, Any]:
+    """The model's sizes for a features folder.
+
+    Raises:
+        UserError: if `leave_out_tags` names no category of the word set.
+    """
+    categories = words.tag_categories
+    left_out = [column for column, name in enumerate(words.tag_names)
+                if config.leave_out_tags and categories.get(name) == config.leave_out_tags]
+    if config.leave_out_tags and not left_out:
+        raise UserError(f"setting leave_out_tags: expected a tag category of {words.path}, found "
+                        f"{config.leave_out_tags!r}; name one of {', '.join(sorted(set(categories.values())))}")
+    return {"feature_dim": feature_dim, "vocabulary_size": len(words.vocabulary), "num_tags": len(words.tag_names),
+            "left_out_tags": left_out}
+
+
+def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Identity, words: Identity,
+                        features_path: Path) -> None:
+    """Refuse a features folder of another recipe or other words than the run was trained with.
+
+    Raises:
+        UserError: naming each field that differs, both values, and the mending command.
+    """
+    whose, where = f"run {run_path}", f"features folder {features_path}"
+    require_same("recipe", run.recipe, recipe, whose, where,
+                 f"use the run's own folder ({run.features}) or train on this one with another RUN=")
+    require_same("words", run.words, words, whose, where,
+                 f"make the folder's words with --words-from {run.features}, or train on this one with another RUN=")
+
+
+def write_weights(path: Path, model: StoryModel, epoch: int) -> Path:
+    """Write the model's tensors, buffers included; equal weights give equal bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replace_file(path) as partial:
+        save_file(tensors, partial, metadata={"epoch": str(epoch)})
+    return path
+
+
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read tensors and metadata of a safetensors file.
+
+    Raises:
+        UserError: if it is absent or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
+    except FileNotFoundError:
+        raise UserError(f"expected trained weights at {path}, found no such file; train the run with: make train "
+                        f"RUN={path.parent}") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"expected trained weights in {path}, found {type(error).__name__}: {error}; train the run "
+                        "again with --force") from None
+
+
+def read_metrics(run_path: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, in order; empty where no epoch has ended yet. A torn last line is left out."""
+    path = run_path / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    parsed = []
+    for line in lines:
+        try:
+            parsed.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return parsed
+
+
+def _identity(raw: Any) -> Identity:
+    return {"id": str(raw["id"]), "fields": dict(raw["fields"])}

@@ -1,0 +1,141 @@
+"""Captions in and out: the text encoder and the text decoder, both without work on padding."""
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from train.config import ModelConfig
+
+PAD, START, END, UNK = range(4)
+
+
+class TextEncoder(nn.Module):
+    """Captions -> one vector each: embedding, bidirectional LSTM, the last state of both directions."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
+        self.dropout = nn.Dropout(config.dropout)
+        self.lstm = nn.LSTM(config.embedding_dim, config.text_dim, config.text_layers, bidirectional=True,
+                            dropout=config.dropout if config.text_layers > 1 else 0.0)
+        self.word_scores = nn.Linear(2 * config.text_dim, 1) if config.word_attention else None
+        self.output_dim = 2 * config.text_dim
+
+    def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """Encode captions.
+
+        Args:
+            token_ids: (N, T) int64, <PAD> behind the real ones.
+            lengths: (N,) int64 on the CPU; 0 for a caption that is withheld.
+
+        Returns:
+            (N, 2 * text_dim) float32; zeros where the caption is withheld. Padding never changes it.
+        """
+        packed = pack_padded_sequence(token_ids.T, lengths.clamp(min=1), enforce_sorted=False)
+        words, (state, _) = self.lstm(packed._replace(data=self.dropout(self.embedding(packed.data))))
+        if self.word_scores is None:
+            encoded = torch.cat([state[-2], state[-1]], dim=-1)                            # (N, 2 * text_dim)
+        else:
+            encoded = self._attend(words)
+        if bool((lengths == 0).any()):
+            encoded = encoded * (lengths > 0).to(encoded.device).unsqueeze(-1)
+        return encoded.float()
+
+    def _attend(self, words: PackedSequence) -> Tensor:
+        assert self.word_scores is not None
+        states, lengths = pad_packed_sequence(words, batch_first=True)                     # (N, T, 2 * text_dim)
+        is_word = torch.arange(states.shape[1], device=states.device) < lengths.to(states.device).unsqueeze(-1)
+        scores = self.word_scores(states).squeeze(-1).float().masked_fill(~is_word, -torch.inf)
+        return (scores.softmax(dim=-1).unsqueeze(-1) * states).sum(dim=1)
+
+
+class DecoderState(NamedTuple):
+    """Where N captions that are being written stand; every part has N rows, so a beam is a row selection.
+
+    Attributes:
+        hidden: (N, hidden_dim). tag_embedding: (N, tag_embedding_dim).
+        output, cell: (N, layers, decoder_dim), the LSTM's.
+    """
+
+    hidden: Tensor
+    tag_embedding: Tensor
+    output: Tensor
+    cell: Tensor
+
+    def select(self, rows: Tensor) -> "DecoderState":
+        """The state of these rows, (M,) int64, repeats allowed."""
+        return DecoderState(*(part[rows] for part in self))
+
+
+class TextDecoder(nn.Module):
+    """State and tag embedding -> a caption, word by word; both are read at every step."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
+        self.lstm = nn.LSTM(config.embedding_dim + config.hidden_dim + config.tag_embedding_dim, config.decoder_dim,
+                            config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0.0)
+        self.dropout = nn.Dropout(config.dropout)
+        self.vocabulary = nn.Linear(config.decoder_dim, vocabulary_size)
+
+    def forward(self, hidden: Tensor, tag_embedding: Tensor, token_ids: Tensor, lengths: Tensor) -> PackedSequence:
+        """Score the next word at every real token, the words before it given.
+
+        Args:
+            hidden: (N, hidden_dim). tag_embedding: (N, tag_embedding_dim).
+            token_ids: (N, T) int64, the input words, from <START> on.
+            lengths: (N,) int64 on the CPU, how many of them are real, at least 1.
+
+        Returns:
+            Packed logits (sum of lengths, V) in the order of `pack_padded_sequence`: no padding in between.
+        """
+        packed = pack_padded_sequence(token_ids.T, lengths, enforce_sorted=False)
+        assert packed.sorted_indices is not None
+        context = torch.cat([hidden, tag_embedding], dim=-1).index_select(0, packed.sorted_indices)
+        contexts = torch.cat([context[:size] for size in packed.batch_sizes.tolist()])     # (sum of lengths, ...)
+        words = self.dropout(self.embedding(packed.data))
+        output, _ = self.lstm(packed._replace(data=torch.cat([words, contexts], dim=-1)))
+        return output._replace(data=self.vocabulary(self.dropout(output.data)))
+
+    def start(self, hidden: Tensor, tag_embedding: Tensor) -> DecoderState:
+        """Begin N captions.
+
+        Args:
+            hidden: (N, hidden_dim), the attended state. tag_embedding: (N, tag_embedding_dim).
+        """
+        zeros = hidden.new_zeros(len(hidden), self.lstm.num_layers, self.lstm.hidden_size)
+        return DecoderState(hidden, tag_embedding, zeros, zeros)
+
+    def step(self, token_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Read one word of each of N captions.
+
+        Args:
+            token_ids: (N,) int64, the words last written; <START> at first.
+            state: from `start` or the step before.
+
+        Returns:
+            (N, V) logits of the word that follows, and the state after reading.
+        """
+        words = torch.cat([self.dropout(self.embedding(token_ids)), state.hidden, state.tag_embedding], dim=-1)
+        before = (state.output.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
+        output, (after, cell) = self.lstm(words.unsqueeze(0), before)
+        logits = self.vocabulary(self.dropout(output.squeeze(0)))
+        return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1))
+
+
+def pack_targets(token_ids: Tensor, lengths: Tensor) -> PackedSequence:
+    """The words to be predicted, in the order of the decoder's packed logits.
+
+    Args:
+        token_ids: (N, T) int64 from <START> on; the target of position i is token i + 1.
+        lengths: (N,) int64 on the CPU, how many targets are real, at least 1.
+    """
+    return pack_padded_sequence(token_ids[:, 1:].T, lengths, enforce_sorted=False)
+
+
+def unpack_logits(packed: PackedSequence, length: int) -> Tensor:
+    """Packed logits -> (N, length, V), zeros behind the last real token."""
+    padded, _ = pad_packed_sequence(packed, batch_first=True)
+    return F.pad(padded, (0, 0, 0, length - padded.shape[1]))
