@@ -1,0 +1,152 @@
+"""One writer per folder: a lock file with who holds it and a heartbeat, for local and network disks alike.
+
+File-system locks fail on NFS and Lustre, so the lock is a file that appears by `link` (atomic everywhere) and whose
+modification time its holder renews. A holder is gone when its process on this machine is, or when it lives
+elsewhere and its heartbeat stopped.
+"""
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+
+HEARTBEAT_SECONDS = 10.0
+STALE_SECONDS = 90.0  # on the clock of the disk, compared with a file just touched there
+
+
+@contextmanager
+def hold(path: Path, what: str) -> Iterator[None]:
+    """Hold a folder for as long as the block runs.
+
+    Args:
+        path: the lock file; its folder is made when absent.
+        what: what is held and by which work, for the one refused ("run artifacts/run (training)").
+
+    Raises:
+        UserError: if somebody alive holds it: names process, machine and since when.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = _acquire(path, what)
+    ended = threading.Event()
+    beat = threading.Thread(target=_renew, args=(path, token, ended), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beat.join()
+        if _read(path).get("token") == token:
+            path.unlink(missing_ok=True)
+
+
+def _acquire(path: Path, what: str) -> str:
+    token = secrets.token_hex(8)
+    mine = path.with_name(f".{path.name}.{token}")
+    mine.write_text(json.dumps({"token": token, "what": what, "host": socket.gethostname(), "pid": os.getpid(),
+                                "started": _started(os.getpid()), "namespace": _namespace()}), encoding="utf-8")
+    try:
+        for _ in range(20):
+            try:
+                _appear(mine, path)
+                return token
+            except FileExistsError:
+                holder = _read(path)
+                if not _is_gone(path, holder, mine):
+                    raise UserError(_refusal(path, what, holder)) from None
+                _remove(path, holder)
+        raise UserError(f"expected to get hold of {path}, found others taking it again and again; try once more")
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def _appear(mine: Path, path: Path) -> None:
+    try:
+        os.link(mine, path)  # whole at once, and fails where the lock exists, on network disks too
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(mine.read_text(encoding="utf-8"))
+
+
+def _remove(path: Path, holder: dict[str, Any]) -> None:
+    """Take a dead holder's lock away, unless somebody else was quicker and holds it by now."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return
+    try:
+        if _read(aside).get("token") != holder.get("token"):
+            _appear(aside, path)  # a living one's: back in its place
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _renew(path: Path, token: str, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
+        try:
+            if _read(path).get("token") == token:
+                os.utime(path)
+        except OSError:  # a disk that is away for a moment: the next beat tries again
+            continue
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _is_gone(path: Path, holder: dict[str, Any], mine: Path) -> bool:
+    same_machine = (holder.get("host"), holder.get("namespace")) == (socket.gethostname(), _namespace())
+    if same_machine and isinstance(holder.get("pid"), int):
+        return _started(holder["pid"]) != holder.get("started")
+    try:
+        os.utime(mine)
+        return mine.stat().st_mtime - path.stat().st_mtime > STALE_SECONDS
+    except FileNotFoundError:
+        return not path.exists()
+
+
+def _started(pid: int) -> str:
+    """When a process of this machine began, in the kernel's ticks; empty when there is none of that id."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except OSError:
+        pass
+    try:  # no /proc: alive or not is all we learn
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "" if os.path.isdir("/proc/self") else "alive"
+
+
+def _namespace() -> str:
+    """Tells apart containers that share a host name but not their process ids; the boot is part of it."""
+    parts = []
+    for source in (lambda: os.readlink("/proc/self/ns/pid"),
+                   lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()):
+        try:
+            parts.append(source())
+        except OSError:
+            continue
+    return " ".join(parts)
+
+
+def _refusal(path: Path, what: str, holder: dict[str, Any]) -> str:
+    return (f"expected {what} to be free, found it held by process {holder.get('pid', 'unknown')} on "
+            f"{holder.get('host', 'an unknown machine')} ({holder.get('what', 'unknown work')}), lock {path}; wait for "
+            "it to end, or delete that file if you are sure that it has")
