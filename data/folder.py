@@ -9,10 +9,10 @@ from data.errors import UserError
 from data.files import read_json
 from data.manifest import Manifest, Shard, load_manifest
 from data.mapped import MappedRows
+from data.photos import MISSING, OK, STATUS, TOO_LARGE, UNREADABLE
 from data.shards import SCHEMA, map_shard
 
-STATUS = ("ok", "missing", "unreadable", "too large")
-OK, MISSING, UNREADABLE, TOO_LARGE = range(4)
+__all__ = ["MISSING", "OK", "STATUS", "TOO_LARGE", "UNREADABLE", "Features", "SplitWords", "WordSet"]
 SIS, DII = 1, 2  # bits of tag_source
 NUM_FRAMES = 5
 
