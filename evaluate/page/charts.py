@@ -1,0 +1,233 @@
+"""Where the marks of the page's charts lie; charts.html draws them as inline SVG.
+
+Every chart is WIDTH units wide and scales with the page. Coordinates are in those units, y downwards.
+"""
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluate.page.labels import Metric, describe, format_value, split_t
+from evaluate.page.run_files import EvaluatedRun, Prediction, Score
+
+WIDTH = 360
+LABEL_WIDTH, VALUE_WIDTH = 128, 50
+ROW_HEIGHT = 21
+TOP = 6
+CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 40, 44, 20
+LOG_RATIO = 30  # values that span more than this are drawn on a logarithmic scale
+MODEL, ORACLE = "model", "oracle"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A labelled place on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One row of a dot chart: its value and, where there is one, its interval."""
+
+    row: str
+    kind: str  # model, oracle or baseline
+    y: float
+    x: float
+    low: float | None
+    high: float | None
+    label: str
+    spoken: str
+
+
+@dataclass(frozen=True, slots=True)
+class DotChart:
+    """A metric's rows on one scale."""
+
+    metric: Metric
+    dots: list[Dot]
+    ticks: list[Tick]
+    height: float
+    is_log: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve of one split; `points` is SVG's own notation."""
+
+    split: str
+    points: str
+    end_x: float
+    end_y: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurveChart:
+    """A loss term over the epochs."""
+
+    term: str
+    lines: list[Line]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    best_x: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TagBar:
+    """One tag's F1 ahead (from the frames before) and seen (from its own photo), in [0, 1]."""
+
+    name: str
+    support: int
+    ahead: float
+    seen: float
+    y: float
+
+
+def kind_of(row: str) -> str:
+    """"model", "oracle" or "baseline"."""
+    low = row.lower()
+    return MODEL if low == MODEL or low.startswith("model ") else ORACLE if low.startswith(ORACLE) else "baseline"
+
+
+def draw_dots(metric: Metric, scores: dict[str, Score]) -> DotChart | None:
+    """Lay out one metric's rows; None where no row has a value."""
+    known = {row: score for row, score in scores.items() if score.value is not None}
+    if not known:
+        return None
+    edges = [edge for score in known.values() for edge in (score.value, score.low, score.high) if edge is not None]
+    left, right = LABEL_WIDTH, WIDTH - VALUE_WIDTH
+    is_log = min(edges) > 0 and max(edges) / min(edges) > LOG_RATIO and metric.better == "lower"
+    scale = _Scale(edges, left + 6, right - 6, is_log)
+    dots = []
+    for index, (row, score) in enumerate(known.items()):
+        assert score.value is not None
+        bounds = (score.low, score.high) if score.low is not None and score.high is not None else (None, None)
+        dots.append(Dot(row, kind_of(row), TOP + (index + 0.5) * ROW_HEIGHT, scale(score.value), *(
+            None if bound is None else scale(bound) for bound in bounds), format_value(score.value), spoken(score)))
+    return DotChart(metric, dots, scale.ticks(4), TOP + len(dots) * ROW_HEIGHT, is_log)
+
+
+def spoken(score: Score) -> str:
+    """A score in words: the value, its interval, how many units it rests on, or why there is none."""
+    if score.value is None:
+        return f"not computed: {score.reason or 'no reason given'}"
+    interval = (f", 95 % interval {format_value(score.low)} to {format_value(score.high)}"
+                if score.low is not None and score.high is not None else ", no interval")
+    count = f", n = {score.n:,}" if score.n is not None else ""
+    return f"{format_value(score.value)}{interval}{count}"
+
+
+def draw_curves(epochs: Sequence[dict[str, Any]]) -> list[CurveChart]:
+    """Lay out every loss term that metrics.jsonl has, train and val together."""
+    flat = [_flatten(epoch) for epoch in epochs]
+    terms = dict.fromkeys(name.split(".", 1)[1] for epoch in flat for name in epoch if name.startswith(("train.", "val.")))
+    best = best_epoch(epochs)
+    charts = []
+    for term in terms:
+        series = {split: [(epoch["epoch"], epoch[f"{split}.{term}"]) for epoch in flat
+                          if f"{split}.{term}" in epoch and "epoch" in epoch] for split in ("train", "val")}
+        if any(series.values()):
+            charts.append(_draw_curve(term, series, best))
+    return charts
+
+
+def best_epoch(epochs: Sequence[dict[str, Any]]) -> float | None:
+    """The epoch with the lowest image + text loss on val, by which training selects."""
+    flat = [_flatten(epoch) for epoch in epochs]
+    totals = {epoch["epoch"]: epoch.get("val.image", 0.0) + epoch["val.text"] for epoch in flat
+              if "val.text" in epoch and "epoch" in epoch}
+    return min(totals, key=lambda epoch: totals[epoch]) if totals else None
+
+
+def draw_tags(run: EvaluatedRun, tag_names: Sequence[str], categories: dict[str, str], t: int) -> dict[str, list[TagBar]]:
+    """F1 of every tag with support at frame t, by category, the most frequent first."""
+    predictions = [prediction for prediction in run.predictions if prediction.t == t]
+    bars: dict[str, list[TagBar]] = {}
+    support = {name: sum(name in prediction.tags for prediction in predictions) for name in tag_names[2:]}
+    for name in sorted(tag_names[2:], key=lambda name: -support[name]):
+        if support[name]:
+            column = bars.setdefault(categories.get(name, "tag"), [])
+            column.append(TagBar(name, support[name], _f1(predictions, name, "tags_next"),
+                                 _f1(predictions, name, "tags_seen"), TOP + len(column) * ROW_HEIGHT))
+    return bars
+
+
+def _f1(predictions: Iterable[Prediction], name: str, field: str) -> float:
+    counts = {"hit": 0, "wrong": 0}
+    for prediction in predictions:
+        said, is_true = name in getattr(prediction, field), name in prediction.tags
+        counts["hit"] += said and is_true
+        counts["wrong"] += said != is_true
+    return 2 * counts["hit"] / max(1, 2 * counts["hit"] + counts["wrong"])
+
+
+def _draw_curve(term: str, series: dict[str, list[tuple[float, float]]], best: float | None) -> CurveChart:
+    points = [point for line in series.values() for point in line]
+    x_scale = _Scale([x for x, _ in points], CURVE_LEFT, WIDTH - CURVE_RIGHT)
+    y_scale = _Scale([y for _, y in points], CURVE_HEIGHT - CURVE_BOTTOM, TOP + 4)
+    lines = []
+    for split, line in series.items():
+        if line:
+            end_x, end_y = x_scale(line[-1][0]), y_scale(line[-1][1])
+            lines.append(Line(split, " ".join(f"{x_scale(x):.1f},{y_scale(y):.1f}" for x, y in line), end_x, end_y,
+                              format_value(line[-1][1])))
+    whole = [tick for tick in x_scale.ticks(5) if float(tick.label.replace(",", "")).is_integer()]
+    return CurveChart(term, _part_labels(lines), [Tick(tick.at, f"{float(tick.label.replace(',', '')):.0f}") for tick in whole],
+                      y_scale.ticks(4), None if best is None else x_scale(best))
+
+
+def _part_labels(lines: list[Line], gap: float = 13) -> list[Line]:
+    """Move the labels at the ends of two curves apart where they would overlap; `end_y` is the label's place."""
+    if len(lines) == 2 and abs(lines[0].end_y - lines[1].end_y) < gap:
+        upper, lower = sorted(lines, key=lambda line: line.end_y)
+        middle = (upper.end_y + lower.end_y) / 2
+        placed = {upper.split: middle - gap / 2, lower.split: middle + gap / 2}
+        return [Line(line.split, line.points, line.end_x, placed[line.split], line.label) for line in lines]
+    return lines
+
+
+def _flatten(epoch: dict[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in epoch.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{inner}": number for inner, number in _flatten(value).items()})
+        elif isinstance(value, (int, float)) and math.isfinite(value):
+            flat[name] = float(value)
+    return flat
+
+
+class _Scale:
+    """Maps values to the line from `start` to `stop`."""
+
+    def __init__(self, values: Iterable[float], start: float, stop: float, is_log: bool = False) -> None:
+        self._map = math.log10 if is_log else float
+        self.is_log = is_log
+        mapped = [self._map(value) for value in values]
+        self.low, self.high = min(mapped), max(mapped)
+        if self.low == self.high:
+            self.low, self.high = self.low - 0.5, self.high + 0.5
+        self.start, self.stop = start, stop
+
+    def __call__(self, value: float) -> float:
+        share = (self._map(value) - self.low) / (self.high - self.low)
+        return self.start + share * (self.stop - self.start)
+
+    def ticks(self, wanted: int) -> list[Tick]:
+        """Round numbers inside the range."""
+        if self.is_log:
+            powers = range(math.ceil(self.low), math.floor(self.high) + 1)
+            places = [10.0 ** power for power in powers]
+        else:
+            step = _round_step((self.high - self.low) / wanted)
+            first = math.ceil(self.low / step - 1e-9)
+            last = math.floor(self.high / step + 1e-9)
+            places = [index * step for index in range(first, last + 1)]
+        digits = 0 if self.is_log else max(0, -math.floor(math.log10(_round_step((self.high - self.low) / wanted))))
+        return [Tick(self(place), f"{place:,.{digits}f}".replace("-", "−")) for place in places]
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999)

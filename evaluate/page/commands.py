@@ -1,0 +1,50 @@
+"""The commands that make a run again, from the settings it was trained with."""
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from train.config import PRESETS, TrainConfig
+
+_VARIABLES = ("preset", "task")  # have a make variable of their own
+
+
+def settings_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The training settings inside config.json, by field name."""
+    names = {field.name for field in fields(TrainConfig)}
+    places = [config, *(value for value in config.values() if isinstance(value, dict))]
+    return {name: value for place in places for name, value in place.items() if name in names}
+
+
+def list_commands(config: dict[str, Any], run_path: Path, features_path: Path, split: str,
+                  dataset_root: Path | None) -> list[tuple[str, str]]:
+    """(what it does, the line to type) for features, train and eval."""
+    settings = settings_of(config)
+    photos = f" DATA={_quote(dataset_root)}" if dataset_root is not None else ""
+    folder, run = f" FEATURES={_quote(features_path)}", f" RUN={_quote(run_path)}"
+    variables = "".join(f" {name.upper()}={_quote(settings[name])}" for name in _VARIABLES if name in settings)
+    flags = " ".join(_flags(settings))
+    arguments = f" ARGS={shlex.quote(flags)}" if flags else ""
+    return [("look at the photos, once", f"make features{photos or ''}{folder}"),
+            ("train", f"make train{folder}{run}{variables}{arguments}"),
+            ("evaluate, and write this page", f"make eval{run}{folder}{photos} SPLIT={_quote(split)}")]
+
+
+def _flags(settings: dict[str, Any]) -> list[str]:
+    """A flag for every setting that is neither the preset's nor the default."""
+    preset = PRESETS.get(str(settings.get("preset", TrainConfig.preset)), {})
+    expected = {field.name: preset.get(field.name, field.default) for field in fields(TrainConfig)}
+    found = []
+    for name, value in settings.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name in _VARIABLES or value == expected[name] or isinstance(value, (dict, list)):
+            continue
+        if isinstance(value, bool):
+            found.append(flag if value else f"--no-{name.replace('_', '-')}")
+        else:
+            found.append(f"{flag} {_quote(value)}")
+    return found
+
+
+def _quote(value: object) -> str:
+    return shlex.quote(str(value))

@@ -1,0 +1,150 @@
+"""report.html: one file that shows a run's numbers, curves, tags and stories; no network, nothing to install."""
+import base64
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from data.files import write_text
+from data.folder import Features, WordSet
+from evaluate.page.charts import best_epoch, draw_curves, draw_dots, draw_tags, kind_of, spoken
+from evaluate.page.commands import list_commands, settings_of
+from evaluate.page.labels import GROUPS, HEADLINE_T, choose_headline, describe, format_value, split_t
+from evaluate.page.pictures import Pictures
+from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
+from evaluate.page.stories import Browser, choose_stories, group_stories
+from evaluate.page.verdict import find_model_row, is_paired, list_missing, list_notices, state_result
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 40_000_000
+FRAME_BYTES = 1_500_000  # of MAX_BYTES, for everything that is no story
+ASSETS = Path(__file__).parent
+
+
+def write_report(run_path: Path, split: str, features: Features, dataset_root: Path | None = None,
+                 words: str = "default", max_bytes: int = MAX_BYTES) -> Path:
+    """Write RUN/report.html for one evaluated split.
+
+    Args:
+        run_path: a run folder with eval-<split>.json and predictions-<split>.jsonl.
+        split: the evaluated split.
+        features: the folder it was evaluated on; captions, tags and thumbnails come from it.
+        dataset_root: where the photos lie, for a folder without thumbnails.
+        words: the word set.
+        max_bytes: the page's size at most; past it stories are left out, and the page says so.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: if the split was not evaluated or a file is damaged.
+    """
+    run = read_evaluated_run(run_path, split)
+    word_set, pictures = features.words(words), Pictures(features, dataset_root)
+    browser = choose_stories(group_stories(run.predictions), word_set, split, pictures,
+                             max(0, max_bytes - FRAME_BYTES), int(settings_of(run.config).get("seed", 42)))
+    text = render(run, word_set, features, pictures, browser, dataset_root)
+    path = write_text(run_path / "report.html", text)
+    log.info("page: %s, %.1f MB, %d of %d stories", path, len(text) / 1e6, len(browser.records), browser.total)
+    return path
+
+
+def render(run: EvaluatedRun, words: WordSet, features: Features, pictures: Pictures, browser: Browser,
+           dataset_root: Path | None) -> str:
+    """The page as text."""
+    names = list(dict.fromkeys(name for metrics in run.scores.values() for name in metrics))
+    headline = choose_headline(name for name in names if split_t(name)[0] == HEADLINE_T and "." not in name[:3])
+    style = "".join((ASSETS / name).read_text("utf-8") for name in ("base.css", "report.css"))
+    script = "".join((ASSETS / name).read_text("utf-8") for name in ("page.js", "stories.js"))
+    last_t = max((prediction.t for prediction in run.predictions), default=HEADLINE_T)
+    albums = len({prediction.album_id for prediction in run.predictions})
+    return environment().get_template("report.html").render(
+        run=run, style=Markup(style), script=Markup(script), policy=content_policy(style, script),
+        facts=_facts(run, albums, browser), headline=headline, model_row=find_model_row(run),
+        charts=[chart for chart in (draw_dots(metric, _column(run, metric.name)) for metric in headline) if chart],
+        statements=[(metric, said) for metric in headline if (said := state_result(run, metric))],
+        paired=is_paired(run, headline), notices=list_notices(run, albums), missing=list_missing(run),
+        tables=_tables(run, names, words.tag_names), curves=draw_curves(run.epochs), best_epoch=best_epoch(run.epochs),
+        tags=draw_tags(run, words.tag_names, words.tag_categories, last_t), last_t=last_t, browser=browser,
+        silent_tags=_silent_tags(run, words.tag_names, last_t), num_tags=len(words.tag_names) - 2,
+        recipe=features.recipe, words=words.identity, settings=settings_of(run.config),
+        commands=list_commands(run.config, run.path, features.root, run.split, dataset_root),
+        stories=embed_json(_story_payload(run, words, pictures, browser)),
+        photos=Markup("\n".join(encoded or "" for encoded in pictures.encoded)),  # base64: nothing to escape
+        has_photos=any(pictures.encoded))
+
+
+def environment() -> jinja2.Environment:
+    """Templates of this folder; every value is escaped, an unknown one is an error."""
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
+                              lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    made.filters.update(value=format_value, spoken=spoken, plain=lambda row: row.replace("_", " "))
+    made.globals.update(kind_of=kind_of)
+    return made
+
+
+def content_policy(style: str, script: str) -> str:
+    """A Content-Security-Policy that runs this style and this script and nothing else, and reaches no network."""
+    def source(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return (f"default-src 'none'; img-src data:; style-src {source(style)}; script-src {source(script)}; "
+            "base-uri 'none'; form-action 'none'")
+
+
+def embed_json(value: Any) -> Markup:
+    """JSON that can stand inside a script element: ASCII alone, and no character that HTML gives a meaning."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _story_payload(run: EvaluatedRun, words: WordSet, pictures: Pictures, browser: Browser) -> dict[str, Any]:
+    return {"split": run.split, "tags": words.tag_names,
+            "categories": [words.tag_categories.get(name, "") for name in words.tag_names],
+            "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}
+
+
+def _facts(run: EvaluatedRun, albums: int, browser: Browser) -> list[tuple[str, str]]:
+    settings, best = settings_of(run.config), best_epoch(run.epochs)
+    photos = len({photo for prediction in run.predictions for photo in prediction.photos})
+    facts = [("split", run.split), ("stories", f"{browser.total:,}"), ("albums", f"{albums:,}"),
+             ("photos", f"{photos:,}")]
+    facts += [(name, str(settings[name])) for name in ("task", "preset", "seed") if name in settings]
+    return facts + ([("best epoch", f"{best:.0f} of {len(run.epochs)}")] if best is not None else [])
+
+
+def _column(run: EvaluatedRun, name: str) -> dict[str, Any]:
+    """One metric's scores by row: the model first, then the baselines, the oracle last."""
+    order = {"model": 0, "baseline": 1, "oracle": 2}
+    rows = sorted((row for row in run.scores if name in run.scores[row]), key=lambda row: order[kind_of(row)])
+    return {row: run.scores[row][name] for row in rows}
+
+
+def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[dict[str, Any]]:
+    """The tables of all numbers, a group of metrics each, with one body for every t."""
+    single = set(tag_names)
+    groups: dict[str, dict[int, list[str]]] = {}
+    for name in names:
+        t, plain = split_t(name)
+        is_known = any(row.get(name) is not None and row[name].value is not None for row in run.scores.values())
+        if is_known and plain.rpartition(".")[2] not in single:
+            groups.setdefault(describe(plain).group, {}).setdefault(t, []).append(name)
+    return [{"group": group, "by_t": [
+        {"t": t, "metrics": [describe(split_t(name)[1]) for name in groups[group][t]],
+         "rows": _table_rows(run, groups[group][t])} for t in sorted(groups[group], reverse=True)]}
+        for group in GROUPS if group in groups]
+
+
+def _table_rows(run: EvaluatedRun, names: list[str]) -> list[dict[str, Any]]:
+    rows = [{"row": row, "kind": kind_of(row), "cells": [scores.get(name) for name in names]}
+            for row, scores in run.scores.items()]
+    return [row for row in rows if any(cell is not None and cell.value is not None for cell in row["cells"])]
+
+
+def _silent_tags(run: EvaluatedRun, tag_names: list[str], t: int) -> list[str]:
+    said = {name for prediction in run.predictions if prediction.t == t for name in prediction.tags}
+    return [name for name in tag_names[2:] if name not in said]

@@ -1,0 +1,137 @@
+"""The stories of a page: what is shown of each, and which are kept when not all fit."""
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data.folder import NUM_FRAMES, WordSet
+from evaluate.page.pictures import Pictures
+from evaluate.page.run_files import Prediction
+
+Story = list[Prediction]  # the predictions of one story, by t
+
+
+@dataclass(frozen=True)
+class Browser:
+    """What the page's story browser gets.
+
+    Attributes:
+        records: one per kept story, in the order of the split; see `_record`.
+        total: stories that were evaluated.
+        num_best, num_worst, num_sampled: how the kept ones were chosen; all 0 when every story is kept.
+    """
+
+    records: list[dict[str, Any]]
+    total: int
+    num_best: int = 0
+    num_worst: int = 0
+    num_sampled: int = 0
+
+
+def group_stories(predictions: Sequence[Prediction]) -> list[Story]:
+    """Gather the predictions of each story, stories in the order of the file, each by t."""
+    grouped: dict[str, Story] = defaultdict(list)
+    for prediction in predictions:
+        grouped[prediction.story_id].append(prediction)
+    return [sorted(story, key=lambda prediction: prediction.t) for story in grouped.values()]
+
+
+def rank_stories(stories: Sequence[Story]) -> list[int]:
+    """Positions of the stories, best first.
+
+    A story's place is the mean of two percentiles at its last t: the rank of the true photo, and the likelihood of
+    the true caption per token. A measure that is absent everywhere does not count.
+    """
+    measures = [[story[-1].rank for story in stories], [story[-1].surprise for story in stories]]
+    standing = [0.0] * len(stories)
+    for measure in measures:
+        worst = max((value for value in measure if value is not None), default=0.0)
+        filled = [worst if value is None else value for value in measure]
+        place = {value: index for index, value in enumerate(sorted(set(filled)))}
+        for index, value in enumerate(filled):
+            standing[index] += place[value] / max(1, len(place) - 1)
+    return sorted(range(len(stories)), key=lambda index: (standing[index], stories[index][0].story_id))
+
+
+def choose_stories(stories: Sequence[Story], words: WordSet, split: str, pictures: Pictures, budget: int,
+                   seed: int) -> Browser:
+    """Keep as many stories as `budget` bytes hold: all, or a quarter best, a quarter worst, the rest a sample.
+
+    Args:
+        stories: the evaluated stories. words: their word set. split: their split.
+        pictures: numbers and encodes their photos; what does not fit is left unread.
+        budget: bytes for photos and text together.
+        seed: of the sample.
+    """
+    frames = words.split(split)
+    row_of = {story_id.decode(): row for row, story_id in enumerate(frames.story_id.all())}
+    tag_index = {name: index for index, name in enumerate(words.tag_names)}
+    spent, kept = 0, {}
+    for index, reason in _by_priority(rank_stories(stories), seed):
+        story = stories[index]
+        row = row_of.get(story[0].story_id)
+        captions = [frames.caption(row, order) if row is not None else "" for order in range(NUM_FRAMES)]
+        record = _record(story, captions, tag_index, pictures)
+        needed = _needed_photos(record, story[-1].t)
+        new = {number for number in needed if pictures.encoded[number] is None}
+        spent += len(json.dumps(record)) + sum(len(pictures.encode(number)) for number in new)
+        if spent > budget and kept:
+            _forget(pictures, new)
+            break
+        kept[index] = (reason, record)
+    _add_retrieved(kept, pictures, budget - spent)
+    reasons = [reason for reason, _ in kept.values()] if len(kept) < len(stories) else []
+    return Browser([kept[index][1] for index in sorted(kept)], len(stories), reasons.count("best"),
+                   reasons.count("worst"), reasons.count("sample"))
+
+
+def _by_priority(best_first: list[int], seed: int) -> Iterator[tuple[int, str]]:
+    """Every position once: in turn one of the best, one of the worst, two of a seeded sample."""
+    sampled = ("sample", iter(random.Random(seed).sample(best_first, len(best_first))))
+    queues = [("best", iter(best_first)), sampled, ("worst", iter(best_first[::-1])), sampled]
+    seen: set[int] = set()
+    while len(seen) < len(best_first):
+        for reason, queue in queues:
+            index = next((index for index in queue if index not in seen), None)
+            if index is not None:
+                seen.add(index)
+                yield index, reason
+
+
+def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictures: Pictures) -> dict[str, Any]:
+    """One story as the script reads it: photos by page number, tags by column, frames t counted from 0."""
+    def columns(names: Sequence[str]) -> list[int]:
+        return [tag_index[name] for name in names if name in tag_index]
+
+    def predicted(prediction: Prediction) -> dict[str, Any]:
+        surprise = prediction.surprise
+        return {"w": prediction.written, "g": columns(prediction.tags), "s": columns(prediction.tags_seen),
+                "x": columns(prediction.tags_next), "r": [pictures.number(name) for name in prediction.retrieved],
+                "ra": prediction.rank_album, "rr": prediction.rank_all,
+                "k": None if surprise is None else round(surprise, 3)}
+
+    return {"id": story[0].story_id, "a": story[0].album_id, "c": captions,
+            "p": [pictures.number(name) for name in story[0].photos],
+            "n": {str(prediction.t): predicted(prediction) for prediction in story}}
+
+
+def _needed_photos(record: dict[str, Any], last_t: int) -> list[int]:
+    return sorted({*record["p"], *record["n"][str(last_t)]["r"]})
+
+
+def _forget(pictures: Pictures, numbers: set[int]) -> None:
+    for number in numbers:
+        pictures.encoded[number] = None
+
+
+def _add_retrieved(kept: dict[int, tuple[str, dict[str, Any]]], pictures: Pictures, budget: int) -> None:
+    """Spend what is left on the retrieved photos of the earlier t."""
+    for _, record in kept.values():
+        for number in {number for predicted in record["n"].values() for number in predicted["r"]}:
+            if pictures.encoded[number] is None:
+                budget -= len(pictures.encode(number))
+                if budget < 0:
+                    _forget(pictures, {number})
+                    return

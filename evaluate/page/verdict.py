@@ -1,0 +1,97 @@
+"""What the numbers allow to be said, in words."""
+from collections.abc import Sequence
+
+from evaluate.page.charts import MODEL, kind_of
+from evaluate.page.labels import Metric, is_better
+from evaluate.page.run_files import EvaluatedRun, Score
+
+MIN_ALBUMS = 20  # fewer give no intervals: a resample of so few says little
+
+
+def find_model_row(run: EvaluatedRun) -> str:
+    """The row of the evaluated run: "model", else the first."""
+    return next((row for row in run.scores if kind_of(row) == MODEL), next(iter(run.scores), MODEL))
+
+
+def state_result(run: EvaluatedRun, metric: Metric) -> str:
+    """One sentence on a metric: which baselines the model beats, by paired differences where there are some.
+
+    A claim needs an interval: without one, nothing is claimed.
+    """
+    model = find_model_row(run)
+    baselines = [row for row in run.scores if row != model and kind_of(row) == "baseline"
+                 and metric.name in run.scores[row] and run.scores[row][metric.name].value is not None]
+    own = run.scores.get(model, {}).get(metric.name, Score(None))
+    if own.value is None or not metric.better or not baselines:
+        return ""
+    outcomes = {row: _compare(run, metric, own, row) for row in baselines}
+    if any(outcome is None for outcome in outcomes.values()):
+        ahead = [row for row in baselines if is_better(metric, own.value, _value(run, row, metric))]
+        return (f"is ahead of {_listed(ahead, baselines)} by value alone; without intervals that is no finding"
+                if ahead else "is ahead of no baseline")
+    beaten = [row for row, outcome in outcomes.items() if outcome == "beats"]
+    losing = [row for row, outcome in outcomes.items() if outcome == "loses"]
+    tied = [row for row, outcome in outcomes.items() if outcome == "tied"]
+    parts = [f"beats {_listed(beaten, baselines)}"] if beaten else []
+    if tied:
+        parts.append(f"cannot be told from {_listed(tied, baselines)}")
+    if losing:
+        parts.append(f"is beaten by {_listed(losing, baselines)}")
+    return ", ".join(parts)
+
+
+def is_paired(run: EvaluatedRun, metrics: Sequence[Metric]) -> bool:
+    """True where the evaluation holds paired differences for any of the metrics."""
+    return any(metric.name in differences for differences in run.paired.values() for metric in metrics)
+
+
+def list_notices(run: EvaluatedRun, num_albums: int) -> list[str]:
+    """What a reader must know before believing a number."""
+    notices = []
+    if num_albums < MIN_ALBUMS:
+        notices.append(f"Nothing is proven here: the split has {num_albums} album{'s' * (num_albums != 1)}. Under "
+                       f"{MIN_ALBUMS} albums no intervals are given, and no difference counts as a finding.")
+    if run.split == "val":
+        notices.append("These are validation numbers: the checkpoint and the thresholds were chosen on this split. "
+                       "Publish numbers of the test split.")
+    if run.split == "train":
+        notices.append("These are training stories: the model has seen every one of them.")
+    return notices
+
+
+def list_missing(run: EvaluatedRun) -> list[tuple[str, list[str]]]:
+    """Why numbers are absent from the model's row: (reason, metrics), each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for name, score in run.scores.get(find_model_row(run), {}).items():
+        if score.value is None and score.reason:
+            by_reason.setdefault(score.reason, []).append(name)
+    return list(by_reason.items())
+
+
+def _compare(run: EvaluatedRun, metric: Metric, own: Score, row: str) -> str | None:
+    """"beats", "loses", "tied", or None where there is no interval to tell."""
+    paired = run.paired.get(row, {}).get(metric.name)
+    if paired is not None and paired.low is not None and paired.high is not None:
+        if paired.low <= 0 <= paired.high:
+            return "tied"
+        return "beats" if (paired.low > 0) == (metric.better == "higher") else "loses"
+    other = run.scores[row][metric.name]
+    if own.low is None or own.high is None or other.value is None:
+        return None
+    low, high = (other.low, other.high) if other.low is not None and other.high is not None else (other.value,) * 2
+    if own.low <= high and low <= own.high:
+        return "tied"
+    return "beats" if is_better(metric, own.low, low) else "loses"
+
+
+def _value(run: EvaluatedRun, row: str, metric: Metric) -> float:
+    value = run.scores[row][metric.name].value
+    assert value is not None
+    return value
+
+
+def _listed(rows: list[str], all_rows: list[str]) -> str:
+    if len(rows) == len(all_rows):
+        return f"all {len(rows)} baselines" if len(rows) > 1 else f"its one baseline, {rows[0]}"
+    shown = [row.replace("_", " ") for row in rows]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
