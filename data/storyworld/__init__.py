@@ -1,0 +1,10 @@
+"""The embedded world: seeded stories with pictures, sentences and tags, and the best score anybody could reach on them.
+
+world       the rules: who, where, what; how a story goes on and with which probability
+grammar     sentences with a known probability
+sentences   what a story says about a frame; descriptions: what a picture shows, seen alone
+albums      a whole world, without pictures, from its configuration
+picture     a scene drawn with Pillow (canvas, indoors, outdoors, people, poses, things)
+annotations, generate   the world written in VIST's layout
+oracle      the best possible predictions, from the configuration alone
+"""

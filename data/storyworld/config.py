@@ -1,0 +1,61 @@
+"""What a storyworld is made from. Together with WORLD_VERSION it determines every word and every probability."""
+from dataclasses import asdict, dataclass
+
+from data.errors import UserError
+
+WORLD_VERSION = 1       # the rules, words and random draws of a version never change: published numbers rest on them
+TAG_WORLDS = ("informative", "redundant")
+SMALLEST_WORLD = 3      # one album for each split
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """One storyworld.
+
+    Attributes:
+        albums: albums in all; 74 % train, 9 % val, 17 % test. About 9.5 photos and always 5 stories each.
+        seed: another seed is another world with the same rules.
+        tags: what the captions of single photos (DII) tell. "informative": all that the photo shows, so
+            that tags name the things that decide how the story ends although the story's own sentence
+            mentions them in less than half of the cases. "redundant": only what every story sentence
+            about that photo says, so that a frame's tags are exactly those of its sentence. Photos
+            and story sentences are the same in both.
+        workers: processes that draw; 0 takes all cores. Never changes a byte, and is no part of the world.
+    """
+
+    albums: int = 340
+    seed: int = 7
+    tags: str = "informative"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_WORLD <= self.albums <= 99_999:
+            raise UserError(f"albums: expected {SMALLEST_WORLD} to 99999, found {self.albums}; "
+                            f"a world needs an album for each of train, val and test")
+        if not 0 <= self.seed < 2 ** 32:
+            raise UserError(f"seed: expected 0 to {2 ** 32 - 1}, found {self.seed}")
+        if self.tags not in TAG_WORLDS:
+            raise UserError(f"tags: expected one of {', '.join(TAG_WORLDS)}, found {self.tags!r}")
+        if self.workers < 0:
+            raise UserError(f"workers: expected 0 (all cores) or more, found {self.workers}")
+
+    def spec(self) -> dict[str, int | str]:
+        """Everything that text and probabilities follow from, as stored in the annotation files' `info`."""
+        fields = {name: value for name, value in asdict(self).items() if name != "workers"}
+        return {"version": WORLD_VERSION, **fields}
+
+    @classmethod
+    def from_spec(cls, spec: dict) -> "WorldConfig":
+        """Read what `spec` wrote.
+
+        Raises:
+            UserError: if the world is of another version or the fields are not ours.
+        """
+        if spec.get("version") != WORLD_VERSION:
+            raise UserError(f"storyworld: expected version {WORLD_VERSION}, found {spec.get('version')!r}; "
+                            f"use the release that wrote it, or write the world anew")
+        try:
+            return cls(albums=spec["albums"], seed=spec["seed"], tags=spec["tags"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"storyworld: expected albums, seed and tags in the annotations' info, "
+                            f"found {sorted(spec)}; write the world anew") from error

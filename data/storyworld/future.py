@@ -1,0 +1,129 @@
+"""How likely each next scene is, for a reader who knows the rules and has seen the scenes so far.
+
+Two readers: `next_scenes` has seen nothing but the story; `photo_chances` also knows the album it was picked from.
+"""
+from collections.abc import Iterator, Sequence
+
+from data.storyworld.world import (ACTS, AIMS, DETAILS, KEEPS, MODE_ACTS, MODE_PLACE, NEXT_PLACE, SHARED_MIDDLE,
+                                   STARTS, Scene, light_after)
+
+
+def own_mode_chance() -> float:
+    """How often the way follows the story's own second aim and not the other story's.
+
+    A shared middle follows either story with equal chance, one of its own follows the rule.
+    """
+    return SHARED_MIDDLE * 0.5 + (1 - SHARED_MIDDLE) * KEEPS[2]
+
+
+def _other_second(history: Sequence[Scene]) -> dict[int, float]:
+    """The album's other second aim, given the story's scenes 0..2 or more."""
+    first, second, mode = history[0].aim, history[1].aim, history[2].mode
+    assert second is not None
+    own = own_mode_chance()
+    weights = {aim: own * (AIMS[second].mode == mode) + (1 - own) * (AIMS[aim].mode == mode)
+               for aim in range(len(AIMS)) if aim not in (first, second)}
+    if len(history) > 3 and history[3].aim != second:
+        return {aim: float(aim == history[3].aim) for aim in weights}
+    total = sum(weights.values())
+    return {aim: weight / total for aim, weight in weights.items()}
+
+
+def next_aims(history: Sequence[Scene]) -> dict[int, float]:
+    """The aim of the next scene (stages 1, 3, 4), given all scenes so far."""
+    stage, first = len(history), history[0].aim
+    assert first is not None
+    if stage == 1:
+        return {aim: 1 / (len(AIMS) - 1) for aim in range(len(AIMS)) if aim != first}
+    second = history[1].aim
+    assert second is not None
+    others = _other_second(history)
+    if stage == 3:
+        return {second: KEEPS[3], **{aim: (1 - KEEPS[3]) * chance for aim, chance in others.items()}}
+    aims = {first: KEEPS[4]}
+    for other, chance in others.items():
+        left = [aim for aim in range(len(AIMS)) if aim not in (first, second, other)]
+        for aim in left:
+            aims[aim] = aims.get(aim, 0.0) + (1 - KEEPS[4]) * chance / len(left)
+    return aims
+
+
+def next_modes(history: Sequence[Scene]) -> dict[str, float]:
+    """How the hero travels at stage 2, given scenes 0 and 1."""
+    first, second = history[0].aim, history[1].aim
+    assert second is not None
+    own = own_mode_chance()
+    modes = {AIMS[second].mode: own}
+    others = [aim for aim in range(len(AIMS)) if aim not in (first, second)]
+    for aim in others:
+        modes[AIMS[aim].mode] = modes.get(AIMS[aim].mode, 0.0) + (1 - own) / len(others)
+    return modes
+
+
+def _next_settings(history: Sequence[Scene]) -> Iterator[tuple[str, int | None, str | None, float]]:
+    """(place, aim, mode, probability) of the next scene."""
+    stage = len(history)
+    if stage == 2:
+        for mode, chance in next_modes(history).items():
+            yield MODE_PLACE[mode], None, mode, chance
+        return
+    for aim, chance in next_aims(history).items():
+        if stage > 2:
+            yield AIMS[aim].place, aim, None, chance
+            continue
+        for start in STARTS:
+            keeps = KEEPS[1] if start == history[0].place else (1 - KEEPS[1]) / (len(STARTS) - 1)
+            yield NEXT_PLACE[start], aim, None, chance * keeps
+
+
+def next_scenes(history: Sequence[Scene]) -> list[tuple[Scene, float]]:
+    """Every scene that can come next, with its probability, given the story's 1 to 4 scenes so far."""
+    last = history[-1]
+    scenes = []
+    for place, aim, mode, chance in _next_settings(history):
+        if chance == 0:
+            continue
+        for act, act_chance in MODE_ACTS[mode] if mode else ACTS[place]:
+            for detail, detail_chance in DETAILS[place]:
+                for light, light_chance in light_after(last.light):
+                    scene = Scene(len(history), last.hero, place, act, detail, light, last.weather, aim, mode)
+                    scenes.append((scene, chance * act_chance * detail_chance * light_chance))
+    return scenes
+
+
+def photo_chances(history: Sequence[Scene], own: Scene, other: Scene, album: Sequence[tuple[Scene, Scene]]
+                  ) -> tuple[float, float]:
+    """How likely each of an album's two photos of the next stage is the story's next one.
+
+    Args:
+        history: the story's scenes so far.
+        own, other: two candidates of the next stage, in any order (two different photos).
+        album: the (story's, other story's) scenes of the stages so far.
+
+    Returns:
+        The probabilities of `own` and of `other`; they sum to 1.
+    """
+    chances = [_stage_likelihood(mine, theirs, album) for mine, theirs in ((own, other), (other, own))]
+    total = sum(chances)
+    return chances[0] / total, chances[1] / total
+
+
+def _stage_likelihood(mine: Scene, theirs: Scene, album: Sequence[tuple[Scene, Scene]]) -> float:
+    """How likely the next stage falls out as (mine, theirs), up to a factor that a swap leaves alone."""
+    keeps = KEEPS[mine.stage]
+    ruled = tuple(_ruled(mine.stage, pair) for pair in zip(*album))
+    found = (_setting(mine), _setting(theirs))
+    return keeps * (found == ruled) + (1 - keeps) * (found == ruled[::-1])
+
+
+def _ruled(stage: int, scenes: Sequence[Scene]) -> str | int | None:
+    """What the rule of a stage asks for after these scenes of one story."""
+    if stage == 1:
+        return NEXT_PLACE[scenes[0].place]
+    aim = scenes[0].aim if stage == 4 else scenes[1].aim
+    assert aim is not None
+    return AIMS[aim].mode if stage == 2 else aim
+
+
+def _setting(scene: Scene) -> str | int | None:
+    return (scene.place, scene.mode, scene.aim, scene.aim)[scene.stage - 1]

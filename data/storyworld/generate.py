@@ -1,0 +1,126 @@
+"""Write a storyworld in VIST's layout: OUT/annotations/*.json and OUT/images/<photo id>.<extension>."""
+import json
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+from data.errors import UserError
+from data.files import TEMPORARY, sync
+from data.storyworld.albums import Photo, World, build_world
+from data.storyworld.annotations import write_annotations
+from data.storyworld.config import WORLD_VERSION, WorldConfig
+from data.storyworld.picture import draw_picture
+from data.storyworld.stored import photo_bytes
+
+__all__ = ["WorldConfig", "write_world"]
+
+logger = logging.getLogger(__name__)
+
+PHOTOS_PER_TASK = 32
+FEWEST_FOR_WORKERS = 400        # starting processes takes longer than drawing fewer photos than this
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def write_world(config: WorldConfig, out: Path, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Write the world that `config` describes; the same files, byte by byte, whatever the number of workers.
+
+    Args:
+        config: what to draw.
+        out: the folder to make. Nothing is written to it before everything is complete.
+        progress: called with (photos done, photos in all); without it a log line tells every few seconds.
+
+    Returns:
+        `out`. A folder that already holds exactly this world is left as it is.
+
+    Raises:
+        UserError: if `out` holds anything else.
+    """
+    out = Path(out)
+    if _holds_world(config, out):
+        logger.info("%s already holds this storyworld, nothing to do", out)
+        return out
+    world = build_world(config)
+    with _new_folder(out) as folder:
+        write_annotations(world, folder / "annotations")
+        _write_photos(world, folder / "images", config.workers or os.cpu_count() or 1, progress or _log_progress())
+    return out
+
+
+def _holds_world(config: WorldConfig, out: Path) -> bool:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    remedy = "choose another folder or delete this one"
+    path = out / "annotations" / "train.story-in-sequence.json"
+    if not path.is_file():
+        raise UserError(f"expected {out} to be absent, empty or a storyworld, found other content; {remedy}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["info"]["storyworld"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"expected a storyworld in {out}, found annotations of another origin; {remedy}") from None
+    if found != config.spec():
+        raise UserError(f"expected the storyworld {config.spec()} in {out}, found {found}; {remedy}")
+    return True
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that is renamed to it when the block ends well, and removed otherwise."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        partial.mkdir()
+        yield partial
+        os.replace(partial, out)
+        sync(out.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_photos(world: World, folder: Path, workers: int, progress: Callable[[int, int], None]) -> None:
+    folder.mkdir()
+    photos = [photo for albums in world.splits.values() for album in albums for photo in album.photos]
+    tasks = [(photos[start:start + PHOTOS_PER_TASK], world.config.seed, folder)
+             for start in range(0, len(photos), PHOTOS_PER_TASK)]
+    done = 0
+    for count in _run_tasks(tasks, workers if len(photos) >= FEWEST_FOR_WORKERS else 1):
+        done += count
+        progress(done, len(photos))
+
+
+def _run_tasks(tasks: list[tuple[list[Photo], int, Path]], workers: int) -> Iterable[int]:
+    if workers == 1:
+        yield from map(draw_photos, *zip(*tasks))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(draw_photos, *zip(*tasks))
+
+
+def draw_photos(photos: list[Photo], seed: int, folder: Path) -> int:
+    """Draw and write photos; each depends on its own id and scene only. Returns how many."""
+    for photo in photos:
+        picture = draw_picture(photo.scene, f"storyworld/{WORLD_VERSION}/{seed}/picture/{photo.photo_id}")
+        stored = photo_bytes(picture, photo.kind)
+        if stored is not None:
+            extension, content = stored
+            (folder / f"{photo.photo_id}.{extension}").write_bytes(content)
+    return len(photos)
+
+
+def _log_progress() -> Callable[[int, int], None]:
+    started = last = time.monotonic()
+
+    def log(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done == total or now - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            logger.info("drew %d of %d photos, %.0f a second", done, total, done / max(now - started, 1e-9))
+
+    return log
