@@ -1,0 +1,45 @@
+"""Every setting of free writing and its default. No torch here: flags of `--help` are made from this class."""
+from dataclasses import dataclass
+
+METHODS = ("greedy", "beam", "sample")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritingConfig:
+    """How captions are written.
+
+    `sample` with `top_k` is top-k sampling, with `top_p` below 1 nucleus sampling; the two and `temperature` combine.
+    """
+
+    method: str = "greedy"
+    beam_width: int = 5
+    length_weight: float = 0.7       # beams are ranked by log-probability / tokens ** length_weight; 0: not normalised
+    temperature: float = 1.0         # of sampling; below 1 sharper
+    top_k: int = 0                   # sample among the k likeliest words; 0: all
+    top_p: float = 1.0               # sample among the fewest words that have this probability together
+    no_repeat_ngram: int = 0         # no n-gram of this size twice in a caption; 0: allowed
+    repetition_penalty: float = 1.0  # positive logits of written words are divided by it, negative ones multiplied
+    min_words: int = 1
+    max_words: int = 28              # a row of 30 ids less <START> and <END>; the caller takes it from the folder
+    seed: int = 42
+    batch_size: int = 256            # captions written at once; no influence on what is written
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}")
+        for name, found, holds, expected in (
+                ("beam_width", self.beam_width, self.beam_width >= 1, "at least 1"),
+                ("length_weight", self.length_weight, self.length_weight >= 0, "at least 0"),
+                ("temperature", self.temperature, self.temperature > 0, "more than 0 (greedy is method='greedy')"),
+                ("top_k", self.top_k, self.top_k >= 0, "at least 0"),
+                ("top_p", self.top_p, 0 < self.top_p <= 1, "in (0, 1]"),
+                ("no_repeat_ngram", self.no_repeat_ngram, self.no_repeat_ngram >= 0, "at least 0"),
+                ("repetition_penalty", self.repetition_penalty, self.repetition_penalty >= 1, "at least 1"),
+                ("min_words", self.min_words, 0 <= self.min_words <= self.max_words, f"in 0..{self.max_words}"),
+                ("max_words", self.max_words, self.max_words >= 1, "at least 1"),
+                ("seed", self.seed, 0 <= self.seed < 2 ** 64, "in 0..2**64 - 1"),
+                ("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")):
+            if not holds:
+                raise ValueError(f"{name}: expected {expected}, found {found}")
+        if self.method != "sample" and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):
+            raise ValueError(f"temperature, top_k and top_p belong to method 'sample', found method {self.method!r}")
