@@ -3,8 +3,10 @@
 Exit codes: 0 done, 2 bad input (one sentence on stderr), 3 done but over a limit (too many bad photos),
 130 interrupted.
 """
+import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 BAD_INPUT = 2
 OVER_LIMIT = 3
@@ -17,6 +19,14 @@ class UserError(ValueError):
 
 class LimitExceeded(Exception):
     """Everything good was written, but more went wrong than the limits allow."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Flags of a command: what is wrong with them is said in one sentence, without the usage lines."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UserError; parse inside `run_command`, which turns it into exit code 2."""
+        raise UserError(f"{message}; see: {self.prog} --help")
 
 
 def run_command(main: Callable[[], object]) -> int:

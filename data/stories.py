@@ -72,7 +72,7 @@ def read_dataset(root: Path, seed: int = DEFAULT_SEED) -> Dataset:
     description_paths, more_warnings = _find_files(root, "description-in-isolation")
     dataset = Dataset(root, {split: [] for split in SPLITS}, warnings=warnings + more_warnings,
                       album_photos={split: () for split in SPLITS})
-    with _paused_collector():
+    with paused_collector():
         for split, path in paths.items():
             _add_stories(dataset, split, path)
         for split, path in description_paths.items():
@@ -198,7 +198,7 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 
 
 @contextmanager
-def _paused_collector() -> Iterator[None]:
+def paused_collector() -> Iterator[None]:
     """Millions of JSON objects without a cycle among them: the collector would only walk them again and again."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -10,7 +10,7 @@ import numpy as np
 from data.annotations import NUM_FRAMES, Story
 from data.folder import DII, SIS
 from data.shards import fixed_bytes
-from data.stories import SPLITS, Dataset
+from data.stories import SPLITS, Dataset, paused_collector
 from data.tags import UNK_TAG, TagTable
 from data.words import CAPTION_LENGTH, VOCABULARY_SIZE, Vocabulary, split_words
 
@@ -68,24 +68,8 @@ def build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None = None, ta
         length: T, ids in a row, <START> and <END> included.
         vocabulary_size: V at most, where the vocabulary is counted.
     """
-    table = table or TagTable.load()
-    words = {split: [split_words(caption, tokenised) for story in dataset.stories[split]
-                     for caption, tokenised in zip(story.captions, story.tokenised)]
-             for split in SPLITS if dataset.stories[split]}
-    warnings = []
-    if vocabulary is None:
-        counted = ["train"] if "train" in words else list(words)
-        if "train" not in words:
-            warnings.append(f"no train captions in {dataset.root}: the vocabulary was counted over "
-                            f"{' and '.join(words)}; to evaluate a run on them, take the words of its features folder "
-                            "with --words-from")
-        vocabulary = Vocabulary.build((caption for split in counted for caption in words[split]), vocabulary_size)
-    described = _tag_descriptions(dataset, table)
-    splits, counts = {}, {}
-    for split, captions in words.items():
-        splits[split], counts[split] = _build_split(dataset.stories[split], captions, vocabulary, table, described,
-                                                    length)
-    return WordArrays(vocabulary, table, splits, counts, warnings)
+    with paused_collector():
+        return _build_word_arrays(dataset, vocabulary, table or TagTable.load(), length, vocabulary_size)
 
 
 def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], table: TagTable,
@@ -110,6 +94,27 @@ def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], ta
         source[rows] |= DII
     tag[~tag.any(axis=1), UNK_TAG] = 1
     return tag.reshape(len(stories), NUM_FRAMES, len(table)), source.reshape(len(stories), NUM_FRAMES)
+
+
+def _build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None, table: TagTable, length: int,
+                       vocabulary_size: int) -> WordArrays:
+    words = {split: [split_words(caption, tokenised) for story in dataset.stories[split]
+                     for caption, tokenised in zip(story.captions, story.tokenised)]
+             for split in SPLITS if dataset.stories[split]}
+    warnings = []
+    if vocabulary is None:
+        counted = ["train"] if "train" in words else list(words)
+        if "train" not in words:
+            warnings.append(f"no train captions in {dataset.root}: the vocabulary was counted over "
+                            f"{' and '.join(words)}; to evaluate a run on them, take the words of its features folder "
+                            "with --words-from")
+        vocabulary = Vocabulary.build((caption for split in counted for caption in words[split]), vocabulary_size)
+    described = _tag_descriptions(dataset, table)
+    splits, counts = {}, {}
+    for split, captions in words.items():
+        splits[split], counts[split] = _build_split(dataset.stories[split], captions, vocabulary, table, described,
+                                                    length)
+    return WordArrays(vocabulary, table, splits, counts, warnings)
 
 
 def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray]:

@@ -1,0 +1,74 @@
+"""python -m data storyworld|check: draw the embedded world, look at a data folder."""
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+from data.errors import CommandParser, run_command
+from data.storyworld.config import TAG_WORLDS, WorldConfig
+
+DEFAULTS = {field.name: field.default for field in fields(WorldConfig)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; see `data.errors.run_command` for the exit codes."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    def run() -> None:
+        arguments = _build_parser().parse_args(argv)
+        arguments.run(arguments)
+    return run_command(run)
+
+
+def _build_parser() -> CommandParser:
+    parser = CommandParser(prog="python -m data", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    world = commands.add_parser("storyworld", help="draw a seeded world of stories in VIST's format",
+                                description="Draw a seeded world of stories in VIST's format.")
+    world.add_argument("--out", type=Path, required=True, metavar="DIR", help="the data folder to make")
+    world.add_argument("--albums", type=int, default=DEFAULTS["albums"], help="albums in all (%(default)s)")
+    world.add_argument("--seed", type=int, default=DEFAULTS["seed"], help="another seed, another world (%(default)s)")
+    world.add_argument("--tags", choices=TAG_WORLDS, default=DEFAULTS["tags"],
+                       help="whether tags tell more than captions do (%(default)s)")
+    world.add_argument("--workers", type=int, default=DEFAULTS["workers"],
+                       help="processes that draw; 0 takes all cores (%(default)s)")
+    world.set_defaults(run=_draw_world)
+    check = commands.add_parser("check", help="tell what a data folder holds and what would be left out",
+                                description="Tell what a data folder holds and what would be left out.")
+    check.add_argument("root", type=Path, metavar="DATA", help="the data folder")
+    check.add_argument("--seed", type=int, default=42, help="splits the albums of a lone train file (%(default)s)")
+    check.add_argument("--tag-table", type=Path, metavar="JSON", help="a tag table of your own")
+    check.set_defaults(run=_check_data)
+    return parser
+
+
+def _draw_world(arguments: argparse.Namespace) -> None:
+    config = WorldConfig(**{name: getattr(arguments, name) for name in DEFAULTS})
+    from data.storyworld.generate import write_world
+    print(write_world(config, arguments.out, _show_bar()))
+
+
+def _show_bar() -> Callable[[int, int], None] | None:
+    """A tqdm bar on a terminal; elsewhere the generator logs a line per interval itself."""
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+    bar = tqdm(unit="photo", desc="drawing")
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+    return show
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    from data.check import check_data
+    print(check_data(arguments.root, arguments.seed, arguments.tag_table))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
