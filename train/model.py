@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data.words import PAD
 from train.config import ModelConfig
-from train.text import PAD, TextDecoder, TextEncoder, pack_targets, unpack_logits
+from train.text import TextDecoder, TextEncoder, pack_targets, unpack_logits
 
 NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
 Batch = Mapping[str, Tensor]

@@ -1,6 +1,8 @@
 """A run folder: what lies in it, what it was made from, and how to open it.
 
-config.json          {"version", "settings", "sizes", "recipe", "words", "source", "stories", "versions"}: replays it
+config.json          {"version", "settings", "sizes", "recipe", "words", "source", "features", "stories", "resolved"}:
+                     replays the run
+vocabulary.json      {"words": [...], "tags": [...]}, what its ids mean: for `--init` on another folder
 metrics.jsonl        one line per epoch
 best.safetensors     weights of the best epoch, feature statistics among them
 last.pt              everything needed to go on, `weights_only=True` loads it
@@ -24,6 +26,7 @@ from train.model import StoryModel
 
 VERSION = 1
 CONFIG, METRICS, BEST, LAST, CURVES = "config.json", "metrics.jsonl", "best.safetensors", "last.pt", "curves.png"
+VOCABULARY = "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ def write_weights(path: Path, model: StoryModel, epoch: int) -> Path:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replace_file(path) as partial:
         save_file(tensors, partial, metadata={"epoch": str(epoch)})
+        partial.chmod(0o644)  # safetensors writes for the owner alone
     return path
 
 
@@ -170,6 +174,11 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     except (SafetensorError, OSError) as error:
         raise UserError(f"expected trained weights in {path}, found {type(error).__name__}: {error}; train the run "
                         "again with --force") from None
+
+
+def load_epoch(path: Path) -> int:
+    """The epoch, from 1, whose weights a safetensors file holds."""
+    return int(read_weights(path)[1].get("epoch", 0))
 
 
 def read_metrics(run_path: Path) -> list[dict[str, Any]]:

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from data.words import PAD
 from train.config import ModelConfig
-
-PAD, START, END, UNK = range(4)
 
 
 class TextEncoder(nn.Module):

@@ -1,0 +1,68 @@
+"""One process or many: torchrun's environment, sums over processes."""
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from data.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all of a run; only rank 0 writes."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add a tensor up over all processes, in place; every process must come here."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def tell(self, text: str | None) -> str | None:
+        """What the writer has to say, to all: None for nothing."""
+        if self.size == 1:
+            return text
+        said = [text]
+        dist.broadcast_object_list(said, src=0)
+        return said[0]
+
+    def leave(self) -> None:
+        """End the group, where there is one."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def join_world(device: str) -> World:
+    """Read torchrun's environment and join its group: nccl where every process has a GPU, else gloo.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        UserError: if CUDA is asked for and absent.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("setting device: expected a CUDA device, found none; use --device cpu")
+    uses_cuda = device != "cpu" and torch.cuda.is_available()
+    size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if uses_cuda and local_rank >= torch.cuda.device_count():
+        raise UserError(f"expected a GPU per process, found {torch.cuda.device_count()}; lower NPROC or use --device "
+                        "cpu")
+    place = torch.device("cuda", local_rank) if uses_cuda else torch.device("cpu")
+    if uses_cuda:
+        torch.cuda.set_device(place)
+    if size > 1:
+        dist.init_process_group("nccl" if uses_cuda else "gloo", timeout=timedelta(minutes=30))
+    return World(rank, size, place)

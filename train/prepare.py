@@ -1,0 +1,138 @@
+"""Before anything is learned: which stories take part, what `auto` comes to, what the run folder already holds."""
+import logging
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import UserError
+from data.folder import Features
+from data.identity import differences
+from data.lock import hold
+from train.batches import StoryDataset
+from train.checkpoint import is_complete
+from train.config import TrainConfig, list_differences
+from train.distributed import World
+from train.runs import CONFIG, LAST, RunRecord, read_record
+
+logger = logging.getLogger(__name__)
+FRESH, GO_ON, COMPLETE, REFUSED = "fresh", "go on", "complete", "refused"
+MEMORY_SHARE = 0.5  # features above this share of the memory are streamed
+
+
+def open_splits(config: TrainConfig, features: Features) -> tuple[TrainConfig, StoryDataset, StoryDataset | None]:
+    """Open the train stories, and the val stories where there are any (always with photos masked).
+
+    Returns:
+        The settings, with `missing` at "mask" where train has no usable photo at all; train; val or None.
+
+    Raises:
+        UserError: if no train story is left.
+    """
+    train_set = StoryDataset(features, "train", config.words, config.missing, config.limit, config.fraction,
+                             config.seed)
+    if not len(train_set):
+        config = replace(config, missing="mask")
+        masked = StoryDataset(features, "train", config.words, "mask", config.limit, config.fraction, config.seed)
+        if not len(masked) or masked.num_photos:
+            raise UserError(f"expected train stories with all their photos in {features.root}, found none among "
+                            f"{len(masked)}; use --missing mask, or get the photos and run make features again")
+        train_set = masked
+    if "val" not in train_set.words.splits:
+        logger.warning("no val split in %s: no early stopping, the last epoch counts as the best", features.root)
+        return config, train_set, None
+    return config, train_set, StoryDataset(features, "val", config.words, "mask", config.limit)
+
+
+def resolve(config: TrainConfig, features: Features, world: World) -> dict[str, Any]:
+    """What `auto` comes to here; a run keeps what it began with."""
+    return {"precision": _pick_precision(world.device) if config.precision == "auto" else config.precision,
+            "reader": _pick_reader(features) if config.reader == "auto" else config.reader,
+            "device": world.device.type, "processes": world.size, "threads": torch.get_num_threads(),
+            "torch": torch.__version__}
+
+
+def agree_on_plan(run_path: Path, record: RunRecord, force: bool, world: World,
+                  stack: ExitStack) -> tuple[str, RunRecord]:
+    """The writer takes the run folder and looks what it holds; all processes do the same then.
+
+    Args:
+        stack: keeps the folder held until it closes.
+
+    Returns:
+        FRESH, GO_ON or COMPLETE, and the record with what the run began with resolved.
+
+    Raises:
+        UserError: if somebody else is at work there, or it holds another run.
+    """
+    plan, refusal = None, None
+    if world.is_writer:
+        try:
+            stack.enter_context(hold(run_path.with_name(f".{run_path.name}.lock"), f"run {run_path} (training)"))
+            plan = _prepare_folder(run_path, record, force)
+        except UserError as error:
+            plan, refusal = REFUSED, error
+    plan = world.tell(plan)
+    if refusal is not None or plan == REFUSED:
+        raise refusal or UserError(f"run {run_path} was refused")
+    assert plan is not None
+    if plan == GO_ON:
+        began = read_record(run_path).resolved
+        changed = [f"{name} {began.get(name)!r} then, {record.resolved[name]!r} now"
+                   for name in ("device", "processes", "threads", "torch") if began.get(name) != record.resolved[name]]
+        if changed and world.is_writer:
+            logger.warning("not bit for bit what it would have become there: %s", ", ".join(changed))
+        record = replace(record, resolved={**record.resolved, **{name: began[name]
+                                                                 for name in ("precision", "reader")}})
+    return plan, record
+
+
+def _prepare_folder(run_path: Path, record: RunRecord, force: bool) -> str:
+    if not run_path.exists() or not any(run_path.iterdir()):
+        run_path.mkdir(parents=True, exist_ok=True)
+        return FRESH
+    if force:
+        _move_beside(run_path)
+        return FRESH
+    if not (run_path / CONFIG).exists():
+        raise UserError(f"expected {run_path} to be empty or a run, found other files in it; name another RUN=, or use "
+                        "--force to move it beside")
+    changed = _list_changes(read_record(run_path), record)
+    if changed:
+        raise UserError(f"run {run_path}: expected the settings it was begun with, found others: {'; '.join(changed)}; "
+                        "use those, name another RUN=, or start anew beside it with --force")
+    if not (run_path / LAST).exists():
+        return FRESH
+    return COMPLETE if is_complete(run_path / LAST) else GO_ON
+
+
+def _list_changes(began: RunRecord, now: RunRecord) -> list[str]:
+    changed = list_differences(began.config, now.config)
+    for kind in ("recipe", "words", "source"):
+        changed += [f"features folder's {kind}, {line}"
+                    for line in differences(getattr(began, kind), getattr(now, kind))]
+    return changed
+
+
+def _move_beside(run_path: Path) -> None:
+    number = 1
+    while (beside := run_path.with_name(f"{run_path.name}.{number}")).exists():
+        number += 1
+    run_path.rename(beside)
+    run_path.mkdir()
+    logger.info("the run that was there is now %s", beside)
+
+
+def _pick_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    has_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if has_hardware else "float32"
+
+
+def _pick_reader(features: Features) -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return "streamed" if features.num_photos * features.width * 2 > MEMORY_SHARE * memory else "mapped"

@@ -1,0 +1,120 @@
+"""Settings from flags and files: every one is a field of TrainConfig, and a wrong name is answered with the nearest."""
+import argparse
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from data.errors import UserError
+from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TASKS, TrainConfig, make_config
+
+CHOICES: dict[str, Iterable[str]] = {"task": TASKS, "preset": PRESETS, "missing": MISSING, "precision": PRECISIONS,
+                                     "device": DEVICES, "reader": READERS}
+FIELDS = {known.name: known for known in fields(TrainConfig)}
+DESCRIPTION = "Train the story model on a features folder; no photo is opened. A run that is there already goes on."
+
+
+@dataclass(frozen=True)
+class Command:
+    """What one call of `python -m train` asks for."""
+
+    config: TrainConfig
+    features_path: Path
+    run_path: Path
+    force: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def read_command(argv: Sequence[str] | None = None) -> Command:
+    """Parse flags; `--config` may name a TOML file of settings or the config.json of a run, and flags win over it.
+
+    Raises:
+        UserError: if a name is unknown (with the nearest right one), a value is of the wrong kind or out of range, or
+            two contradict each other.
+    """
+    parser = make_parser()
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        raise UserError(f"unknown argument {unknown[0]!r}{_suggest(unknown[0].partition('=')[0], flags)}; see --help")
+    given = {name: value for name, value in vars(known).items() if name in FIELDS}
+    settings, features_path = read_settings(known.config) if known.config else ({}, None)
+    features = known.features or features_path
+    if features is None:
+        raise UserError("expected --features FOLDER, found none; make one with: make features")
+    run_path = known.out or (known.config.parent if known.config and known.config.name == "config.json" else None)
+    if run_path is None:
+        raise UserError("expected --out RUN, the folder to train into, found none; name one")
+    return Command(make_config({**settings, **given}), Path(features), Path(run_path), known.force)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line: one flag per setting, with its default from the dataclass."""
+    parser = _Parser(prog="python -m train", description=DESCRIPTION, allow_abbrev=False,
+                     argument_default=argparse.SUPPRESS)
+    parser.add_argument("--features", type=Path, default=None, metavar="FOLDER", help="features folder")
+    parser.add_argument("--out", type=Path, default=None, metavar="RUN", help="run folder")
+    parser.add_argument("--config", type=Path, default=None, metavar="FILE",
+                        help="TOML file of settings, or a run's config.json to replay it")
+    parser.add_argument("--force", action="store_true", default=False,
+                        help="start anew; the run that is there is moved beside")
+    for name, known in FIELDS.items():
+        _add_flag(parser, name, known.default, known.metadata["help"])
+    return parser
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Settings from a TOML file, or from a run's config.json with the features folder it was trained on.
+
+    Raises:
+        UserError: if the file is absent or broken, or holds a name or a kind of value that no setting has.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except FileNotFoundError:
+        raise UserError(f"expected a file of settings at {path}, found no such file; name a .toml file or a run's "
+                        "config.json") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, not TOML, not JSON
+        raise UserError(f"expected settings in {path}, found {type(error).__name__}: {error}; mend the file") from None
+    features_path = None
+    if isinstance(raw, dict) and isinstance(raw.get("settings"), dict):
+        raw, features_path = raw["settings"], raw.get("features")
+    if not isinstance(raw, dict):
+        raise UserError(f"expected a table of settings in {path}, found {type(raw).__name__}; mend the file")
+    return {name: _check_kind(name, value, path) for name, value in raw.items()}, features_path
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, meaning: str) -> None:
+    flag, kind = f"--{name.replace('_', '-')}", type(default)
+    changed = [f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values]
+    shown = f"{meaning} ({', '.join([f'default {default}', *changed])})" if default != "" else meaning
+    shown = shown.replace("%", "%%")
+    if kind is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=shown)
+    else:
+        parser.add_argument(flag, type=kind, choices=CHOICES.get(name), help=shown,
+                            metavar=None if name in CHOICES else name.upper())
+
+
+def _check_kind(name: str, value: Any, path: Path) -> Any:
+    if name not in FIELDS:
+        raise UserError(f"unknown setting {name!r} in {path}{_suggest(name, FIELDS)}")
+    expected = type(FIELDS[name].default)
+    if expected is float and type(value) is int:
+        return float(value)
+    if type(value) is not expected:
+        raise UserError(f"setting {name} in {path}: expected {expected.__name__}, found {value!r}")
+    return value
+
+
+def _suggest(name: str, names: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f": did you mean {nearest[0]!r}?" if nearest else ""

@@ -1,0 +1,44 @@
+"""Mean and deviation of the train photos' features; they come from train alone and stay with the run."""
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.errors import UserError
+from data.folder import Features
+
+logger = logging.getLogger(__name__)
+CHUNK = 2048
+LEAST_STD = 1e-6  # where every feature is constant
+
+
+def measure_features(features: Features, rows: np.ndarray, std_floor: float) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of every feature column.
+
+    Args:
+        features: the folder. rows: (n,) photo rows, each photo once.
+        std_floor: least deviation, as a share of the mean deviation over all columns: a column that hardly ever
+            moved in train would otherwise blow up the first time it does.
+
+    Returns:
+        mean, std: (D,) float32; zeros and ones where there is no photo at all.
+
+    Raises:
+        UserError: if a feature is no finite number.
+    """
+    if not len(rows):
+        return torch.zeros(features.width), torch.ones(features.width)
+    shift = features.feature.take(rows[:1])[0].astype(np.float32)  # columns far from 0 keep their digits
+    total, squares = np.zeros(features.width), np.zeros(features.width)
+    for start in range(0, len(rows), CHUNK):
+        chunk = features.feature.take(rows[start:start + CHUNK]).astype(np.float32) - shift
+        total += chunk.sum(axis=0, dtype=np.float64)
+        squares += np.einsum("nd,nd->d", chunk, chunk).astype(np.float64)
+    if not np.isfinite(squares).all():
+        raise UserError(f"expected finite features in {features.root}, found infinities or NaN; run verify, then make "
+                        "the folder again with --precision float32")
+    mean = total / len(rows)
+    std = np.sqrt(np.maximum(squares / len(rows) - mean ** 2, 0))
+    floor = max(std_floor * float(std.mean()), LEAST_STD)
+    return torch.from_numpy(mean + shift).float(), torch.from_numpy(np.maximum(std, floor)).float()

@@ -1,0 +1,20 @@
+"""What a finished run says of itself on the terminal."""
+from pathlib import Path
+
+from train.monitor import format_means
+from train.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record
+
+
+def print_summary(run_path: Path, features_path: Path) -> None:
+    """Print the best epoch, what lies where, and what to type next."""
+    record, metrics = read_record(run_path), read_metrics(run_path)
+    epoch = load_epoch(run_path / BEST)
+    best = next((line for line in metrics if line["epoch"] == epoch), None)
+    stories = record.stories
+    print(f"trained on {stories['train']} stories ({stories['photos']} photos; {stories['dropped']} stories left out "
+          f"for a missing photo), validated on {stories['val']}")
+    if best is not None:
+        losses = best["val"] or best["train"]
+        print(f"best epoch {epoch} of {len(metrics)}: {'val' if best['val'] else 'train'} {format_means(losses)}")
+    print(f"weights {run_path / BEST}\nnumbers {run_path / METRICS}\ncurves  {run_path / CURVES}")
+    print(f"next:   make eval RUN={run_path} FEATURES={features_path}")
