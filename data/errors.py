@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 bad input (one sentence on stderr), 3 done but over a limi
 """
 import argparse
 import sys
+import unicodedata
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -19,6 +20,22 @@ class UserError(ValueError):
 
 class LimitExceeded(Exception):
     """Everything good was written, but more went wrong than the limits allow."""
+
+
+def printable(text: object) -> str:
+    """One line that a terminal may be given, whoever wrote it: nothing in it moves, colours or reorders.
+
+    White space becomes single blanks; control and format characters (escape sequences, bidirectional marks), lone
+    surrogates and unassigned code points appear as their escapes.
+    """
+    line = " ".join(str(text).split())
+    return line if line.isascii() and line.isprintable() else "".join(map(_show_character, line))
+
+
+def _show_character(character: str) -> str:
+    if not unicodedata.category(character).startswith("C"):
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -53,6 +70,6 @@ def run_command(main: Callable[[], object]) -> int:
 
 
 def _say(error: object, code: int) -> int:
-    sentence = " ".join(str(error).split())
+    sentence = printable(error)
     print(f"error: {sentence}" if code != INTERRUPTED else sentence, file=sys.stderr)
     return code

@@ -11,6 +11,7 @@ from typing import Any
 from data.errors import UserError
 
 TEMPORARY = ".part"
+MAX_JSON_BYTES = 1 << 30  # larger than any annotation file there is; what a folder brings has limits of its own
 
 
 @contextmanager
@@ -52,25 +53,36 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON atomically: sorted keys, indented, so that equal values give equal bytes."""
-    return write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return write_text(path, format_json(value))
 
 
-def read_json(path: Path, what: str, remedy: str) -> Any:
+def format_json(value: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path, what: str, remedy: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Read a JSON file that a user or a teammate gave us.
 
     Args:
         path: the file.
         what: its role in words, for the error ("the folder's manifest").
         remedy: what to do when it cannot be read.
+        max_bytes: a larger file is refused unread.
 
     Raises:
-        UserError: if it is absent, no UTF-8, no JSON, or nested beyond reason.
+        UserError: if it is absent, too large, no UTF-8, no JSON, or nested beyond reason.
     """
     try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise UserError(f"expected {what} of at most {max_bytes} bytes in {path}, found {size}; {remedy}")
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"expected {what} at {path}, found no such file; {remedy}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number without end
         raise UserError(f"expected {what} as JSON in {path}, found {type(error).__name__}: {error}; {remedy}") from None
 
 

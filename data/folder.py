@@ -14,6 +14,7 @@ from data.shards import SCHEMA, map_shard
 
 __all__ = ["MISSING", "OK", "STATUS", "TOO_LARGE", "UNREADABLE", "Features", "SplitWords", "WordSet"]
 SIS, DII = 1, 2  # bits of tag_source
+MAX_WORDS_BYTES = 1 << 26  # of vocabulary.json and tags.json: 65,536 words take one MB
 NUM_FRAMES = 5
 
 
@@ -87,7 +88,7 @@ class WordSet:
         if not shards:
             raise UserError(f"expected stories of split {split!r} in {self._root} (word set {self.name!r}), found "
                             f"{', '.join(self.splits) or 'none'}; name one of those or add its annotations")
-        mapped = [_map_checked(self._root, shard, "words") for shard in shards]
+        mapped = [map_published(self._root, shard, "words") for shard in shards]
         fields = {name: MappedRows([arrays[name] for arrays in mapped])
                   for name in SCHEMA["words"] if name not in ("caption", "offset")}
         filled = [arrays for arrays in mapped if len(arrays["photo"])]
@@ -97,7 +98,9 @@ class WordSet:
         return f"words/{self.name}/{split}"
 
     def _json(self, name: str) -> dict:
-        raw = read_json(self.path / name, f"{name} of the word set {self.name!r}", "run verify")
+        refuse_links(self._root, f"words/{self.name}/{name}")
+        raw = read_json(self.path / name, f"{name} of the word set {self.name!r}", "run verify",
+                        MAX_WORDS_BYTES)
         if not isinstance(raw, dict):
             raise UserError(f"expected an object in {self.path / name}, found {type(raw).__name__}; run verify")
         return raw
@@ -121,7 +124,7 @@ class Features:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest = load_manifest(root)
-        shards = [_map_checked(root, shard, "photos") for shard in self.manifest.shards.get("photos", ())]
+        shards = [map_published(root, shard, "photos") for shard in self.manifest.shards.get("photos", ())]
         if not shards:
             raise UserError(f"expected photo shards in {root}, found none; make the folder with: make features")
         self.feature, self.photo_id, self.content, self._status = (
@@ -199,7 +202,7 @@ class Features:
 
     @cached_property
     def _thumbs(self) -> list[dict[str, np.ndarray]]:
-        return [_map_checked(self.root, shard, "thumbs") for shard in self.manifest.shards.get("thumbs", ())]
+        return [map_published(self.root, shard, "thumbs") for shard in self.manifest.shards.get("thumbs", ())]
 
     def thumbnail(self, row: int) -> bytes | None:
         """The small JPEG of a photo row, or None where the folder has none."""
@@ -212,11 +215,29 @@ class Features:
         return arrays["blob"][start:stop].tobytes() or None
 
 
-def _map_checked(root: Path, shard: Shard, kind: str) -> dict[str, np.ndarray]:
+def refuse_links(root: Path, name: str) -> None:
+    """Refuse a file of the folder that is a symbolic link or lies behind one.
+
+    Args:
+        name: path inside the folder.
+
+    Raises:
+        UserError: if anything between the folder and the file is a link.
+    """
+    path = root / name
+    if any(part.is_symlink() for part in (path, *path.parents[:name.count("/")])):
+        raise UserError(f"expected {path} to lie in the folder, found a symbolic link; links are refused: copy the "
+                        "file itself")
+
+
+def map_published(root: Path, shard: Shard, kind: str) -> dict[str, np.ndarray]:
+    """Map a shard that a manifest names; see `data.shards.map_shard`.
+
+    Raises:
+        UserError: if it is absent, behind a link, of another size or number of rows, or no such shard.
+    """
     path = root / shard.name
-    if path.is_symlink() or path.parent.is_symlink():
-        raise UserError(f"expected the shard {path} to lie in the folder, found a symbolic link; links are refused: "
-                        "copy the file itself")
+    refuse_links(root, shard.name)
     size = path.stat().st_size if path.exists() else -1
     if size != shard.bytes:
         raise UserError(f"expected {shard.bytes} bytes in {path}, found {size if size >= 0 else 'no such file'}; "

@@ -3,11 +3,15 @@
 {"format": 1, "recipe": identity, "source": identity, "width": D, "dtype": "float16",
  "shards": {"photos": [shard, ...], "thumbs": [...], "words/default/train": [...], ...},
  "words": {"default": {"id", "fields", "files": {name: sha256}, "info": {split: {}}, "counts": {}}},
- "placeholders": [{"content": sha256, "photos": n, "albums": n}], "counts": {}, "versions": {}, "canaries": {}}
+ "placeholders": [{"content": sha256, "photos": n, "albums": n}], "counts": {}, "versions": {},
+ "canaries": {"photos": [photo id, ...]}, "files": {"README.md": sha256, "skipped.csv": sha256},
+ "sha256": over this file's text without that line}
 
 A shard is {"name": path inside the folder, "rows": n, "offset": first row, "bytes": n, "sha256": ...}.
 Nothing in it depends on the clock or the machine's name, so equal work gives equal bytes.
 """
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import read_json, write_json
+from data.files import format_json, read_json, write_json
 from data.identity import Identity
 
 FORMAT = 1
+MAX_BYTES = 1 << 28  # 400 photo shards of a VIST-size folder take 200 kB
 MANIFEST = "manifest.json"
 _PLAIN = r"[A-Za-z0-9_@-][A-Za-z0-9_.@-]*"
-_SHARD_NAME = re.compile(rf"(photos|thumbs|grid|views|words/{_PLAIN})/{_PLAIN}\.h5")
+_SHARD_NAME = re.compile(rf"(photos|thumbs|grid|views|canaries|words/{_PLAIN})/{_PLAIN}\.h5")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REMEDY = "get the folder again, or make it with: make features"
 
@@ -60,16 +65,29 @@ class Manifest:
     counts: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     canaries: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> Path:
         """Write manifest.json atomically into the folder and return its path."""
         words = {name: {**entry.identity, "files": entry.files, "info": entry.info, "counts": entry.counts}
                  for name, entry in self.words.items()}
-        return write_json(folder / MANIFEST, {
+        value = {
             "format": FORMAT, "recipe": self.recipe, "source": self.source, "width": self.width, "dtype": "float16",
             "shards": {group: [asdict(shard) for shard in shards] for group, shards in self.shards.items()},
             "words": words, "placeholders": list(self.placeholders), "counts": self.counts,
-            "versions": self.versions, "canaries": self.canaries})
+            "versions": self.versions, "canaries": self.canaries, "files": self.files}
+        return write_json(folder / MANIFEST, {**value, "sha256": _seal(value)})
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether manifest.json is, to the bit, what `Manifest.save` wrote: by the sha256 it carries over itself."""
+    try:
+        text = (folder / MANIFEST).read_bytes()
+        value = json.loads(text)
+        return value.pop("sha256", None) == _seal(value) and format_json(
+            {**value, "sha256": _seal(value)}).encode() == text
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -79,7 +97,7 @@ def load_manifest(folder: Path) -> Manifest:
         UserError: if there is none, if it is of another format, or if it names a file outside the folder.
     """
     path = folder / MANIFEST
-    raw = read_json(path, "a features folder's manifest", _REMEDY)
+    raw = read_json(path, "a features folder's manifest", _REMEDY, MAX_BYTES)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
         raise UserError(f"expected a manifest of format {FORMAT} in {path}, found {found!r}; {_REMEDY}")
@@ -91,10 +109,15 @@ def load_manifest(folder: Path) -> Manifest:
                                             dict(entry["counts"])) for name, entry in raw["words"].items()},
             placeholders=tuple({"content": _digest(found["content"]), "photos": _count(found["photos"]),
                                 "albums": _count(found["albums"])} for found in raw["placeholders"]),
-            counts=dict(raw["counts"]), versions=dict(raw["versions"]), canaries=dict(raw["canaries"]))
+            counts=dict(raw["counts"]), versions=dict(raw["versions"]), canaries=dict(raw["canaries"]),
+            files=_files(raw.get("files", {})))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
         raise UserError(f"expected a whole manifest in {path}, found {found}; {_REMEDY}") from None
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(format_json(value).encode()).hexdigest()
 
 
 def _shards(group: str, raw: list[Mapping[str, Any]]) -> tuple[Shard, ...]:

@@ -13,6 +13,10 @@ thumbs  blob        (M,)       uint8    JPEG files, one after another
         offset      (N + 1,)   int64    row i is blob[offset[i]:offset[i + 1]]; empty where there is no picture
 grid    feature     (N, D, 7, 7) float16 the map before pooling, row for row beside `photos`
 views   feature     (N, W, D)  float16  W augmented views, row for row beside `photos`
+canaries picture  (N, H, W, 3) uint8   what the backbone was shown for N of the photos, before normalising
+        feature    (N, D)     float16  what it made of them: a copy of their rows
+        photo      (N,)       int32    row over all photo shards
+        content    (N, 32)    uint8    sha256 of the file's bytes
 words   token       (S, K, T)  uint16   <START>=1, words, <END>=2, <PAD>=0
         tag         (S, K, G)  uint8    multi-hot; column 0 never set, column 1 = no tag found
         tag_source  (S, K)     uint8    bit 0: labels from the story's caption; bit 1: the photo had descriptions
@@ -50,6 +54,8 @@ SCHEMA: dict[str, dict[str, Field]] = {
     "thumbs": {"blob": Field("u1", ("M",)), "offset": Field("i8", ("N+1",))},
     "grid": {"feature": Field("f2", ("N", "D", 7, 7))},
     "views": {"feature": Field("f2", ("N", "W", "D"))},
+    "canaries": {"picture": Field("u1", ("N", "H", "W", 3)), "feature": Field("f2", ("N", "D")),
+                 "photo": Field("i4", ("N",)), "content": Field("u1", ("N", 32))},
     "words": {"token": Field("u2", ("N", 5, "T")), "tag": Field("u1", ("N", 5, "G")),
               "tag_source": Field("u1", ("N", 5)), "photo": Field("i4", ("N", 5)),
               "tokenised": Field("u1", ("N", 5)), "story_id": Field("S", ("N",)), "album_id": Field("S", ("N",)),
