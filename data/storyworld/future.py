@@ -1,11 +1,11 @@
 """How likely each next scene is, for a reader who knows the rules and has seen the scenes so far.
 
-Two readers: `next_scenes` has seen nothing but the story; `photo_chances` also knows the album it was picked from.
+Two readers: `next_outlooks` has seen nothing but the story; `photo_chances` also knows the album it was picked from.
 """
 from collections.abc import Iterator, Sequence
 
 from data.storyworld.world import (ACTS, AIMS, DETAILS, KEEPS, MODE_ACTS, MODE_PLACE, NEXT_PLACE, SHARED_MIDDLE,
-                                   STARTS, Scene, light_after)
+                                   STARTS, Outlook, Scene, light_after)
 
 
 def own_mode_chance() -> float:
@@ -76,42 +76,33 @@ def _next_settings(history: Sequence[Scene]) -> Iterator[tuple[str, int | None, 
             yield NEXT_PLACE[start], aim, None, chance * keeps
 
 
-def next_scenes(history: Sequence[Scene]) -> list[tuple[Scene, float]]:
-    """Every scene that can come next, with its probability, given the story's 1 to 4 scenes so far."""
+def next_outlooks(history: Sequence[Scene]) -> list[tuple[Outlook, float]]:
+    """Everything that can come next, with its probability, given the story's 1 to 4 scenes so far."""
     last = history[-1]
-    scenes = []
-    for place, aim, mode, chance in _next_settings(history):
-        if chance == 0:
-            continue
-        for act, act_chance in MODE_ACTS[mode] if mode else ACTS[place]:
-            for detail, detail_chance in DETAILS[place]:
-                for light, light_chance in light_after(last.light):
-                    scene = Scene(len(history), last.hero, place, act, detail, light, last.weather, aim, mode)
-                    scenes.append((scene, chance * act_chance * detail_chance * light_chance))
-    return scenes
+    return [(Outlook(len(history), last.hero, place, last.weather, MODE_ACTS[mode] if mode else ACTS[place],
+                     DETAILS[place], light_after(last.light), aim, mode), chance)
+            for place, aim, mode, chance in _next_settings(history) if chance > 0]
 
 
-def photo_chances(history: Sequence[Scene], own: Scene, other: Scene, album: Sequence[tuple[Scene, Scene]]
-                  ) -> tuple[float, float]:
+def photo_chances(first: Scene, second: Scene, told: Sequence[tuple[Scene, Scene]]) -> tuple[float, float]:
     """How likely each of an album's two photos of the next stage is the story's next one.
 
     Args:
-        history: the story's scenes so far.
-        own, other: two candidates of the next stage, in any order (two different photos).
-        album: the (story's, other story's) scenes of the stages so far.
+        first, second: the two candidates, in any order.
+        told: the (story's, other story's) scenes of all stages before.
 
     Returns:
-        The probabilities of `own` and of `other`; they sum to 1.
+        The probabilities of `first` and of `second`; they sum to 1.
     """
-    chances = [_stage_likelihood(mine, theirs, album) for mine, theirs in ((own, other), (other, own))]
+    chances = [_stage_likelihood(mine, theirs, told) for mine, theirs in ((first, second), (second, first))]
     total = sum(chances)
     return chances[0] / total, chances[1] / total
 
 
-def _stage_likelihood(mine: Scene, theirs: Scene, album: Sequence[tuple[Scene, Scene]]) -> float:
+def _stage_likelihood(mine: Scene, theirs: Scene, told: Sequence[tuple[Scene, Scene]]) -> float:
     """How likely the next stage falls out as (mine, theirs), up to a factor that a swap leaves alone."""
     keeps = KEEPS[mine.stage]
-    ruled = tuple(_ruled(mine.stage, pair) for pair in zip(*album))
+    ruled = tuple(_ruled(mine.stage, pair) for pair in zip(*told))
     found = (_setting(mine), _setting(theirs))
     return keeps * (found == ruled) + (1 - keeps) * (found == ruled[::-1])
 

@@ -4,30 +4,31 @@ A grammar maps a slot's name to weighted templates: words parted by blanks, `{sl
 One sentence may come about in several ways; `probability` sums over all of them.
 """
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
 
 from data.storyworld.world import draw
 
-Rules = Sequence[tuple[str, float]]
+Rules = tuple[tuple[str, float], ...]
 
-# What the words of this world mean, as single words or pairs. A test holds it against the project's tag table.
-TAG_OF = {form: tag for tag, forms in {
-    "person": "[female] [male] girl woman lady boy man gentleman kid grandmother friend friends teacher nurse people",
-    "dog": "dog puppy", "cat": "cat kitten", "car": "car", "table": "table tables", "chair": "chair",
-    "cup": "cup mug", "bottle": "bottle", "tree": "tree trees", "building": "buildings skyscrapers",
-    "phone": "phone cellphone", "laptop": "laptop", "book": "novel storybook book", "bed": "bed", "window": "window windows",
-    "door": "door", "plant": "fern cactus plant", "bicycle": "bicycle bike", "motorcycle": "motorcycle motorbike",
-    "walking": "walked walking strolled strolling stroll", "running": "ran running jogged sprinted jogging",
+# What the words of this world mean. A test holds them against the project's tag table.
+_WORDS_OF_TAGS = {
+    "person": "[female] [male] girl woman lady boy man gentleman kid grandmother friend", "dog": "dog puppy",
+    "cat": "cat", "car": "car", "table": "table", "chair": "chair", "cup": "cup mug", "bottle": "bottle", "tree": "tree",
+    "building": "buildings skyscrapers", "phone": "phone cellphone", "laptop": "laptop", "book": "novel storybook",
+    "bed": "bed", "window": "window", "door": "door", "plant": "fern cactus", "bicycle": "bicycle bike",
+    "motorcycle": "motorcycle motorbike", "walking": "walked walking stroll", "running": "ran running jogged",
     "sitting": "sat sitting", "standing": "stood standing", "eating": "ate eating", "drinking": "drank drinking sipped",
-    "reading": "read reading", "writing": "wrote writing", "talking": "talked talking chatted chatting spoke",
+    "reading": "read reading", "writing": "wrote writing", "talking": "talked talking chatted",
     "smiling": "smiled smiling grinned", "jumping": "jumped jumping leaped", "sleeping": "slept sleeping asleep nap",
-    "cooking": "cooked cooking baked", "driving": "drove driving", "dancing": "danced dancing",
-    "kitchen": "kitchen", "bedroom": "bedroom", "living_room": "living_room", "office": "office workplace",
-    "street": "street road sidewalk", "park": "park playground", "restaurant": "restaurant cafe", "beach": "beach seaside",
-    "forest": "forest woods", "city": "city downtown", "home": "house", "school": "school classroom",
-    "hospital": "hospital clinic", "store": "store supermarket", "garden": "garden",
-}.items() for form in forms.split()}
+    "cooking": "cooked cooking baked", "driving": "drove driving", "dancing": "danced dancing", "kitchen": "kitchen",
+    "bedroom": "bedroom", "living_room": "living_room", "office": "office", "street": "street road", "park": "park",
+    "restaurant": "restaurant", "beach": "beach", "forest": "forest woods", "city": "city downtown", "home": "house",
+    "school": "school classroom", "hospital": "hospital clinic", "store": "store supermarket", "garden": "garden"}
+TAG_NAMES = tuple(_WORDS_OF_TAGS)                     # in the order of the features folder's columns 2..50
+TAG_OF = {form: tag for tag, forms in _WORDS_OF_TAGS.items() for form in forms.split()}
 
 
 @lru_cache(maxsize=None)
@@ -35,12 +36,6 @@ def _parse(template: str) -> tuple[str, ...]:
     """Words and `{slot}`s; "living room" is parted late so that it counts as one form here."""
     return tuple(part for symbol in template.split()
                  for part in (symbol.split("_") if symbol == "living_room" else (symbol,)))
-
-
-@lru_cache(maxsize=None)
-def tags_of_template(template: str) -> frozenset[str]:
-    """The tags that a template's own words carry."""
-    return frozenset(TAG_OF[word] for word in template.split() if word in TAG_OF)
 
 
 class Grammar:
@@ -75,7 +70,8 @@ class Grammar:
             return {begin + 1: 1.0} if begin < len(words) and words[begin] == symbol else {}
         key = (symbol, begin)
         if key not in known:
-            known[key] = ends = {}
+            ends: dict[int, float] = {}
+            known[key] = ends
             total = self._totals[symbol]
             for template, weight in self._slots[symbol]:
                 reached = {begin: weight / total}
@@ -91,25 +87,42 @@ class Grammar:
                     ends[end] = ends.get(end, 0.0) + chance
         return known[key]
 
-    def tag_chances(self, names: Iterable[str]) -> dict[str, float]:
-        """For each tag, the probability that the sentence carries it.
+    @cached_property
+    def tag_chances(self) -> np.ndarray:
+        """(49,) float64, in the order of TAG_NAMES: the probability that the sentence carries each tag.
 
         Slots are drawn independently, so the chance to miss a tag multiplies over the parts of a template.
         """
-        return {name: 1 - self._misses(name, self.start, {}) for name in names}
+        return 1 - self._misses(self.start, {})
 
-    def _misses(self, tag: str, symbol: str, known: dict[str, float]) -> float:
+    def _misses(self, symbol: str, known: dict[str, np.ndarray]) -> np.ndarray:
         if symbol not in known:
-            missed = 0.0
-            for template, weight in self._slots[symbol]:
-                if tag in tags_of_template(template):
-                    continue
+            rules = self._slots[symbol]
+            if not any(part in self._slots for template, _ in rules for part in _parse(template)):
+                return _plain_misses(rules)
+            missed = np.zeros(len(TAG_NAMES))
+            for template, weight in rules:
+                chance = weight * _untouched(template)
                 for part in _parse(template):
                     if part in self._slots:
-                        weight *= self._misses(tag, part, known)
-                missed += weight
+                        chance = chance * self._misses(part, known)
+                missed += chance
             known[symbol] = missed / self._totals[symbol]
         return known[symbol]
+
+
+@lru_cache(maxsize=None)
+def _untouched(template: str) -> np.ndarray:
+    """(49,) 0 where the template's own words carry the tag, else 1."""
+    carried = {TAG_OF[word] for word in template.split() if word in TAG_OF}
+    return np.array([0.0 if name in carried else 1.0 for name in TAG_NAMES])
+
+
+@lru_cache(maxsize=None)
+def _plain_misses(rules: Rules) -> np.ndarray:
+    """(49,) the chance to miss each tag, of templates without slots."""
+    total = sum(weight for _, weight in rules)
+    return np.sum([weight / total * _untouched(template) for template, weight in rules], axis=0)
 
 
 def tags_of(words: Sequence[str]) -> set[str]:

@@ -98,6 +98,34 @@ class Scene:
     mode: str | None = None
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """A coming scene whose place is settled while act, detail and light are still open, independent of each other."""
+
+    stage: int
+    hero: int
+    place: str
+    weather: str
+    acts: tuple[tuple[str, float], ...]
+    details: tuple[tuple[str, float], ...]
+    lights: tuple[tuple[int, float], ...]
+    aim: int | None = None
+    mode: str | None = None
+
+    @classmethod
+    def of(cls, scene: Scene) -> "Outlook":
+        """A scene that is known already."""
+        return cls(scene.stage, scene.hero, scene.place, scene.weather, ((scene.act, 1.0),), ((scene.detail, 1.0),),
+                   ((scene.light, 1.0),), scene.aim, scene.mode)
+
+    def scenes(self) -> list[tuple[Scene, float]]:
+        """Every way it can turn out, with probabilities."""
+        return [(Scene(self.stage, self.hero, self.place, act, detail, light, self.weather, self.aim, self.mode),
+                 act_chance * detail_chance * light_chance)
+                for act, act_chance in self.acts for detail, detail_chance in self.details
+                for light, light_chance in self.lights]
+
+
 def draw(rng: random.Random, choices: Sequence[tuple[T, float]]) -> T:
     """Draw by weight. Uses only `rng.random()`, whose stream is the same in every Python version."""
     point = rng.random() * sum(weight for _, weight in choices)
