@@ -30,12 +30,12 @@ class Estimate:
 
     def summary(self) -> dict[str, float | int | None]:
         """{"value", "low", "high", "n"}; bounds are None without resamples, all three where it is undefined."""
-        low, high = interval(self.draws[1:])
+        low, high = interval(self.draws)
         return {"value": _plain(self.draws[0]), "low": low, "high": high, "n": self.n}
 
     def p_value(self) -> float | None:
         """Two-sided bootstrap p value of "this difference is zero"; None without resamples."""
-        drawn = self.draws[1:][np.isfinite(self.draws[1:])]
+        drawn = centred(self.draws)
         if not len(drawn):
             return None
         tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
@@ -113,12 +113,26 @@ class Resamples:
 
 
 def interval(draws: np.ndarray) -> tuple[float | None, float | None]:
-    """The central 95 % of the finite draws; (None, None) without any."""
-    finite = draws[np.isfinite(draws)]
-    if not len(finite):
+    """The central 95 % of the resamples, see `centred`; (None, None) without any.
+
+    Args:
+        draws: (R + 1,), the whole sample first.
+    """
+    shifted = centred(draws)
+    if not len(shifted):
         return None, None
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(shifted, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def centred(draws: np.ndarray) -> np.ndarray:
+    """The finite resamples, moved so that their mean is the whole sample's value.
+
+    Most statistics need no moving. Average precision does: an album drawn twice makes its photos easier to find, so
+    resamples score higher than the sample they come from.
+    """
+    finite = draws[1:][np.isfinite(draws[1:])]
+    return finite - finite.mean() + draws[0] if len(finite) and np.isfinite(draws[0]) else finite[:0]
 
 
 def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from data.folder import Features
 
 MIN_ALBUM_POOL = 3
-DISTRACTORS = {"one_of_5": 4, "one_of_100": 99}
+DISTRACTORS = {"1_of_5": 4, "1_of_100": 99}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,12 @@ def test_interval_has_the_width_that_theory_gives():
     assert found["high"] - found["low"] == pytest.approx(width, rel=0.1)
 
 
+def test_a_biased_statistic_keeps_its_value_inside_the_interval():
+    draws = np.concatenate([[0.2], np.random.default_rng(5).normal(0.5, 0.05, 1000)])  # every resample lies above
+    found = Estimate(draws, 60).summary()
+    assert found["low"] == pytest.approx(0.1, abs=0.02) and found["high"] == pytest.approx(0.3, abs=0.02)
+
+
 def test_order_of_stories_is_irrelevant():
     names, values = albums(30), np.random.default_rng(1).standard_normal(90)
     order = np.random.default_rng(2).permutation(90)

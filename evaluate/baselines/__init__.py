@@ -1,0 +1,1 @@
+"""What needs no story model: simple predictors that stand in every table."""

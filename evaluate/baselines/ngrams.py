@@ -1,0 +1,112 @@
+"""Unigram and trigram language models over token ids: perplexity, and one caption written greedily.
+
+The trigram model interpolates relative frequencies of orders 3, 2, 1 and a uniform floor; the weights are those that
+make the val captions most likely (expectation maximisation, Jelinek and Mercer 1980).
+"""
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.words import END, PAD, START, UNK
+
+EM_STEPS = 30
+
+
+@dataclass(frozen=True)
+class NgramModel:
+    """An interpolated model of one order.
+
+    Attributes:
+        order: 1, 2 or 3. keys, counts: per order n the sorted n-gram keys and how often each occurred. weights:
+            (order + 1,) float64, of orders 1..order and, last, the uniform floor. num_words: V.
+    """
+
+    order: int
+    keys: list[np.ndarray]
+    counts: list[np.ndarray]
+    weights: np.ndarray
+    num_words: int
+
+    @classmethod
+    def fit(cls, train: np.ndarray, val: np.ndarray, order: int, num_words: int) -> "NgramModel":
+        """Count train captions and weigh the orders on val captions.
+
+        Args:
+            train, val: (n, T) token ids, <START> first, <PAD> behind <END>. Without val the orders weigh equally.
+            order: 1 to 3. num_words: V.
+        """
+        grams = _windows(train, 3)
+        keys, counts = [], []
+        for n in range(1, order + 1):
+            distinct, number = np.unique(_keys(grams[:, 3 - n:], num_words), return_counts=True)
+            keys.append(distinct)
+            counts.append(number.astype(float))
+        weights = np.full(order + 1, 1 / (order + 1))
+        model = cls(order, keys, counts, weights, num_words)
+        held_out = _windows(val, 3)
+        if not len(held_out):
+            return model
+        chances = model._chances(held_out)
+        for _ in range(EM_STEPS):
+            share = chances * weights
+            weights = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
+        return cls(order, keys, counts, weights, num_words)
+
+    def nll(self, token_ids: np.ndarray) -> np.ndarray:
+        """(n, T) captions -> (n,) summed negative log-likelihood of their words and <END>, in nats."""
+        grams = _windows(token_ids, 3)
+        owner = np.nonzero(token_ids[:, 1:] != PAD)[0]
+        return np.bincount(owner, -np.log(self._chances(grams) @ self.weights), minlength=len(token_ids))
+
+    def write(self, max_words: int) -> list[int]:
+        """The likeliest next word, again and again from <START> on, until <END>."""
+        context = (START, START)
+        written: list[int] = []
+        candidates = np.array([index for index in range(self.num_words) if index not in (PAD, START, UNK)])
+        while len(written) < max_words:
+            grams = np.column_stack([np.tile(context, (len(candidates), 1)), candidates])
+            word = int(candidates[np.argmax(self._chances(grams) @ self.weights)])
+            if word == END:
+                break
+            written.append(word)
+            context = (context[1], word)
+        return written
+
+    def _chances(self, grams: np.ndarray) -> np.ndarray:
+        """(n, 3) windows -> (n, order + 1) probability of the last word by each order and the uniform floor."""
+        columns = []
+        for n in range(1, self.order + 1):
+            found = _look_up(self.keys[n - 1], self.counts[n - 1], _keys(grams[:, 3 - n:], self.num_words))
+            if n == 1:
+                columns.append(found / max(1.0, self.counts[0].sum()))
+                continue
+            context_keys, context_counts = self._contexts(n)
+            context = _look_up(context_keys, context_counts, _keys(grams[:, 3 - n:2], self.num_words))
+            columns.append(np.divide(found, context, out=np.zeros(len(found)), where=context > 0))
+        columns.append(np.full(len(grams), 1 / self.num_words))
+        return np.column_stack(columns)
+
+    def _contexts(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """How often the first n - 1 words of each n-gram occurred, from the n-grams' counts."""
+        context, inverse = np.unique(self.keys[n - 1] // self.num_words, return_inverse=True)
+        return context, np.bincount(inverse, self.counts[n - 1])
+
+
+def _windows(token_ids: np.ndarray, order: int) -> np.ndarray:
+    """Every word and <END> with the order - 1 tokens before it; <START> repeats before the caption: (n, order)."""
+    padded = np.concatenate([np.full((len(token_ids), order - 2), START), token_ids.astype(np.int64)], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, order, axis=1)
+    return windows[windows[:, :, -1] != PAD]
+
+
+def _keys(grams: np.ndarray, num_words: int) -> np.ndarray:
+    """One int64 per n-gram: V^3 stays below 2^63 for every vocabulary of 16-bit ids."""
+    key = np.zeros(len(grams), np.int64)
+    for column in grams.T:
+        key = key * num_words + column
+    return key
+
+
+def _look_up(keys: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    place = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
+    return np.where(keys[place] == wanted, counts[place], 0.0) if len(keys) else np.zeros(len(wanted))

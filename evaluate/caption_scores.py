@@ -1,0 +1,135 @@
+"""Written captions against the true ones of their unit, and how surprising the true ones were.
+
+A unit's references are the captions at t + 1 of all its stories, in the words of the vocabulary (see `data.words`);
+document frequencies come from these references, each t apart.
+"""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evaluate.bootstrap import Estimate
+from evaluate.meteor import MeteorAligner, best_reference, meteor_score
+from evaluate.ngrams import TextTable
+from evaluate.original_scores import score_as_original
+from evaluate.split import EvaluatedSplit
+from evaluate.text_scores import BLEU_NAMES, UnitScores, corpus_bleu, score_rows
+from evaluate.variety import measure_rows, vocabulary_share
+
+Captions = Sequence[Sequence[str]]  # one a story, each a list of words
+HUMAN, AS_HUMAN = "human", "model, scored as human"
+
+
+class CaptionScorer:
+    """Scores captions written for frame t + 1 of one split.
+
+    Args:
+        split: the stories. t: frames seen before.
+        written: by row of the table, a caption for every story. Counted together, once.
+    """
+
+    def __init__(self, split: EvaluatedSplit, t: int, written: Mapping[str, Captions]) -> None:
+        self.split, self.t, self.written = split, t, dict(written)
+        self.true = [captions[t] for captions in split.caption_words]
+        self.table = TextTable([*self.true, *(caption for captions in self.written.values() for caption in captions)])
+        self._first = {name: len(split) * (place + 1) for place, name in enumerate(self.written)}
+
+    def score(self, name: str) -> dict[str, Estimate]:
+        """BLEU-1..4, ROUGE-L, CIDEr-D and measures of variety of one row."""
+        split, stories = self.split, np.arange(len(self.split))
+        rows = self._first[name] + stories
+        scores = score_rows(self.table, rows, split.units.unit, stories, split.units.unit, split.units.num_units)
+        estimates = _estimate(split, scores, np.ones(len(scores)), None)
+        variety = measure_rows(self.table, rows)
+        variety["vocabulary_share"] = vocabulary_share({word for caption in self.written[name] for word in caption},
+                                                       {word for caption in self.true for word in caption})
+        for measure, value in variety.items():  # properties of the whole set: they have no interval
+            estimates[measure] = Estimate(np.array([np.nan if value is None else value]), len(split))
+        return estimates
+
+    def score_humans(self, model: str) -> dict[str, dict[str, Estimate]]:
+        """One true caption against the others of its unit, and the model's against those same others.
+
+        Only units with several stories count; empty where there are none. Document frequencies are those of this
+        smaller set, so these two rows compare with each other and not with the rest of the table.
+        """
+        split = self.split
+        shared = [stories for stories in split.units.stories_of() if len(stories) > 1]
+        if not shared:
+            return {}
+        own = np.concatenate(shared)
+        others = [(story, other) for stories in shared for story in stories for other in stories if other != story]
+        place_of = {story: place for place, story in enumerate(own)}
+        unit = np.array([place_of[story] for story, _ in others])
+        references = np.array([other for _, other in others])
+        weight = split.units.weight[own]
+        return {row: _estimate(split, score_rows(self.table, first + own, np.arange(len(own)), references, unit,
+                                                 len(own)), weight, own)
+                for row, first in ((HUMAN, 0), (AS_HUMAN, self._first[model]))}
+
+    def score_original(self, name: str) -> dict[str, Estimate]:
+        """The original's protocol: sentence BLEU and stemmed ROUGE-L against the story's own caption."""
+        values = score_as_original(self.written[name], self.true)
+        return {measure: self.split.resamples.mean(found, np.ones(len(found))) for measure, found in values.items()}
+
+    def score_meteor(self, aligner: MeteorAligner, names: Sequence[str]) -> dict[str, Estimate]:
+        """METEOR of several rows, in one call of the jar.
+
+        Raises:
+            MeteorUnavailable: if the jar does not run.
+        """
+        split = self.split
+        stories_of = split.units.stories_of()
+        pairs, owner = [], []
+        for place, name in enumerate(names):
+            for story, unit in enumerate(split.units.unit):
+                for reference in stories_of[unit]:
+                    pairs.append((" ".join(self.written[name][story]), " ".join(self.true[reference])))
+                    owner.append(place * len(split) + story)
+        distinct = list(dict.fromkeys(pairs))
+        place_of = {pair: place for place, pair in enumerate(distinct)}
+        statistics = aligner.align(distinct)[[place_of[pair] for pair in pairs]]
+        best = best_reference(statistics, np.array(owner), len(names) * len(split))
+        best = best.reshape(len(names), len(split), -1) * split.units.weight[:, None]
+        return {name: Estimate(meteor_score(split.resamples.sums(rows)), split.units.num_units)
+                for name, rows in zip(names, best)}
+
+
+def score_surprise(split: EvaluatedSplit, t: int, nll: np.ndarray) -> dict[str, Estimate]:
+    """Perplexity of the true captions at t + 1; every caption counts once.
+
+    Args:
+        nll: (S,) float64, summed negative log-likelihood of a caption's real words and <END>, in nats.
+
+    Returns:
+        `perplexity` per token; `perplexity_word` per white-space word of the raw caption, comparable between
+        vocabularies beside `unknown_share`, the share of words that the vocabulary lacks.
+    """
+    tokens, words = split.num_tokens[:, t].astype(float), split.num_raw_words[:, t]
+    known = split.num_unknown[:, t].astype(float), np.maximum(tokens - 1, 0)
+    ratio = split.resamples.ratio
+    return {"perplexity": ratio(nll, tokens, len(split), _exp), "perplexity_word": ratio(nll, words, len(split), _exp),
+            "unknown_share": ratio(*known, len(split))}
+
+
+def _exp(mean_nll: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.exp(mean_nll)
+
+
+def _estimate(split: EvaluatedSplit, scores: UnitScores, weight: np.ndarray,
+              stories: np.ndarray | None) -> dict[str, Estimate]:
+    """Scores per unit (or per story of `stories`) to estimates over the split's albums."""
+    columns = np.column_stack([scores.bleu_counts, scores.rouge_l, scores.cider, np.ones(len(scores))])
+    columns = columns * weight[:, None]
+    if stories is None:
+        spread = split.spread(columns)
+    else:
+        spread = np.zeros((len(split), columns.shape[1]))
+        spread[stories] = columns
+    n = round(weight.sum())
+    sums = split.resamples.sums(spread)
+    bleu = corpus_bleu(sums[:, :-3])
+    with np.errstate(invalid="ignore"):
+        means = sums[:, -3:-1] / sums[:, -1:]
+    return {**{name: Estimate(bleu[:, column], n) for column, name in enumerate(BLEU_NAMES)},
+            "rouge_l": Estimate(means[:, 0], n), "cider": Estimate(means[:, 1], n)}

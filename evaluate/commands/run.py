@@ -1,0 +1,73 @@
+"""Evaluate a run: the result tables, both output files, the page."""
+import argparse
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from data.errors import CommandParser, UserError
+from evaluate.config import MISSING as MISSING_CHOICES
+from evaluate.config import SPLITS, EvalConfig
+from evaluate.writing_config import METHODS, WritingConfig
+
+DEFAULTS = {field.name: None if field.default is MISSING else field.default for field in fields(EvalConfig)}
+WRITING = {field.name: field.default for field in fields(WritingConfig)}
+WRITING_FLAGS = ("beam_width", "length_weight", "temperature", "top_k", "top_p", "no_repeat_ngram",
+                 "repetition_penalty")
+
+
+def build_parser(prog: str) -> CommandParser:
+    """The flags of an evaluation; their defaults are EvalConfig's."""
+    parser = CommandParser(prog=prog, description="Evaluate a run: numbers beside baselines, and a page.",
+                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="the run folder")
+    parser.add_argument("--features", type=Path, help="features folder (default: the one it was trained on)")
+    parser.add_argument("--split", choices=SPLITS, default=DEFAULTS["split"], help="test is looked at by name, once")
+    parser.add_argument("--data", type=Path, dest="dataset", metavar="DIR",
+                        help="photos, to show them and to compare pixels")
+    parser.add_argument("--words", metavar="NAME", help="word set of the folder (default: the run's)")
+    parser.add_argument("--missing", choices=MISSING_CHOICES, default=DEFAULTS["missing"],
+                        help="stories with unusable photos: keep and mask, or leave out")
+    for name, what in (("limit", "at most so many stories of each split; 0: all"),
+                       ("resamples", "bootstrap draws over albums"), ("seed", "of draws and distractors"),
+                       ("batch_size", "stories at once")):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=DEFAULTS[name], help=what)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=DEFAULTS["device"], help="where to run")
+    parser.add_argument("--strict", action="store_true", help="refuse a folder with other photos than the run's")
+    for name, what in (("baselines", "the model alone"), ("meteor", "spare METEOR's time"), ("page", "no page")):
+        parser.add_argument(f"--no-{name}", dest=name, action="store_false", help=what)
+    parser.add_argument("--method", choices=METHODS, default=WRITING["method"], help="how captions are written")
+    for name in WRITING_FLAGS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(WRITING[name]), default=WRITING[name],
+                            help="of writing")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate, print the tables, write the page."""
+    try:
+        writing = WritingConfig(method=arguments.method, seed=arguments.seed,
+                                **{name: getattr(arguments, name) for name in WRITING_FLAGS})
+    except ValueError as error:
+        raise UserError(f"writing: {error}") from None
+    config = EvalConfig(writing=writing, **{name: getattr(arguments, name) for name in DEFAULTS if name != "writing"})
+    from data.files import read_json
+    from evaluate.evaluation import evaluate_run
+    from evaluate.table import describe_result, format_tables
+    path = evaluate_run(config)
+    evaluation = read_json(path, "the numbers just written", "evaluate again")
+    print(format_tables(evaluation))
+    print("\n[low, high]: 95 % over albums; + the model is better than this row, - worse (paired difference).\n")
+    print("\n".join([*describe_result(evaluation), *(f"Note: {note}." for note in evaluation["protocol"]["notes"])]))
+    print(f"\nnumbers      {path}\npredictions  {path.with_name(f'predictions-{config.split}.jsonl')}")
+    if arguments.page:
+        print(f"page         {_write_page(config, Path(evaluation['run']['features']))}")
+    print(f"\nNext: open the page; compare two runs with: make compare RUNS=\"{config.run} OTHER\"; "
+          "change one thing and train again: make train RUN=... ARGS=...")
+
+
+def _write_page(config: EvalConfig, features_path: Path) -> Path:
+    from data.folder import Features
+    from evaluate.page.report import write_report
+    from train.runs import read_record
+    features = Features.open(features_path)
+    return write_report(config.run, config.split, features, config.dataset,
+                        config.words or read_record(config.run).config.words)

@@ -1,0 +1,242 @@
+"""Evaluate a run on a split: eval-<split>.json and predictions-<split>.jsonl, written into the run folder.
+
+eval-<split>.json
+    rows         row -> metric -> {"value", "low", "high", "n"}: 95 % interval over albums (null: too few), n units.
+                 Headline metrics (t = 4, the fifth frame from the first four) have plain names, others t1., t2., t3.
+                 (and t0. for the tags seen on the first frame). Value null: "reason" says why.
+    differences  row -> metric -> the same of the paired difference model - row, and "better": true, false or null
+    protocol     what was counted how; recipe, words, run: what it was evaluated with
+predictions-<split>.jsonl
+    a line per (story, t): see `prediction_file`
+"""
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.errors import UserError
+from data.files import write_json
+from data.folder import Features
+from data.identity import differences
+from evaluate.alignment import load_table, score_agreement, score_caption_choice
+from evaluate.baselines.fitted import Baselines
+from evaluate.caption_scores import CaptionScorer
+from evaluate.config import HEADLINE_T, EvalConfig
+from evaluate.meteor import MeteorAligner, MeteorUnavailable
+from evaluate.photo_scores import PhotoResult, PhotoScorer
+from evaluate.pixels import score_pixels
+from evaluate.predicting import permute_inputs, predict_split
+from evaluate.prediction_file import write_predictions
+from evaluate.protocol import describe_protocol
+from evaluate.rows import MODEL, PERMUTED, Row, model_row
+from evaluate.scoring import Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows
+from evaluate.space import PhotoSpace
+from evaluate.split import EvaluatedSplit
+from evaluate.tag_scores import TagGuess, choose_thresholds
+from train.runs import LoadedRun, load_run, require_same_folder
+
+logger = logging.getLogger(__name__)
+
+METEOR_ROWS = (MODEL, "constant caption", "nearest train story")
+LOCAL = ".local"
+
+
+class Evaluation:
+    """One evaluation in steps; each step leaves what the next one needs."""
+
+    def __init__(self, config: EvalConfig) -> None:
+        self.config = config
+        self.device = choose_device(config.device)
+        self.run: LoadedRun = load_run(config.run, self.device)
+        if self.run.config.task != "next":
+            raise UserError(f"run {config.run}: expected the task 'next' here, found {self.run.config.task!r}; score "
+                            "its stories with: python -m evaluate score")
+        self.features = Features.open(config.features or Path(self.run.features))
+        self.words = config.words or self.run.config.words
+        words = self.features.words(self.words)
+        require_same_folder(self.run, config.run, self.features.recipe, words.identity, self.features.root)
+        self.source_note = check_source(self.run, self.features, config)
+        self.split = self._open(config.split, config.missing, config.resamples)
+        self.val = self._open("val", config.missing, 0) if "val" in words.splits else None
+        self.train = self._open_train(words.splits) if config.baselines else None
+        model = self.run.model
+        self.space = PhotoSpace(self.features, model.feature_mean.cpu().numpy(), model.feature_std.cpu().numpy())
+        self.reasons: dict[str, str] = {}
+        self.writing = replace(config.writing, max_words=min(config.writing.max_words, self.split.token.shape[-1] - 2))
+
+    def _open(self, split: str, missing: str, resamples: int) -> EvaluatedSplit:
+        return EvaluatedSplit(self.features, self.words, split, missing, self.config.limit, resamples,
+                              self.config.seed)
+
+    def _open_train(self, splits: list[str]) -> EvaluatedSplit | None:
+        try:
+            return self._open("train", "drop", 0) if "train" in splits else None
+        except UserError as error:
+            logger.warning("no baselines that learn: %s", error)
+            return None
+
+    def predict(self) -> list[Row]:
+        """The rows of the model: as it is, and with the inputs' order broken."""
+        config, model = self.config, self.run.model
+        predict = predict_split(model, self.split, config.batch_size, self.device, self.writing)
+        shuffled = predict_split(model, self.split, config.batch_size, self.device, self.writing,
+                                 permute_inputs(config.seed, len(self.split)))
+        return [model_row(predict), model_row(shuffled, PERMUTED, (HEADLINE_T,))]
+
+    def fit_baselines(self) -> Baselines | None:
+        """Baselines fitted on train; the constant is never chosen on the split that is evaluated."""
+        if self.train is None:
+            return None
+        val = self.val if self.val is not None and self.config.split != "val" else None
+        chosen_on = val if val is not None and self.config.split == "test" else self.train
+        return Baselines.fit(self.train, self.val, chosen_on, self.space, self.config.seed, self._cache_folder())
+
+    def decide_tags(self, rows: list[Row], baselines: Baselines | None) -> None:
+        """Turn tag probabilities into decisions, with thresholds tuned on val."""
+        on_val = {}
+        if self.val is not None:
+            predicted = predict_split(self.run.model, self.val, self.config.batch_size, self.device)
+            on_val = {row.name: row for row in [model_row(predicted), *(
+                baselines.rows(self.val, written=False) if baselines else [])]}
+        for row in rows:
+            tuned = on_val.get(MODEL if row.name == PERMUTED else row.name)
+            for kind, guesses in row.tags.items():
+                thresholds = None
+                if tuned is not None and self.val is not None:
+                    thresholds = choose_thresholds(self.val, tuned.tags[kind])
+                row.tags[kind] = {t: _decide(guess, thresholds) for t, guess in guesses.items()}
+
+    def align(self, rows: list[Row], photos: dict[int, PhotoResult], baselines: Baselines | None) -> Scores:
+        """Whether the model's photo, words and tags agree, at every t; and how a predicted photo picks its caption."""
+        scores: Scores = {}
+        table = load_table(self.split.words.tag_names)
+        for row in rows:
+            for t, predicted in row.photo.items():
+                found = {}
+                if row.name == MODEL and t == HEADLINE_T:
+                    tags = row.tags["next"][t].predicted
+                    assert tags is not None
+                    found = score_agreement(self.split, table, tags, row.written[t], photos[t])
+                if baselines is not None and t == HEADLINE_T:
+                    found["caption_1_of_5"] = score_caption_choice(self.split, baselines.linear, predicted, t)
+                scores.setdefault(row.name, {}).update(found)
+        return scores
+
+    def compare_pixels(self, photos: dict[int, PhotoResult]) -> Scores:
+        """SSIM, PSNR, LPIPS between the photo the model retrieves and the true one, headline t."""
+        found, reasons = score_pixels(self.split, self.config.dataset, photos[HEADLINE_T].retrieved[:, 0],
+                                      self.split.units.photo[:, HEADLINE_T])
+        self.reasons |= reasons
+        return {MODEL: found}
+
+    def run_meteor(self, scorer: CaptionScorer) -> Scores:
+        """METEOR of some rows at the headline t, where Java is."""
+        if not self.config.meteor:
+            self.reasons["meteor"] = "switched off with --no-meteor"
+            return {}
+        try:
+            names = [name for name in METEOR_ROWS if name in scorer.written]
+            found = scorer.score_meteor(MeteorAligner.find(), names)
+        except MeteorUnavailable as error:
+            self.reasons["meteor"] = str(error)
+            return {}
+        return {name: {"meteor": estimate} for name, estimate in found.items()}
+
+    def _cache_folder(self) -> Path | None:
+        """Fitted baselines lie in the folder's .local, which is this machine's and never packed."""
+        local = self.features.root / LOCAL
+        return local / "baselines" if local.is_dir() else self.config.run / "baselines"
+
+
+def evaluate_run(config: EvalConfig) -> Path:
+    """Evaluate a run; see the head of this file for what is written.
+
+    Returns:
+        The path of eval-<split>.json, in the run folder.
+
+    Raises:
+        UserError: if the run, the folder or the split is missing or they do not fit each other.
+    """
+    evaluation, clock = Evaluation(config), Clock()
+    split = evaluation.split
+    rows = evaluation.predict()
+    clock.lap("model")
+    baselines = evaluation.fit_baselines()
+    rows += baselines.rows(split) if baselines is not None else []
+    evaluation.decide_tags(rows, baselines)
+    clock.lap("baselines")
+    photo_scores, of_model = score_photos(rows, PhotoScorer(split, evaluation.space))
+    clock.lap("photos")
+    caption_scores, caption_scorers = score_captions(rows, split)
+    clock.lap("captions")
+    tag_scores = score_tag_rows(rows, split)
+    clock.lap("tags")
+    alignment = evaluation.align(rows, of_model, baselines)
+    pixels = evaluation.compare_pixels(of_model)
+    meteor = evaluation.run_meteor(caption_scorers[HEADLINE_T])
+    clock.lap("alignment, pixels, METEOR")
+    scores = merge_scores({row.name: {} for row in rows}, photo_scores, caption_scores, tag_scores, alignment, pixels,
+                          meteor)
+    write_predictions(config.run / f"predictions-{config.split}.jsonl", split, rows[0], of_model)
+    protocol = describe_protocol(config, split, evaluation.val, evaluation.train is not None)
+    protocol["notes"] += [evaluation.source_note] if evaluation.source_note else []
+    path = write_json(config.run / f"eval-{config.split}.json", {
+        "rows": summarise(scores, evaluation.reasons), "differences": compare_rows(scores), "protocol": protocol,
+        "recipe": evaluation.features.recipe, "words": evaluation.split.words.identity,
+        "run": {"path": str(config.run), "epoch": evaluation.run.epoch, "features": str(evaluation.features.root)}})
+    clock.lap("writing")
+    logger.info("evaluated %d stories: %s", len(split), clock)
+    return path
+
+
+def summarise(scores: Scores, reasons: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Estimates as plain values; what the model lacks is null with its reason."""
+    rows: dict[str, dict[str, Any]] = {row: {metric: estimate.summary() for metric, estimate in metrics.items()}
+                                       for row, metrics in scores.items()}
+    for metric, reason in reasons.items():
+        rows[MODEL].setdefault(metric, {"value": None, "low": None, "high": None, "n": 0, "reason": reason})
+    return rows
+
+
+def check_source(run: LoadedRun, features: Features, config: EvalConfig) -> str:
+    """Tell, or with --strict refuse, that the photos are others than those the run was trained on."""
+    lines = differences(run.source, features.source)
+    if not lines:
+        return ""
+    note = (f"the photos of {features.root} are not those that run {config.run} was trained on "
+            f"({run.source['id'][:12]} there, {features.source['id'][:12]} here)")
+    if config.strict:
+        raise UserError(f"{note}; evaluate on its own folder ({run.features}) or leave out --strict")
+    logger.warning("%s", note)
+    return note
+
+
+def choose_device(device: str) -> str:
+    """Resolve "auto"."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _decide(guess: TagGuess, thresholds: np.ndarray | None) -> TagGuess:
+    if thresholds is None and guess.probs is not None:
+        thresholds = np.full(guess.probs.shape[1], 0.5)
+    return guess if thresholds is None else guess.decide(thresholds)
+
+
+class Clock:
+    """Seconds by part, for the log."""
+
+    def __init__(self) -> None:
+        self._last, self._laps = time.perf_counter(), {}  # type: float, dict[str, float]
+
+    def lap(self, part: str) -> None:
+        """End a part that began with the last lap."""
+        now = time.perf_counter()
+        self._laps[part] = now - self._last
+        self._last = now
+
+    def __str__(self) -> str:
+        return ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self._laps.items())

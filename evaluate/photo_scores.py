@@ -1,0 +1,128 @@
+"""How near a predicted feature comes to the next photo, and where that photo ranks among others.
+
+Everything is per (story, t) first; stories that share their photos are averaged within their unit.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluate.bootstrap import Estimate
+from evaluate.config import TS
+from evaluate.pools import DISTRACTORS, PoolPairs, album_pools, draw_pools
+from evaluate.retrieval import normalise, pool_ranks, rank_candidates
+from evaluate.space import PhotoSpace
+from evaluate.split import EvaluatedSplit
+
+RECALL_AT = (1, 5, 10)
+NUM_RETRIEVED = 5
+_AFTER_POOLS = ("all", "album")
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """One row's photo scores at one t.
+
+    Attributes:
+        estimates: by metric. ranks: "all", "album", "1_of_5", "1_of_100" -> (S,) float64, NaN where there is none.
+        retrieved: (S, NUM_RETRIEVED) photo rows, best first, -1 where there are fewer.
+    """
+
+    estimates: dict[str, Estimate]
+    ranks: dict[str, np.ndarray]
+    retrieved: np.ndarray
+
+
+class PhotoScorer:
+    """Scores predicted features of one split; pools are drawn once and shared by all rows of the table."""
+
+    def __init__(self, split: EvaluatedSplit, space: PhotoSpace) -> None:
+        self.split, self.space = split, space
+        self.pools = {t: self._draw(t) for t in TS}
+
+    def _draw(self, t: int) -> dict[str, PoolPairs]:
+        split = self.split
+        drawn = {name: draw_pools(len(split.candidates), split.candidate, t, count, split.seed)
+                 for name, count in DISTRACTORS.items()}
+        return {"album": album_pools(split.units.album_ids, split.candidate, t), **drawn}
+
+    def score(self, predicted: np.ndarray, t: int) -> PhotoResult:
+        """Score one row.
+
+        Args:
+            predicted: (S, D) float32, standardised features of frame t + 1.
+            t: frames seen.
+        """
+        split = self.split
+        target, inputs = split.candidate[:, t], split.candidate[:, :t]
+        pools = self.pools[t]
+        stories = np.arange(len(split))
+        with_target = stories[target >= 0]
+        query = np.concatenate([with_target, *(pool.query for pool in pools.values())])
+        candidate = np.concatenate([target[with_target], *(pool.candidate for pool in pools.values())])
+        rows = split.candidates.rows
+        ranking = rank_candidates(normalise(predicted.astype(np.float32)),
+                                  lambda index: self.space.read_directions(rows[index]), len(rows), target, inputs,
+                                  (query, candidate), NUM_RETRIEVED)
+        to_target = np.full(len(split), np.nan, np.float32)
+        to_target[with_target] = ranking.pair_similarity[:len(with_target)]
+        ranks, start = {"all": ranking.rank}, len(with_target)
+        for name, pool in pools.items():
+            similarity = ranking.pair_similarity[start:start + len(pool.query)]
+            start += len(pool.query)
+            ranks[name] = np.where(pool.size > 0, pool_ranks(to_target, similarity, pool.query), np.nan)
+        estimates = self._distances(predicted, t) | self._summarise(ranks)
+        return PhotoResult(estimates, ranks, np.where(ranking.top >= 0, rows[ranking.top], -1))
+
+    def chance(self, t: int) -> dict[str, Estimate]:
+        """What drawing at random scores: expected recall, reciprocal rank and middle rank of each pool."""
+        split = self.split
+        target, inputs = split.candidate[:, t], split.candidate[:, :t]
+        competing = np.array([len(set(row[row >= 0].tolist())) for row in inputs])
+        has_rank = (target >= 0) & ~(inputs == target[:, None]).any(axis=1)
+        sizes = {"all": np.where(has_rank, len(split.candidates) - competing, 0),
+                 **{name: pool.size for name, pool in self.pools[t].items()}}
+        weight, mean = split.units.weight, split.resamples.mean
+        harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, max(size.max() for size in sizes.values()) + 1))])
+        scores = {}
+        for name, size in sizes.items():
+            found = np.where(size > 0, size, np.nan)
+            if name not in _AFTER_POOLS:
+                scores[name] = mean(1 / found, weight)
+                continue
+            scores |= {f"r{k}_{name}": mean(np.minimum(k, found) / found, weight) for k in RECALL_AT}
+            scores[f"median_rank_{name}"] = split.resamples.median((found + 1) / 2, weight)
+            scores[f"mrr_{name}"] = mean(harmonic[size] / found, weight)
+        return scores
+
+    def _distances(self, predicted: np.ndarray, t: int) -> dict[str, Estimate]:
+        """MSE in both spaces, cosine of raw features, and cosine after taking the train mean off."""
+        split, space = self.split, self.space
+        true = space.read(split.units.photo[:, t])
+        usable = split.usable[:, t]
+        gap = predicted - true
+        values = {"mse": np.square(gap).mean(axis=1), "mse_raw": np.square(gap * space.std).mean(axis=1),
+                  "cosine": _cosine(predicted * space.std + space.mean, true * space.std + space.mean),
+                  "cosine_centred": _cosine(predicted * space.std, true * space.std),
+                  "cosine_standardised": _cosine(predicted, true)}
+        return {name: split.resamples.mean(np.where(usable, value, np.nan).astype(float), split.units.weight)
+                for name, value in values.items()}
+
+    def _summarise(self, ranks: dict[str, np.ndarray]) -> dict[str, Estimate]:
+        weight, resamples = self.split.units.weight, self.split.resamples
+        scores = {}
+        for name, rank in ranks.items():
+            hit = {k: np.where(np.isnan(rank), np.nan, rank <= k) for k in RECALL_AT}
+            if name not in _AFTER_POOLS:
+                scores[name] = resamples.mean(hit[1], weight)
+                continue
+            scores |= {f"r{k}_{name}": resamples.mean(hit[k], weight) for k in RECALL_AT}
+            scores[f"median_rank_{name}"] = resamples.median(rank, weight)
+            scores[f"mrr_{name}"] = resamples.mean(1 / rank, weight)
+        return scores
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n,) cosines of rows; 0 where one of the two has no direction."""
+    length = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.divide(np.einsum("nd,nd->n", first, second), length, out=np.zeros(len(first), np.float32),
+                     where=length > 0)

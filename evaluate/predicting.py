@@ -1,0 +1,96 @@
+"""Run a model over a split: features, tags, likelihood of the true captions, captions written freely."""
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.words import PAD
+from evaluate.config import TS
+from evaluate.split import EvaluatedSplit
+from evaluate.writing import write_captions
+from evaluate.writing_config import WritingConfig
+from train.batches import Batch
+from train.model import StoryModel
+
+Rearrange = Callable[[Batch, np.ndarray], Batch]
+
+
+@dataclass(frozen=True)
+class ModelPredictions:
+    """What a model says about every story of a split; S stories, P = 4 predicted frames (place p is t = p + 1).
+
+    Attributes:
+        features: (S, P, D) float32, standardised. next_probs: (S, P, G) float32. seen_probs: (S, K, G) float32.
+        nll: (S, P) float64, summed over a caption's real words and <END>, in nats.
+        written: written[story][p], a list of words; empty where nothing was written.
+    """
+
+    features: np.ndarray
+    next_probs: np.ndarray
+    seen_probs: np.ndarray
+    nll: np.ndarray
+    written: list[list[list[str]]] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str,
+                  writing: WritingConfig | None = None, rearrange: Rearrange | None = None) -> ModelPredictions:
+    """Predict everything for every story, all t in one causal pass.
+
+    Args:
+        model: of the task `next`, in evaluation mode, on `device`.
+        writing: how to write captions; None neither writes nor scores the true ones.
+        rearrange: changes a batch before the model sees it, given the stories' positions (S of them in all).
+    """
+    parts: list[list[np.ndarray]] = []
+    written: list[list[list[str]]] = []
+    vocabulary = split.words.vocabulary
+    for start in range(0, len(split), batch_size):
+        places = np.arange(start, min(start + batch_size, len(split)))
+        batch = split.dataset.__getitems__(places)
+        if rearrange is not None:
+            batch = rearrange(batch, places)
+        on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+        outputs = model(on_device) if writing else model.encode(on_device)
+        surprise = (_caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
+                    else torch.zeros(len(places), len(TS), dtype=torch.float64))
+        parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
+                      outputs["seen_logits"].sigmoid().cpu().numpy(), surprise.cpu().numpy()])
+        if writing:
+            keys = (batch["story_index"].numpy()[:, None] * len(TS) + np.arange(len(TS))).ravel()
+            captions = write_captions(model.text_decoder, outputs["hidden"].flatten(0, 1),
+                                      outputs["tag_embedding"].flatten(0, 1), writing, keys)
+            texts = [[vocabulary[index] for index in caption.token_ids] for caption in captions]
+            written += [texts[first:first + len(TS)] for first in range(0, len(texts), len(TS))]
+    features, next_probs, seen_probs, nll = (np.concatenate(column) for column in zip(*parts))
+    return ModelPredictions(features, next_probs, seen_probs, nll, written)
+
+
+def permute_inputs(seed: int, num_stories: int) -> Rearrange:
+    """Put the frames 1..4 of every story into another order, photos, captions and masks together; frame 5 stays.
+
+    Args:
+        seed: fixes each story's order by its place. num_stories: S.
+    """
+    random = np.random.default_rng(seed)
+    orders = np.empty((num_stories, len(TS) + 1), np.int64)
+    for order in orders:
+        order[:] = [*random.permutation(len(TS)), len(TS)]
+        while (order == np.arange(len(order))).all():  # "another" order: the true one does not count
+            order[:-1] = random.permutation(len(TS))
+
+    def rearrange(batch: Batch, places: np.ndarray) -> Batch:
+        index = torch.from_numpy(orders[places])
+        stories = torch.arange(len(places))[:, None]
+        return {name: tensor[stories, index] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
+    return rearrange
+
+
+def _caption_nll(logits: Tensor, token_ids: Tensor) -> Tensor:
+    """Summed negative log-likelihood: logits (B, P, T-1, V), true ids (B, P, T) -> (B, P) float64."""
+    target = token_ids[:, :, 1:]
+    nll = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), ignore_index=PAD, reduction="none")
+    return nll.double().view(target.shape).sum(dim=-1)

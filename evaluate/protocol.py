@@ -1,0 +1,69 @@
+"""What was counted how: the part of eval-<split>.json that lets another person reproduce or doubt the numbers."""
+from typing import Any
+
+import numpy as np
+
+from data.folder import DII
+from evaluate.bootstrap import LEVEL, MIN_ALBUMS
+from evaluate.config import HEADLINE_T, TS, EvalConfig
+from evaluate.pools import MIN_ALBUM_POOL
+from evaluate.split import EvaluatedSplit
+
+SIMILARITY = "cosine of features standardised by the run's train statistics"
+
+
+def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | None, has_train: bool
+                      ) -> dict[str, Any]:
+    """Units, pools, intervals, thresholds and cautions of an evaluation."""
+    inputs, target = split.candidate[:, :HEADLINE_T], split.candidate[:, HEADLINE_T]
+    return {
+        "version": 1, "task": "next", "split": split.name, "t": list(TS), "headline_t": HEADLINE_T,
+        "stories": len(split), "units": split.units.num_units, "albums": split.resamples.num_albums,
+        "stories_left_out": split.dataset.num_dropped,
+        "unit": "a distinct sequence of five photos; stories that share it are averaged, their captions are each "
+                "other's references",
+        "missing": config.missing, "limit": config.limit,
+        "frames_without_photo": int((~split.usable).sum()),
+        "described_frames": int((split.tag_source & DII > 0).sum()),
+        "tags": "labels from the story's caption and the photo's descriptions; where only some photos are described, "
+                "those count and the others stand under 'undescribed'",
+        "retrieval": {"similarity": SIMILARITY, "candidates": len(split.candidates),
+                      "equal_contents": "count once", "own_inputs": "no candidates", "ties": "mean rank",
+                      "smallest_album_pool": MIN_ALBUM_POOL,
+                      "target_missing": int((target < 0).sum()),
+                      "target_is_an_input": int(((inputs == target[:, None]).any(axis=1) & (target >= 0)).sum())},
+        "captions": {"words": "as the vocabulary's (lower case; text split on blanks, original_text tokenised)",
+                     "method": config.writing.method, "document_frequencies": "this split's references, each t apart",
+                     "perplexity": "exp(sum of nats / number of real words and <END>), every caption once"},
+        "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
+                      "least_albums": MIN_ALBUMS, "drawn": bool(split.resamples.enough and config.resamples)},
+        "thresholds": _thresholds(split, val),
+        "notes": _cautions(config, split, val, has_train)}
+
+
+def _thresholds(split: EvaluatedSplit, val: EvaluatedSplit | None) -> str:
+    if val is None:
+        return "0.5: the folder has no val split to tune them on"
+    return "best F1 of each tag on val" + (", which is the split evaluated: decisions on tags are flattered"
+                                           if split.name == "val" else "")
+
+
+def _cautions(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | None, has_train: bool) -> list[str]:
+    notes = []
+    albums = split.resamples.num_albums
+    if not split.resamples.enough:
+        notes.append(f"{albums} albums are too few for intervals (at least {MIN_ALBUMS}): nothing is proven by these "
+                     "numbers")
+    if config.limit:
+        notes.append(f"--limit {config.limit}: these are not the numbers of the whole split")
+    if split.name == "train":
+        notes.append("the train split: these numbers say how much was learnt by heart")
+    if not has_train:
+        notes.append("the folder has no train stories with whole photos: no baselines that learn")
+    if not (split.tag_source & DII).any():
+        notes.append("no photo descriptions: tags come from the stories' sentences alone, a missing tag may still be "
+                     "in the photo")
+    if np.any(~split.usable):
+        notes.append(f"{int((~split.usable).sum())} frames have no usable photo; they are masked as inputs and have no "
+                     "photo scores as targets")
+    return notes

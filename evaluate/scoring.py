@@ -1,0 +1,125 @@
+"""Rows of predictions to estimates: every metric of every row, and how the model differs from each row."""
+from collections.abc import Sequence
+
+import numpy as np
+
+from evaluate.bootstrap import Estimate
+from evaluate.caption_scores import CaptionScorer, score_surprise
+from evaluate.config import HEADLINE_T, TS
+from evaluate.photo_scores import PhotoResult, PhotoScorer
+from evaluate.rows import MODEL, Row
+from evaluate.split import EvaluatedSplit
+from evaluate.tag_scores import score_tags
+
+Scores = dict[str, dict[str, Estimate]]  # row -> metric -> estimate
+
+LOWER_IS_BETTER = ("mse", "mse_raw", "median_rank_all", "median_rank_album", "perplexity", "perplexity_word", "lpips",
+                   "hamming")
+HIGHER_IS_BETTER = ("cosine", "cosine_centred", "cosine_standardised", "r1_all", "r5_all", "r10_all", "mrr_all",
+                    "r1_album", "r5_album", "r10_album", "mrr_album", "1_of_5", "1_of_100", "ssim", "psnr", "bleu_1",
+                    "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "meteor", "map", "caption_1_of_5")
+HIGHER_ENDINGS = ("precision", "recall", "f1")
+ORIGINAL_ROWS = (MODEL, "constant caption")
+
+
+def metric_name(metric: str, t: int) -> str:
+    """Headline metrics have plain names, those of other t a prefix."""
+    return metric if t == HEADLINE_T else f"t{t}.{metric}"
+
+
+def direction(metric: str) -> int:
+    """1 where more is better, -1 where less is, 0 where neither (length, support, ...)."""
+    parts = metric.split(".")
+    base = next((part for part in reversed(parts) if not part.startswith("undescribed")), metric)
+    if base in LOWER_IS_BETTER:
+        return -1
+    if base in HIGHER_IS_BETTER or base.startswith("original_"):
+        return 1
+    if any(part.endswith(HIGHER_ENDINGS) or part in ("ap", *HIGHER_ENDINGS) for part in parts):
+        return 1
+    return 0
+
+
+def score_photos(rows: Sequence[Row], scorer: PhotoScorer) -> tuple[Scores, dict[int, PhotoResult]]:
+    """Photo metrics of every row that predicts photos, what chance gives, and the model's own results by t."""
+    scores: Scores = {}
+    of_model: dict[int, PhotoResult] = {}
+    for row in rows:
+        for t, predicted in row.photo.items():
+            result = scorer.score(predicted, t)
+            _put(scores, row.name, t, result.estimates)
+            if row.name == MODEL:
+                of_model[t] = result
+    for t in TS:
+        _put(scores, "chance", t, scorer.chance(t))
+    return scores, of_model
+
+
+def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> tuple[Scores, dict[int, CaptionScorer]]:
+    """Caption metrics of every row that writes or that tells how likely the true captions are."""
+    scores: Scores = {}
+    scorers = {}
+    for t in TS:
+        written = {row.name: row.written[t] for row in rows if t in row.written}
+        scorer = scorers[t] = CaptionScorer(split, t, written)
+        for row in rows:
+            if t in row.nll:
+                _put(scores, row.name, t, score_surprise(split, t, row.nll[t]))
+            if t in row.written:
+                _put(scores, row.name, t, scorer.score(row.name))
+        if MODEL in written:
+            for name, estimates in scorer.score_humans(MODEL).items():
+                _put(scores, name, t, estimates)
+        if t == HEADLINE_T:
+            for name in set(ORIGINAL_ROWS) & set(written):
+                _put(scores, name, t, scorer.score_original(name))
+    return scores, scorers
+
+
+def score_tag_rows(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
+    """Tag metrics of every row that speaks of tags; single tags at the headline t."""
+    scores: Scores = {}
+    for row in rows:
+        for kind, guesses in row.tags.items():
+            for t, guess in guesses.items():
+                per_tag = t == HEADLINE_T and guess.probs is not None
+                _put(scores, row.name, t, score_tags(split, kind, t, guess, per_tag))
+    return scores
+
+
+def merge_scores(*parts: Scores) -> Scores:
+    """Join the metrics of each row."""
+    merged: Scores = {}
+    for part in parts:
+        for row, metrics in part.items():
+            merged.setdefault(row, {}).update(metrics)
+    return merged
+
+
+def compare_rows(scores: Scores, model: str = MODEL) -> dict[str, dict[str, dict]]:
+    """Paired differences model - row for every metric with a better and a worse.
+
+    Returns:
+        row -> metric -> Estimate.summary() with "better": True where the model is better and the interval excludes
+        zero, False where it is worse, None where neither is shown.
+    """
+    differences: dict[str, dict[str, dict]] = {}
+    for row, metrics in scores.items():
+        for metric, estimate in metrics.items():
+            sign = direction(metric)
+            mine = scores[model].get(metric)
+            if row == model or not sign or mine is None or len(mine.draws) != len(estimate.draws):
+                continue
+            summary = (mine - estimate).summary()
+            differences.setdefault(row, {})[metric] = {**summary, "better": _verdict(summary, sign)}
+    return differences
+
+
+def _verdict(summary: dict, sign: int) -> bool | None:
+    if summary["low"] is None or summary["low"] <= 0 <= summary["high"]:
+        return None
+    return bool(np.sign(summary["low"]) == sign)
+
+
+def _put(scores: Scores, row: str, t: int, estimates: dict[str, Estimate]) -> None:
+    scores.setdefault(row, {}).update({metric_name(metric, t): estimate for metric, estimate in estimates.items()})

@@ -1,0 +1,73 @@
+"""Tags of frame t + 1: seen (read off its photo) and next (said before it is seen)."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.folder import DII
+from evaluate.bootstrap import Estimate
+from evaluate.split import EvaluatedSplit
+from evaluate.tag_metrics import TagScores, tune_thresholds
+
+KINDS = ("next", "seen")
+
+
+@dataclass(frozen=True)
+class TagGuess:
+    """What one row says about the tags of one frame of every story.
+
+    Attributes:
+        probs: (S, G) float, higher = surer; None for a row that only decides.
+        predicted: (S, G) bool, or None as long as no thresholds are applied.
+    """
+
+    probs: np.ndarray | None
+    predicted: np.ndarray | None = None
+
+    def decide(self, thresholds: np.ndarray) -> "TagGuess":
+        """Apply (G,) thresholds."""
+        return self if self.probs is None else TagGuess(self.probs, self.probs >= thresholds)
+
+
+Guesses = dict[int, TagGuess]  # by t: about frame t + 1
+
+
+def choose_thresholds(split: EvaluatedSplit, guesses: Guesses) -> np.ndarray | None:
+    """Thresholds (G,) with the best F1 over all t on `split`; None where a row only decides."""
+    if any(guess.probs is None for guess in guesses.values()):
+        return None
+    frames = sorted(guesses)
+    weight = np.concatenate([counted_frames(split, t)[0] * split.units.weight for t in frames])
+    return tune_thresholds(np.concatenate([guesses[t].probs for t in frames]),
+                           np.concatenate([split.tag[:, t] for t in frames]), weight)
+
+
+def counted_frames(split: EvaluatedSplit, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which stories' frame (0-based) counts in the headline, and which is reported apart; (S,) bool each.
+
+    A photo that nobody described (no DII) is no negative for what only a description could have said. Where a split
+    has both kinds, described frames make the headline and the others stand apart; where it has one kind, that counts.
+    """
+    described = (split.tag_source[:, frame] & DII) > 0
+    both = (split.tag_source & DII > 0).any() and (split.tag_source & DII == 0).any()
+    return (described, ~described) if both else (np.ones(len(split), bool), np.zeros(len(split), bool))
+
+
+def score_tags(split: EvaluatedSplit, kind: str, t: int, guess: TagGuess, per_tag: bool = False
+               ) -> dict[str, Estimate]:
+    """Scores named `tags_<kind>.<metric>`, and `tags_<kind>.undescribed.<metric>` for the frames reported apart.
+
+    Args:
+        kind: "next" or "seen". For "seen" only frames with a usable photo count.
+        guess: with decisions made.
+    """
+    assert guess.predicted is not None
+    usable = split.usable[:, t] if kind == "seen" else np.ones(len(split), bool)
+    scores: dict[str, Estimate] = {}
+    for prefix, frames in zip((f"tags_{kind}.", f"tags_{kind}.undescribed."), counted_frames(split, t)):
+        weight = np.where(frames & usable, split.units.weight, 0.0)
+        if weight.any():
+            found = TagScores(split.words.tag_names, split.words.tag_categories, split.tag[:, t], weight,
+                              split.resamples, guess.probs, guess.predicted)
+            per_tag_here = per_tag and not prefix.endswith("undescribed.")
+            scores |= {prefix + name: estimate for name, estimate in found.estimates(per_tag_here).items()}
+    return scores

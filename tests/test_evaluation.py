@@ -1,0 +1,144 @@
+"""The whole of an evaluation through its command, on a small folder and an untrained run."""
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.folder import Features
+from evaluate.__main__ import main
+from train.config import TrainConfig
+from train.runs import RunRecord, build_model, measure_sizes, write_record, write_weights
+
+TINY = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hidden_dim": 8, "attention_heads": 2, "tag_head_dim": 6,
+        "tag_embedding_dim": 4, "image_decoder_dim": 8, "decoder_dim": 8}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def write_run(path: Path, features_path: Path, **settings: object) -> Path:
+    """An untrained run on a folder."""
+    features, config = Features.open(features_path), TrainConfig(**{**TINY, **settings})
+    words = features.words()
+    sizes = measure_sizes(config, features.width, words)
+    torch.manual_seed(0)
+    model = build_model(config, sizes)
+    model.set_statistics(torch.full((features.width,), 3.0), torch.full((features.width,), 2.0))
+    path.mkdir(parents=True)
+    write_record(path, RunRecord(config, sizes, features.recipe, words.identity, features.source, str(features_path),
+                                 {}, {}))
+    write_weights(path / "best.safetensors", model, 1)
+    return path
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, make_features: Callable[..., Path]) -> Callable[..., Path]:
+    def make(name: str = "run", settings: dict | None = None, **folder: object) -> Path:
+        return write_run(tmp_path / name, make_features(f"{name}-features", **folder), **(settings or {}))
+    return make
+
+
+def read_evaluation(run: Path, split: str = "test") -> tuple[dict, list[dict]]:
+    lines = (run / f"predictions-{split}.jsonl").read_text().splitlines()
+    return json.loads((run / f"eval-{split}.json").read_text()), [json.loads(line) for line in lines]
+
+
+def test_the_command_writes_both_files_and_prints_every_baseline(make_run, capsys):
+    run = make_run(stories={"train": 30, "val": 10, "test": 50}, bad_photos=(3, 40))
+    assert main(["--run", str(run), "--no-meteor", "--resamples", "50"]) == 0
+    evaluation, lines = read_evaluation(run)
+    printed = capsys.readouterr().out
+    for row in ("train mean", "copy last frame", "mean of inputs", "ridge from last frame and caption",
+                "constant caption", "nearest train story", "unigram", "trigram", "tag prior", "copy last tags",
+                "linear probe", "no tags", "chance", "model, inputs permuted", "human"):
+        assert row in evaluation["rows"] and row in printed, row
+    assert evaluation["protocol"]["stories"] == 50 and evaluation["protocol"]["albums"] == 25
+    assert evaluation["protocol"]["units"] == 25  # two stories tell the same photos in every album of this folder
+    model = evaluation["rows"]["model"]
+    for metric in ("mse", "t1.mse", "r1_all", "mrr_all", "1_of_5", "bleu_4", "cider", "perplexity", "tags_next.map",
+                   "tags_seen.map", "t0.tags_seen.map", "agreement.predicted_retrieved", "caption_1_of_5"):
+        score = model[metric]
+        assert score["low"] <= score["value"] <= score["high"], metric
+    assert model["ssim"]["value"] is None and "--data" in model["ssim"]["reason"]
+    assert model["meteor"]["value"] is None and model["meteor"]["reason"]
+    assert len(lines) == 200 and {line["t"] for line in lines} == {1, 2, 3, 4}
+    assert {"story_id", "album_id", "photos", "caption", "written", "tags", "tags_seen", "tags_next", "retrieved",
+            "rank_album", "rank_all", "nll", "tokens"} <= lines[0].keys()
+    nll, tokens = (sum(line[name] for line in lines if line["t"] == 4) for name in ("nll", "tokens"))
+    assert model["perplexity"]["value"] == pytest.approx(math.exp(nll / tokens))
+
+
+def test_numbers_do_not_depend_on_the_batch(make_run):
+    run = make_run(bad_photos=(46,))
+    found = []
+    for size in ("1", "64"):
+        assert main(["--run", str(run), "--no-meteor", "--no-page", "--batch-size", size]) == 0
+        found.append(read_evaluation(run)[0]["rows"])
+    for row, metrics in found[0].items():
+        for metric, score in metrics.items():
+            expected = score["value"] if score["value"] is None else pytest.approx(score["value"], rel=1e-4, abs=1e-5)
+            assert found[1][row][metric]["value"] == expected, (row, metric)
+
+
+def test_few_albums_are_said_to_prove_nothing(make_run, capsys):
+    run = make_run()
+    assert main(["--run", str(run), "--no-meteor", "--no-page"]) == 0
+    evaluation, _ = read_evaluation(run)
+    assert "Nothing is proven here: 3 albums" in capsys.readouterr().out
+    assert evaluation["rows"]["model"]["mse"]["low"] is None
+    assert not any(score["better"] for row in evaluation["differences"].values() for score in row.values())
+
+
+def test_another_recipe_or_words_is_refused_with_the_fields(make_run, make_features, capsys):
+    run, other = make_run(), make_features("other", seed=5)
+    assert main(["--run", str(run), "--features", str(other)]) == 2
+    message = capsys.readouterr().err
+    assert "words" in message and "seed" in message and "--words-from" in message and message.count("\n") == 1
+    assert not (run / "eval-test.json").exists()
+
+
+def test_other_photos_are_a_warning_and_strict_refuses_them(make_run, make_features, caplog, capsys):
+    run, other = make_run(), make_features("other", bad_photos=(50,))
+    arguments = ["--run", str(run), "--features", str(other), "--no-meteor", "--no-page"]
+    assert main(arguments) == 0 and "not those that run" in caplog.text
+    assert any("not those that run" in note for note in read_evaluation(run)[0]["protocol"]["notes"])
+    assert main([*arguments, "--strict"]) == 2 and "leave out --strict" in capsys.readouterr().err
+
+
+def test_missing_photos_are_masked_or_left_out(make_run):
+    run = make_run(bad_photos=(45, 49))  # photos 1 and 5 of the first test album
+    counts = {}
+    for missing in ("mask", "drop"):
+        assert main(["--run", str(run), "--no-meteor", "--no-page", "--missing", missing]) == 0
+        evaluation, lines = read_evaluation(run)
+        counts[missing] = evaluation["protocol"]["stories"], len(lines), evaluation["rows"]["model"]["r1_all"]["n"]
+    assert counts["mask"][:2] == (6, 24) and counts["drop"][:2] == (4, 16)
+    assert counts["mask"][2] == counts["drop"][2] == 2
+
+
+def test_val_is_evaluated_without_a_word_of_test(make_run):
+    run = make_run()
+    assert main(["--run", str(run), "--split", "val", "--no-meteor", "--no-page"]) == 0
+    assert "flattered" in read_evaluation(run, "val")[0]["protocol"]["thresholds"]
+    assert not (run / "eval-test.json").exists()
+
+
+def test_a_folder_without_train_or_val_still_evaluates(make_run):
+    run = make_run(stories={"test": 6})
+    assert main(["--run", str(run), "--no-meteor", "--no-page"]) == 0
+    evaluation, _ = read_evaluation(run)
+    assert "ridge from last frame" not in evaluation["rows"] and evaluation["protocol"]["thresholds"].startswith("0.5")
+
+
+@pytest.mark.parametrize("arguments, said", [
+    ([], "--run"), (["--run", "nowhere"], "make train"), (["--run", "nowhere", "--top-p", "0"], "top_p"),
+    (["--run", "nowhere", "--split", "moon"], "--split"), (["--run", "nowhere", "--seed", "-1"], "seed")])
+def test_bad_input_is_one_sentence(arguments, said, capsys):
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert said in message and message.count("\n") == 1
