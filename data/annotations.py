@@ -62,7 +62,7 @@ class Caption(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What was left out and why: one row of skipped.csv. `kind` is story, description, image or photo."""
+    """What was left out and why: one row of skipped.csv. `kind` is story, photo or description."""
 
     kind: str
     id: str
@@ -148,7 +148,7 @@ def parse_images(images: list[Any], split: str, path: Path) -> tuple[list[tuple[
             pairs[_plain_name(image, "album_id"), _plain_name(image, "id")] = None
         except Malformed as reason:
             cause, detail = reason.args
-            skipped.append(Skipped("image", show(image["id"]), split, cause, detail))
+            skipped.append(Skipped("photo", show(image["id"]), split, cause, detail))
     return list(pairs), skipped
 
 

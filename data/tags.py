@@ -118,14 +118,18 @@ class TagTable:
 def _resolve(words: Sequence[str], found: list[tuple[int, int, list[Meaning]]]) -> set[int]:
     """Let the longest phrase win within every tag, and drop what a guard's rule meets."""
     found.sort(key=lambda match: match[0] - match[1])  # longest first; of equals the leftmost stays first
-    taken: dict[int, int] = {}  # column -> bits of the words a longer phrase has used up
+    claimed: dict[int, int] = {}  # column -> bits of the words that a longer form has used up
+    blocked: dict[int, int] = {}  # column -> bits of the words that longer blockers have taken away
     columns = set()
     for start, end, meanings in found:
         bits = (1 << end) - (1 << start)
         for column, is_form, rules in meanings:
-            if taken.get(column, 0) & bits:
+            if claimed.get(column, 0) & bits:
                 continue
-            taken[column] = taken.get(column, 0) | bits
-            if is_form and not any(all(condition.holds(words, start, end) for condition in rule) for rule in rules):
-                columns.add(column)
+            if not is_form:
+                blocked[column] = blocked.get(column, 0) | bits
+            elif not blocked.get(column, 0) & bits:
+                claimed[column] = claimed.get(column, 0) | bits
+                if not any(all(condition.holds(words, start, end) for condition in rule) for rule in rules):
+                    columns.add(column)
     return columns

@@ -151,6 +151,9 @@ class Vocabulary:
             raise UserError(f'expected {{"words": [...]}} with non-empty strings in {path}, found something else; '
                             f"{remedy}")
         try:
+            "".join(words).encode("utf-8")
             return cls(words)
+        except UnicodeEncodeError:
+            raise UserError(f"expected Unicode words in {path}, found half a character; {remedy}") from None
         except ValueError as error:
             raise UserError(f"{error} in {path}; {remedy}") from None
