@@ -107,7 +107,8 @@ def _describe_tags(words: WordArrays) -> list[str]:
     for category in dict.fromkeys(words.table.categories.values()):
         names = [name for name, its in words.table.categories.items() if its == category and frames[columns[name]]]
         names.sort(key=lambda name: (-frames[columns[name]], name))
-        lines += _wrap(f"  {category}", [f"{name} {_share(frames[columns[name]], num_frames)}" for name in names])
+        if names:
+            lines += _wrap(f"  {category}", [f"{name} {_share(frames[columns[name]], num_frames)}" for name in names])
     absent = [name for name in words.table.categories if not frames[columns[name]]]
     if absent:
         lines += _wrap("  never", absent)
