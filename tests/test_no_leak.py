@@ -1,0 +1,90 @@
+"""What is predicted for frame t+1 never depends on frame t+1: the folder is overwritten there and nothing moves."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.files import sha256_file
+from data.folder import Features
+from data.shards import map_shard, write_shard
+from data.words import END, PAD, START
+from evaluate.writing import write_captions
+from evaluate.writing_config import WritingConfig
+from train.batches import StoryDataset
+from train.config import make_config
+from train.runs import build_model, measure_sizes
+from train.statistics import measure_features
+
+TINY = dict(embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2, tag_head_dim=8,
+            tag_embedding_dim=4, image_decoder_dim=16, decoder_dim=16)
+
+
+def rewrite(folder: Path, name: str, kind: str, change) -> None:
+    """Replace a shard by a changed one and say so in the manifest."""
+    arrays = {field: np.array(array) for field, array in map_shard(folder / name, kind).items()}
+    change(arrays)
+    (folder / name).unlink()
+    write_shard(folder / name, kind, arrays)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for shards in manifest["shards"].values():
+        for shard in shards:
+            if shard["name"] == name:
+                shard |= {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def overwrite_frame(folder: Path, frame: int, same_length: bool) -> None:
+    """Other features, words and tags in one frame of every test story."""
+    random = np.random.default_rng(9)
+
+    def change_words(arrays):
+        token, tag = arrays["token"][:, frame], arrays["tag"][:, frame]
+        for row in token:
+            length = int((row != PAD).sum())
+            if not same_length:
+                length = int(random.choice([size for size in range(3, 24) if size != length]))
+            row[:] = PAD
+            row[:length] = [START, *random.integers(4, 20, length - 2), END]
+        tag[:] = random.integers(0, 2, tag.shape)
+
+    def change_photos(arrays):
+        chosen = np.char.endswith(arrays["photo_id"], str(frame).encode())
+        arrays["feature"][chosen] = random.standard_normal((int(chosen.sum()), arrays["feature"].shape[1])) * 9
+
+    rewrite(folder, "words/default/test-00000.h5", "words", change_words)
+    for path in sorted((folder / "photos").glob("*.h5")):
+        rewrite(folder, f"photos/{path.name}", "photos", change_photos)
+
+
+@torch.inference_mode()
+def predict(model, folder: Path) -> dict[str, torch.Tensor | list]:
+    batch = StoryDataset(Features.open(folder), "test", missing="mask").__getitems__(range(6))
+    outputs = model(batch)
+    hidden, tag_embedding = outputs["hidden"].flatten(0, 1), outputs["tag_embedding"].flatten(0, 1)
+    written = write_captions(model.text_decoder, hidden, tag_embedding, WritingConfig(max_words=12))
+    return {"predicted feature": outputs["predicted_features"], "next-tag logits": outputs["next_logits"],
+            "first-word logits": outputs["caption_logits"][:, :, 0],
+            "written": torch.tensor([(list(row.token_ids) + [PAD] * 12)[:12] for row in written]).unflatten(0, (6, 4))}
+
+
+@pytest.mark.parametrize("same_length", [True, False])
+@pytest.mark.parametrize("frame", [1, 2, 3, 4])
+def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_features, frame, same_length):
+    folder = make_features()
+    features, config = Features.open(folder), make_config(TINY)
+    dataset = StoryDataset(features, "train")
+    torch.manual_seed(0)
+    model = build_model(config, measure_sizes(config, features.width, dataset.words)).eval()
+    model.set_statistics(*measure_features(features, dataset.photo_rows(), config.std_floor))
+    before = predict(model, folder)
+    overwrite_frame(folder, frame, same_length)
+    after = predict(model, folder)
+    for name, value in before.items():
+        if same_length or name == "written":
+            assert torch.equal(value[:, :frame], after[name][:, :frame]), name
+        else:
+            torch.testing.assert_close(value[:, :frame], after[name][:, :frame], atol=1e-5, rtol=0)
+        if frame < 4 and name != "written":
+            assert not torch.equal(value[:, frame:], after[name][:, frame:]), f"{name}: the overwriting did nothing"
