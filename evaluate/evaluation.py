@@ -27,6 +27,7 @@ from evaluate.baselines.fitted import Baselines
 from evaluate.caption_scores import CaptionScorer
 from evaluate.config import HEADLINE_T, EvalConfig
 from evaluate.meteor import MeteorAligner, MeteorUnavailable
+from evaluate.oracle import ORACLE, oracle_row
 from evaluate.photo_scores import PhotoResult, PhotoScorer
 from evaluate.pixels import score_pixels
 from evaluate.predicting import permute_inputs, predict_split
@@ -100,8 +101,9 @@ class Evaluation:
         on_val = {}
         if self.val is not None:
             predicted = predict_split(self.run.model, self.val, self.config.batch_size, self.device)
-            on_val = {row.name: row for row in [model_row(predicted), *(
-                baselines.rows(self.val, written=False) if baselines else [])]}
+            others = baselines.rows(self.val, written=False) if baselines else []
+            knowing = oracle_row(self.val) if any(row.name == ORACLE for row in rows) else None
+            on_val = {row.name: row for row in (model_row(predicted), *others, knowing) if row is not None}
         for row in rows:
             tuned = on_val.get(MODEL if row.name == PERMUTED else row.name)
             for kind, guesses in row.tags.items():
@@ -165,6 +167,8 @@ def evaluate_run(config: EvalConfig) -> Path:
     split = evaluation.split
     rows = evaluation.predict()
     clock.lap("model")
+    rows += [row] if (row := oracle_row(split)) is not None else []
+    clock.lap("oracle")
     baselines = evaluation.fit_baselines()
     rows += baselines.rows(split) if baselines is not None else []
     evaluation.decide_tags(rows, baselines)

@@ -2,6 +2,7 @@
 
 Everything is per (story, t) first; stories that share their photos are averaged within their unit.
 """
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from evaluate.bootstrap import Estimate
 from evaluate.config import TS
 from evaluate.pools import DISTRACTORS, PoolPairs, album_pools, draw_pools
-from evaluate.retrieval import normalise, pool_ranks, rank_candidates
+from evaluate.retrieval import TIE, normalise, pool_ranks, rank_candidates
 from evaluate.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
@@ -72,6 +73,35 @@ class PhotoScorer:
             ranks[name] = np.where(pool.size > 0, pool_ranks(to_target, similarity, pool.query), np.nan)
         estimates = self._distances(predicted, t) | self._summarise(ranks)
         return PhotoResult(estimates, ranks, np.where(ranking.top >= 0, rows[ranking.top], -1))
+
+    def score_beliefs(self, beliefs: Sequence[Mapping[int, float]], t: int) -> PhotoResult:
+        """Score a row that says how likely candidates are, one mapping a story; what it does not name has chance 0."""
+        split, pools = self.split, self.pools[t]
+        target, inputs = split.candidate[:, t], split.candidate[:, :t]
+        top = np.full((len(split), NUM_RETRIEVED), -1)
+        to_target = np.array([belief.get(int(wanted), 0.0) for belief, wanted in zip(beliefs, target)])
+        ranks = {"all": np.full(len(split), np.nan)}
+        for story, belief in enumerate(beliefs):
+            own = set(inputs[story].tolist())
+            believed = {photo: chance for photo, chance in belief.items() if chance > 0 and photo not in own}
+            best = sorted(believed, key=lambda candidate: (-believed[candidate], candidate))[:NUM_RETRIEVED]
+            top[story, :len(best)] = split.candidates.rows[best]
+            if target[story] >= 0 and int(target[story]) not in own:
+                ranks["all"][story] = self._rank_believed(believed, int(target[story]), len(own - {-1}))
+        for name, pool in pools.items():
+            chances = np.array([beliefs[query].get(candidate, 0.0) for query, candidate in zip(
+                pool.query.tolist(), pool.candidate.tolist())])
+            ranks[name] = np.where(pool.size > 0, pool_ranks(to_target, chances, pool.query), np.nan)
+        return PhotoResult(self._summarise(ranks), ranks, top)
+
+    def _rank_believed(self, believed: Mapping[int, float], target: int, num_inputs: int) -> float:
+        """The target's rank among all candidates; those without a chance tie behind the others."""
+        wanted = believed.get(target, 0.0)
+        others = [chance for candidate, chance in believed.items() if candidate != target]
+        above = sum(chance > wanted + TIE for chance in others)
+        if wanted > 0:
+            return 1 + above + sum(abs(chance - wanted) <= TIE for chance in others) / 2
+        return 1 + above + (len(self.split.candidates) - num_inputs - 1 - len(others)) / 2
 
     def chance(self, t: int) -> dict[str, Estimate]:
         """What drawing at random scores: expected recall, reciprocal rank and middle rank of each pool."""

@@ -17,13 +17,15 @@ class Row:
     """Predictions of one predictor, each part by t (frame t + 1 from frames 1..t).
 
     Attributes:
-        photo: t -> (S, D) float32, standardised features. written: t -> a caption for every story.
+        photo: t -> (S, D) float32, standardised features. beliefs: t -> for every story probabilities of candidate
+        photos, in place of a feature. written: t -> a caption for every story.
         nll: t -> (S,) float64, of the true captions' words and <END>, in nats.
         tags: "next" or "seen" -> t -> guess; "seen" has t = 0 too, the first frame.
     """
 
     name: str
     photo: dict[int, np.ndarray] = field(default_factory=dict)
+    beliefs: dict[int, list[dict[int, float]]] = field(default_factory=dict)
     written: dict[int, Captions] = field(default_factory=dict)
     nll: dict[int, np.ndarray] = field(default_factory=dict)
     tags: dict[str, Guesses] = field(default_factory=dict)

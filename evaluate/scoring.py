@@ -50,6 +50,8 @@ def score_photos(rows: Sequence[Row], scorer: PhotoScorer) -> tuple[Scores, dict
             _put(scores, row.name, t, result.estimates)
             if row.name == MODEL:
                 of_model[t] = result
+        for t, beliefs in row.beliefs.items():
+            _put(scores, row.name, t, scorer.score_beliefs(beliefs, t).estimates)
     for t in TS:
         _put(scores, "chance", t, scorer.chance(t))
     return scores, of_model

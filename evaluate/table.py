@@ -2,6 +2,7 @@
 from collections.abc import Iterable, Sequence
 
 from evaluate.bootstrap import MIN_ALBUMS
+from evaluate.oracle import ORACLE
 from evaluate.rows import MODEL, PERMUTED
 
 TABLES = {
@@ -13,11 +14,11 @@ TABLES = {
              ("tags_seen.map", "mAP seen"), ("tags_seen.micro_f1", "F1 seen"))}
 HEADLINE = (("r1_album", "R@1 over the album"), ("1_of_5", "1 of 5"), ("cider", "CIDEr-D"),
             ("perplexity", "perplexity"), ("tags_next.map", "mAP of next tags"))
-ROW_ORDER = (MODEL, "oracle", "human", "model, scored as human", PERMUTED, "chance", "train mean", "copy last frame",
+ROW_ORDER = (MODEL, ORACLE, "human", "model, scored as human", PERMUTED, "chance", "train mean", "copy last frame",
              "mean of inputs", "ridge from last frame", "ridge from last frame and caption", "constant caption",
              "nearest train story", "unigram", "trigram", "text-only LSTM", "tag prior", "copy last tags",
              "linear probe", "no tags")
-NOT_BASELINES = (MODEL, "chance", "oracle", "human", "model, scored as human")
+NOT_BASELINES = (MODEL, "chance", ORACLE, "human", "model, scored as human")
 
 
 def format_tables(evaluation: dict) -> str:

@@ -46,17 +46,19 @@ class NgramModel:
         held_out = _windows(val, 3)
         if not len(held_out):
             return model
-        chances = model._chances(held_out)
+        chances, known = model._chances(held_out)
         for _ in range(EM_STEPS):
             share = chances * weights
-            weights = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
+            weights = (share / share.sum(axis=1, keepdims=True)).sum(axis=0)
+            weights /= np.maximum(known.sum(axis=0), 1)  # an order is asked only where it knows the context
+            weights /= weights.sum()
         return cls(order, keys, counts, weights, num_words)
 
     def nll(self, token_ids: np.ndarray) -> np.ndarray:
         """(n, T) captions -> (n,) summed negative log-likelihood of their words and <END>, in nats."""
         grams = _windows(token_ids, 3)
         owner = np.nonzero(token_ids[:, 1:] != PAD)[0]
-        return np.bincount(owner, -np.log(self._chances(grams) @ self.weights), minlength=len(token_ids))
+        return np.bincount(owner, -np.log(self.mix(grams)), minlength=len(token_ids))
 
     def write(self, max_words: int) -> list[int]:
         """The likeliest next word, again and again from <START> on, until <END>."""
@@ -65,26 +67,35 @@ class NgramModel:
         candidates = np.array([index for index in range(self.num_words) if index not in (PAD, START, UNK)])
         while len(written) < max_words:
             grams = np.column_stack([np.tile(context, (len(candidates), 1)), candidates])
-            word = int(candidates[np.argmax(self._chances(grams) @ self.weights)])
+            word = int(candidates[np.argmax(self.mix(grams))])
             if word == END:
                 break
             written.append(word)
             context = (context[1], word)
         return written
 
-    def _chances(self, grams: np.ndarray) -> np.ndarray:
-        """(n, 3) windows -> (n, order + 1) probability of the last word by each order and the uniform floor."""
-        columns = []
+    def mix(self, grams: np.ndarray) -> np.ndarray:
+        """(n, 3) windows -> (n,) probability of the last word; orders that never met its context are left out."""
+        chances, known = self._chances(grams)
+        return (chances @ self.weights) / (known @ self.weights)
+
+    def _chances(self, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 3) windows -> (n, order + 1) probability of the last word by each order and the uniform floor, and
+        whether that order knows the context."""
+        columns, known = [], []
         for n in range(1, self.order + 1):
             found = _look_up(self.keys[n - 1], self.counts[n - 1], _keys(grams[:, 3 - n:], self.num_words))
             if n == 1:
                 columns.append(found / max(1.0, self.counts[0].sum()))
+                known.append(np.ones(len(grams), bool))
                 continue
             context_keys, context_counts = self._contexts(n)
             context = _look_up(context_keys, context_counts, _keys(grams[:, 3 - n:2], self.num_words))
             columns.append(np.divide(found, context, out=np.zeros(len(found)), where=context > 0))
+            known.append(context > 0)
         columns.append(np.full(len(grams), 1 / self.num_words))
-        return np.column_stack(columns)
+        known.append(np.ones(len(grams), bool))
+        return np.column_stack(columns), np.column_stack(known)
 
     def _contexts(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """How often the first n - 1 words of each n-gram occurred, from the n-grams' counts."""

@@ -1,0 +1,148 @@
+"""Baselines: worked out by hand or against an independent solver, and never fitted on what they are scored on."""
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from data.folder import Features
+from evaluate.baselines import captions, linear
+from evaluate.baselines.captions import choose_constant, copy_nearest
+from evaluate.baselines.fitted import Baselines
+from evaluate.baselines.linear import bag_of_words, fit_linear
+from evaluate.baselines.ngrams import NgramModel
+from evaluate.config import TS
+from evaluate.space import PhotoSpace
+from evaluate.split import EvaluatedSplit
+from evaluate.text_scores import score_units
+
+TOKENS = np.array([[1, 4, 5, 2, 0], [1, 4, 6, 2, 0], [1, 4, 5, 5, 2]])  # a b, a c, a b b
+
+
+@pytest.fixture
+def folder(make_features: Callable[..., Path]) -> tuple[dict[str, EvaluatedSplit], PhotoSpace]:
+    features = Features.open(make_features(stories={"train": 40, "val": 12, "test": 14}, bad_photos=(2,)))
+    splits = {name: EvaluatedSplit(features, "default", name, "drop" if name == "train" else "mask")
+              for name in ("train", "val", "test")}
+    return splits, PhotoSpace(features, np.full(16, 3.0), np.full(16, 2.0))
+
+
+def test_unigram_by_hand():
+    model = NgramModel.fit(TOKENS, TOKENS[:0], 1, 7)  # a 3, b 3, c 1, <END> 3 of 10, mixed half and half with 1 / 7
+    chance = {word: 0.5 * count / 10 + 0.5 / 7 for word, count in ((4, 3), (5, 3), (6, 1), (2, 3))}
+    assert model.nll(TOKENS[1:2])[0] == pytest.approx(-math.log(chance[4] * chance[6] * chance[2]))
+
+
+def test_trigram_by_hand():
+    model = NgramModel.fit(TOKENS, TOKENS[:0], 3, 7)
+    # "c" after "<START> a": unigram 1/10, after "a" 1 of 3, after "<START> a" 1 of 3, floor 1/7; weights 1/4 each
+    first = (3 / 10 + 1 + 1 + 1 / 7) / 4
+    second = (1 / 10 + 1 / 3 + 1 / 3 + 1 / 7) / 4
+    third = (3 / 10 + 1 + 1 + 1 / 7) / 4
+    assert model.nll(TOKENS[1:2])[0] == pytest.approx(-math.log(first * second * third))
+    assert model.write(10) == [4, 5]  # a b, then <END> (3/10 + 2/3 + 1/2) before b (3/10 + 1/3 + 1/2)
+
+
+def test_ngram_chances_sum_to_one_and_val_weighs_the_orders():
+    random = np.random.default_rng(0)
+    train = np.column_stack([np.ones(200, int), random.integers(4, 9, (200, 4)), np.full(200, 2)])
+    val = np.column_stack([np.ones(50, int), random.integers(4, 9, (50, 4)), np.full(50, 2)])
+    model = NgramModel.fit(train, val, 3, 9)
+    words = np.arange(9)
+    grams = np.column_stack([np.full(9, 4), np.full(9, 5), words])
+    assert model.mix(grams).sum() == pytest.approx(1.0)
+    grams[:, :2] = 8, 1  # a context that never occurred
+    assert model.mix(grams).sum() == pytest.approx(1.0)
+    even = NgramModel.fit(train, val[:0], 3, 9)
+    assert model.nll(val).sum() < even.nll(val).sum()
+
+
+def test_bag_of_words_leaves_reserved_and_rare_words_out():
+    assert bag_of_words(np.array([[1, 4, 4, 6, 3, 9, 2, 0]]), 3).tolist() == [[1, 0, 1]]
+
+
+def test_ridge_is_that_of_sklearn(folder, monkeypatch):
+    splits, space = folder
+    monkeypatch.setattr(linear, "PENALTIES", (0.05,))
+    maps = fit_linear(splits["train"], splits["val"], space)
+    train = splits["train"]
+    photos = space.read(train.units.photo.ravel()).reshape(len(train), 5, -1)
+    before, after = photos[:, :-1].reshape(-1, 16), photos[:, 1:].reshape(-1, 16)
+    bags = maps.bags(train.token[:, :-1].reshape(-1, 30))
+    for inputs, weights in ((before, maps.photo), (np.concatenate([before, bags], axis=1), maps.photo_and_words)):
+        expected = Ridge(alpha=0.05 * len(before), fit_intercept=False).fit(inputs, after).coef_.T
+        np.testing.assert_allclose(weights, expected, atol=1e-4)
+    tags = train.tag.reshape(-1, train.tag.shape[-1]) - train.tag.mean(axis=(0, 1))
+    flat = photos.reshape(-1, 16)
+    expected = Ridge(alpha=0.05 * len(before), fit_intercept=False).fit(flat, tags).coef_.T
+    np.testing.assert_allclose(maps.tags, expected, atol=1e-4)
+
+
+def test_penalty_is_the_one_that_errs_least_on_val(folder):
+    splits, space = folder
+    assert fit_linear(splits["train"], splits["val"], space).penalties[0] == 10.0  # noise: shrink as far as allowed
+    assert fit_linear(splits["train"], None, space).penalties.tolist() == [0.1] * 4
+
+
+def test_constant_is_the_best_candidate_of_all(folder):
+    splits, _ = folder
+    chosen = choose_constant(splits["train"], splits["val"], 4, seed=1)
+    references = [[splits["val"].caption_words[story][4] for story in stories]
+                  for stories in splits["val"].units.stories_of()]
+
+    def cider(caption: list[str]) -> float:
+        return score_units([caption] * len(references), np.arange(len(references)), references).scores()["cider"]
+    candidates = [words[4] for words in splits["train"].caption_words]
+    assert len(candidates) <= captions.NUM_FREQUENT + captions.NUM_DRAWN and chosen in candidates
+    assert cider(chosen) == pytest.approx(max(map(cider, candidates)))
+
+
+def test_nearest_train_story_lends_its_next_caption(folder):
+    splits, space = folder
+    train = splits["train"]
+    assert copy_nearest(train, train, space, 2)[5] in [train.caption_words[story][2] for story in (4, 5)]
+    photos, queries = space.read(train.units.photo[:, 3]), space.read(splits["test"].units.photo[:, 3])
+    cosine = (queries @ photos.T) / np.linalg.norm(photos, axis=1)
+    best = cosine.max(axis=1, keepdims=True) - 1e-5 <= cosine
+    for story, written in enumerate(copy_nearest(train, splits["test"], space, 4)):
+        assert written in [train.caption_words[other][4] for other in np.flatnonzero(best[story])]
+
+
+def test_frozen_rows_on_a_tiny_folder(folder):
+    splits, space = folder
+    test = splits["test"]
+    rows = {row.name: row for row in Baselines.fit(splits["train"], splits["val"], splits["val"], space, 1).rows(test)}
+    photo = space.read(test.units.photo.ravel()).reshape(len(test), 5, -1)
+    for t in TS:
+        assert not rows["train mean"].photo[t].any()
+        np.testing.assert_allclose(rows["copy last frame"].photo[t], photo[:, t - 1])
+        np.testing.assert_allclose(rows["mean of inputs"].photo[t], photo[:, :t].mean(axis=1), atol=1e-5)
+        assert (rows["copy last tags"].tags["next"][t].probs == test.tag[:, t - 1]).all()
+        np.testing.assert_allclose(rows["tag prior"].tags["next"][t].probs[3], splits["train"].tag[:, t].mean(axis=0))
+        assert not rows["no tags"].tags["seen"][t].predicted.any()
+        assert len({tuple(words) for words in rows["trigram"].written[t]}) == 1
+    assert set(rows["linear probe"].tags["seen"]) == {0, *TS} and "next" not in rows["linear probe"].tags
+
+
+def test_mean_of_inputs_leaves_unusable_photos_out(make_features):
+    features = Features.open(make_features(bad_photos=(45,)))
+    space = PhotoSpace(features, np.full(16, 3.0), np.full(16, 2.0))
+    train, test = (EvaluatedSplit(features, "default", name) for name in ("train", "test"))
+    rows = {row.name: row for row in Baselines.fit(train, None, train, space, 1).rows(test)}
+    photo = space.read(test.units.photo[0])
+    np.testing.assert_allclose(rows["mean of inputs"].photo[3][0], photo[1:3].mean(axis=0), atol=1e-5)
+    assert not rows["mean of inputs"].photo[1][0].any()
+
+
+def test_the_slow_parts_are_kept_and_another_folder_does_not_take_them(folder, make_features, tmp_path, monkeypatch):
+    splits, space = folder
+    first = Baselines.fit(splits["train"], splits["val"], splits["val"], space, 1, tmp_path / "kept")
+    monkeypatch.setattr("evaluate.baselines.fitted.fit_linear", lambda *_: pytest.fail("fitted again"))
+    again = Baselines.fit(splits["train"], splits["val"], splits["val"], space, 1, tmp_path / "kept")
+    np.testing.assert_array_equal(first.linear.photo_and_words, again.linear.photo_and_words)
+    for other in (PhotoSpace(space.features, space.mean + 1, space.std),
+                  PhotoSpace(space.features, space.mean, space.std * 2)):
+        with pytest.raises(pytest.fail.Exception):
+            Baselines.fit(splits["train"], splits["val"], splits["val"], other, 1, tmp_path / "kept")
