@@ -3,6 +3,7 @@ import gc
 import hashlib
 import json
 from collections import Counter
+from random import Random
 
 import pytest
 
@@ -376,6 +377,57 @@ def test_the_collector_runs_again_after_reading(tmp_path):
     (tmp_path / "annotations" / "test.story-in-sequence.json").write_text("{")
     read_error(tmp_path)
     assert gc.isenabled()
+
+
+# anything at all
+
+ODD_VALUES = [None, True, 0, -1, 7, 2.5, float("inf"), 10 ** 40, "", "x", " ", "\ud800", "a\x00b", "\u00e9", "../x", [],
+              [1], {}, {"a": 1}, [[]], "x" * 500, "\u2028", "\r\n"]
+
+
+def list_places(value, place=()):
+    if place:
+        yield place
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from list_places(value[key], (*place, key))
+
+
+def break_somewhere(content, random):
+    *parents, key = random.choice(list(list_places(content)))
+    for parent in parents:
+        content = content[parent]
+    if random.random() < 0.3:
+        del content[key]
+    else:
+        content[key] = random.choice(ODD_VALUES)
+
+
+def test_whatever_stands_in_the_files_ends_in_whole_stories_or_one_sentence(tmp_path):
+    random = Random(0)
+    paths = [write_stories(tmp_path, "train", make_story("a", "x") + make_story("b", "y")),
+             write_descriptions(tmp_path, "train", [("x-0", "a dog ."), ("y-1", "a cat .")])]
+    sound = [path.read_text() for path in paths]
+    ends = Counter()
+    for _ in range(400):
+        for path, text in zip(paths, sound):
+            content = json.loads(text)
+            for _ in range(random.randrange(3)):
+                break_somewhere(content, random)
+            path.write_text(json.dumps(content))
+        try:
+            dataset = read_dataset(tmp_path)
+        except UserError as error:
+            ends["refused"] += 1
+            assert "\n" not in str(error) and str(error).encode("utf-8")
+            continue
+        ends["read"] += 1
+        for story in sum(dataset.stories.values(), []):
+            assert len(story.photo_ids) == 5 and all(caption.strip() for caption in story.captions)
+            "".join(story.captions).encode("utf-8")
+        assert all(field.isascii() and field.isprintable() for row in dataset.skipped
+                   for field in (row.kind, row.id, row.split, row.cause, row.detail))
+    assert ends["read"] > 50 and ends["refused"] > 50
 
 
 # real data
