@@ -1,0 +1,215 @@
+"""Units, captions, tags, alignment and the oracle: what one row of the table is scored on."""
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+
+from data.folder import Features
+from evaluate import alignment
+from evaluate.alignment import score_agreement, score_caption_choice
+from evaluate.caption_scores import CaptionScorer, score_surprise
+from evaluate.oracle import believed_candidates
+from evaluate.photo_scores import PhotoScorer
+from evaluate.scoring import compare_rows, direction
+from evaluate.bootstrap import Estimate
+from evaluate.space import PhotoSpace
+from evaluate.split import EvaluatedSplit
+from evaluate.table import describe_result, format_tables
+from evaluate.tag_scores import TagGuess, choose_thresholds, score_tags
+
+
+@pytest.fixture
+def split(make_features: Callable[..., Path]) -> EvaluatedSplit:
+    """Seven units of two stories each and one story alone."""
+    return EvaluatedSplit(Features.open(make_features(stories={"train": 4, "test": 15})), "default", "test")
+
+
+def test_units_are_photo_sequences_and_weigh_the_same(split):
+    assert split.units.num_units == 8
+    assert split.units.weight.tolist() == [0.5] * 14 + [1.0] and split.units.weight.sum() == 8
+    assert split.units.references(4)[0] == [split.units.captions[0][4], split.units.captions[1][4]]
+
+
+def test_caption_scores_are_those_of_pycocoevalcap(split):
+    alone = EvaluatedSplit(split.features, "default", "test")
+    alone.units.unit[:] = np.arange(15)  # one story a unit: then the reference code can be asked
+    alone.units.weight[:] = 1.0
+    random = np.random.default_rng(0)
+    written = [list(random.choice(split.words.vocabulary[4:], 6)) for _ in range(15)]
+    found = CaptionScorer(alone, 4, {"model": written}).score("model")
+    references = {index: [" ".join(words[4])] for index, words in enumerate(alone.caption_words)}
+    candidates = {index: [" ".join(words)] for index, words in enumerate(written)}
+    assert found["cider"].draws[0] == pytest.approx(Cider().compute_score(references, candidates)[0])
+    bleu = Bleu(4).compute_score(references, candidates, verbose=0)[0]
+    assert [found[f"bleu_{order}"].draws[0] for order in (1, 2, 3, 4)] == pytest.approx(bleu)
+
+
+def test_a_caption_is_scored_against_all_stories_of_its_unit(split):
+    swapped = [split.caption_words[story ^ 1 if story < 14 else story][4] for story in range(15)]
+    found = CaptionScorer(split, 4, {"model": swapped}).score("model")
+    assert found["bleu_1"].draws[0] == pytest.approx(1.0) and found["bleu_1"].n == 8
+
+
+def test_humans_are_scored_against_the_others_only(split):
+    own = [captions[4] for captions in split.caption_words]
+    scores = CaptionScorer(split, 4, {"model": own}).score_humans("model")
+    assert scores["human"]["bleu_1"].draws[0] < 1 and scores["human"]["bleu_1"].n == 7  # the lone story has no others
+    for metric, estimate in scores["human"].items():  # a model that writes what people wrote scores as they do
+        np.testing.assert_allclose(estimate.draws, scores["model, scored as human"][metric].draws)
+    lone = EvaluatedSplit(split.features, "default", "test", limit=1)
+    assert not CaptionScorer(lone, 4, {"model": own[:1]}).score_humans("model")
+
+
+def test_perplexity_counts_real_words_and_the_end_once(split):
+    nll = np.linspace(5, 20, 15)
+    tokens = (split.token[:, 4] != 0).sum(axis=1) - 1
+    found = score_surprise(split, 4, nll)
+    assert found["perplexity"].draws[0] == pytest.approx(np.exp(nll.sum() / tokens.sum()))
+    assert found["perplexity_word"].draws[0] == pytest.approx(np.exp(nll.sum() / (tokens - 1).sum()))
+    assert found["unknown_share"].draws[0] == 0
+
+
+def test_a_cut_caption_counts_the_words_it_kept(split):
+    long = [list(captions) for captions in split.caption_words]
+    long[0][4] = ["dog"] * 40
+    split.__dict__["caption_words"] = long
+    captions = list(split.units.captions)
+    captions[0] = (*captions[0][:4], " ".join(["dog"] * 40))
+    split.units.captions[:] = captions
+    split.num_tokens[0, 4] = 29
+    assert split.num_raw_words[0, 4] == 28
+
+
+def test_undescribed_frames_stand_apart(split):
+    tags = TagGuess(split.tag[:, 4].astype(float), split.tag[:, 4].astype(bool))
+    assert not any("undescribed" in name for name in score_tags(split, "next", 4, tags))
+    split.tag_source[:6] = 3
+    found = score_tags(split, "next", 4, tags)
+    assert found["tags_next.hamming"].n == 3 and found["tags_next.undescribed.hamming"].n == 5
+
+
+def test_thresholds_come_from_all_t_together(split):
+    guesses = {t: TagGuess(split.tag[:, t] * 0.2 + 0.1) for t in (1, 2, 3, 4)}
+    thresholds = choose_thresholds(split, guesses)
+    occurring = split.tag[:, 1:].any(axis=(0, 1))
+    occurring[:2] = False
+    found = guesses[4].decide(thresholds).predicted[:, occurring]
+    assert (found == split.tag[:, 4][:, occurring].astype(bool)).all()
+    assert choose_thresholds(split, {1: TagGuess(None, guesses[1].probs > 0)}) is None
+
+
+def test_agreement_by_hand(split, monkeypatch):
+    monkeypatch.setattr(alignment, "_photo_tags", lambda _: np.eye(51, dtype=bool)[[7] * len(split.candidates)])
+    predicted = np.zeros((15, 51), bool)
+    predicted[:, [7, 9]] = True
+    table = SimpleNamespace(tags_of_many=lambda written: np.eye(51)[[9] * len(written)])
+    result = SimpleNamespace(retrieved=np.full((15, 5), split.units.photo[0, 0]))
+    found = score_agreement(split, table, predicted, [["x"]] * 15, result)
+    assert {name.partition(".")[2]: estimate.draws[0] for name, estimate in found.items()} == pytest.approx(
+        {"predicted_written": 2 / 3, "predicted_retrieved": 2 / 3, "written_retrieved": 0})
+    assert set(score_agreement(split, None, predicted, [["x"]] * 15, result)) == {"agreement.predicted_retrieved"}
+
+
+def test_a_photo_that_says_its_caption_is_chosen(split):
+    linear = SimpleNamespace(words=np.eye(20, dtype=np.float32), bags=lambda ids: np.eye(20)[ids[:, 0]])
+    split.token[:, 4, 0] = np.arange(15)  # as if each caption had one word of its own
+    right, wrong = np.eye(20, dtype=np.float32)[:15], np.eye(20, dtype=np.float32)[15 - np.arange(15)]
+    assert score_caption_choice(split, linear, right, 4).draws[0] == 1.0
+    assert score_caption_choice(split, linear, wrong, 4).draws[0] < 0.5
+
+
+@pytest.fixture
+def scorer(split):
+    return PhotoScorer(split, PhotoSpace(split.features, np.full(16, 3.0), np.full(16, 2.0)))
+
+
+def test_a_perfect_prediction_is_perfect(split, scorer):
+    result = scorer.score(scorer.space.read(split.units.photo[:, 4]), 4)
+    value = {name: estimate.draws[0] for name, estimate in result.estimates.items()}
+    assert value["mse"] == value["mse_raw"] == 0 and value["cosine"] == pytest.approx(1)
+    assert value["r1_all"] == value["1_of_5"] == value["mrr_all"] == value["median_rank_all"] == 1
+    assert result.retrieved[:, 0].tolist() == split.units.photo[:, 4].tolist()
+    assert "r1_album" in value and np.isnan(value["r1_album"])  # an album of five photos: only the target is left
+    early = scorer.score(scorer.space.read(split.units.photo[:, 1]), 1)
+    assert early.estimates["r1_album"].draws[0] == 1 and early.estimates["r1_album"].n == 8
+
+
+def test_errors_in_both_spaces_by_hand(split, scorer):
+    found = scorer.score(scorer.space.read(split.units.photo[:, 4]) + 0.5, 4).estimates
+    assert found["mse"].draws[0] == pytest.approx(0.25) and found["mse_raw"].draws[0] == pytest.approx(0.25 * 4)
+    true = split.features.feature.take(split.units.photo[:, 4]).astype(float)
+    predicted = true + 1.0  # half a deviation of 2
+
+    def cosine(first, second):
+        return ((first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1))
+    weight = split.units.weight / 8
+    assert found["cosine"].draws[0] == pytest.approx(cosine(predicted, true) @ weight, abs=1e-5)
+    assert found["cosine_centred"].draws[0] == pytest.approx(cosine(predicted - 3, true - 3) @ weight, abs=1e-5)
+
+
+def test_chance_by_hand(split, scorer):
+    chance = {name: estimate.draws[0] for name, estimate in scorer.chance(4).items()}
+    assert chance["1_of_5"] == pytest.approx(0.2) and chance["r1_all"] == pytest.approx(1 / 36)
+    assert chance["r10_all"] == pytest.approx(10 / 36) and chance["median_rank_all"] == 18.5  # 40 photos less 4 inputs
+    assert chance["mrr_all"] == pytest.approx(sum(1 / rank for rank in range(1, 37)) / 36)
+    assert scorer.chance(1)["r1_album"].draws[0] == pytest.approx(1 / 4)
+
+
+def test_beliefs_rank_as_the_oracle_means_them(split, scorer):
+    target = split.candidate[:, 4]
+    sure = [{int(wanted): 1.0} for wanted in target]
+    assert scorer.score_beliefs(sure, 4).estimates["r1_all"].draws[0] == 1
+    torn = [{int(wanted): 0.5, int(target[(story + 4) % 15]): 0.5} for story, wanted in enumerate(target)]
+    assert scorer.score_beliefs(torn, 4).ranks["all"].tolist() == [1.5] * 15
+    ignorant = scorer.score_beliefs([{}] * 15, 4)
+    assert ignorant.ranks["all"].tolist() == [18.5] * 15 and set(ignorant.ranks["1_of_5"]) == {3.0}
+    own = [{int(split.candidate[story, 0]): 0.9, int(wanted): 0.1} for story, wanted in enumerate(target)]
+    assert scorer.score_beliefs(own, 4).ranks["all"].tolist() == [1.0] * 15  # an own input takes no place
+
+
+def test_believed_photos_become_candidates(split):
+    photo_ids = [photo_id.decode() for photo_id in split.features.photo_id.all()]
+    row = int(split.units.photo[0, 4])
+    assert believed_candidates(split, {photo_ids[row]: 0.7, "unknown": 0.2, photo_ids[0]: 0.1}) == {
+        int(split.candidates.of_photo[row]): 0.7}
+
+
+def test_verdicts_know_which_way_is_better():
+    def estimate(value, spread):
+        return Estimate(np.concatenate([[value], value + spread]), 30)
+    spread = np.linspace(-0.1, 0.1, 101)
+    scores = {"model": {"mse": estimate(1.0, spread * 0), "cider": estimate(1.0, spread * 0),
+                        "length": estimate(1, spread)},
+              "other": {"mse": estimate(2.0, spread), "cider": estimate(2.0, spread), "length": estimate(2, spread)},
+              "same": {"mse": estimate(1.05, spread)}}
+    found = compare_rows(scores)
+    assert found["other"]["mse"]["better"] is True and found["other"]["cider"]["better"] is False
+    assert found["same"]["mse"]["better"] is None and "length" not in found["other"]
+    assert found["other"]["mse"]["value"] == -1.0
+
+
+@pytest.mark.parametrize("metric, sign", [
+    ("mse", -1), ("t1.mse_raw", -1), ("t2.r1_album", 1), ("perplexity_word", -1), ("tags_next.map", 1),
+    ("tags_seen.undescribed.hamming", -1), ("t3.tags_next.object_f1", 1), ("tags_next.precision.dog", 1),
+    ("tags_next.ap.cat", 1), ("length", 0), ("tags_next.num_supported", 0), ("original_bleu_1", 1),
+    ("median_rank_album", -1), ("1_of_5", 1), ("unknown_share", 0), ("agreement.predicted_written", 0)])
+def test_direction_of_every_kind_of_metric(metric, sign):
+    assert direction(metric) == sign
+
+
+def test_the_table_marks_what_is_beaten_and_says_it():
+    score = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 30}
+    evaluation = {"rows": {"copy last frame": {"r1_album": score}, "model": {"r1_album": score},
+                           "train mean": {"r1_album": score}},
+                  "differences": {"copy last frame": {"r1_album": {**score, "better": True}},
+                                  "train mean": {"r1_album": {**score, "better": None}}},
+                  "protocol": {"albums": 30, "intervals": {"drawn": True}}}
+    table = format_tables(evaluation).splitlines()
+    assert [line.split("  ")[0] for line in table[2:]] == ["model", "train mean", "copy last frame"]
+    assert table[4].endswith("0.500 [0.400, 0.600] +") and table[3].endswith("]")
+    assert describe_result(evaluation) == [
+        "R@1 over the album: the model beats 1 of 2 baselines; not train mean (not told apart)."]
