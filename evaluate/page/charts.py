@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluate.page.labels import Metric, describe, format_value, split_t
+from evaluate.page.labels import Metric, format_value
 from evaluate.page.run_files import EvaluatedRun, Prediction, Score
 
-WIDTH = 360
-LABEL_WIDTH, VALUE_WIDTH = 128, 50
+WIDTH = 320
+LABEL_WIDTH, VALUE_WIDTH = 118, 46
 ROW_HEIGHT = 21
 TOP = 6
-CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 40, 44, 20
+CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 36, 44, 20
 LOG_RATIO = 30  # values that span more than this are drawn on a logarithmic scale
-MODEL, ORACLE = "model", "oracle"
+MODEL, ORACLE, BASELINE, REFERENCE = "model", "oracle", "baseline", "reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Dot:
     """One row of a dot chart: its value and, where there is one, its interval."""
 
     row: str
-    kind: str  # model, oracle or baseline
+    kind: str  # see kind_of
     y: float
     x: float
     low: float | None
@@ -86,14 +86,24 @@ class TagBar:
 
 
 def kind_of(row: str) -> str:
-    """"model", "oracle" or "baseline"."""
-    low = row.lower()
-    return MODEL if low == MODEL or low.startswith("model ") else ORACLE if low.startswith(ORACLE) else "baseline"
+    """What a row stands for: the model, the oracle, a baseline, or a reference that nothing has to beat.
+
+    References are chance, people, and the model under other conditions ("model, inputs permuted").
+    """
+    if row == MODEL:
+        return MODEL
+    return ORACLE if row.startswith(ORACLE) else REFERENCE if row.startswith((MODEL, "human", "chance")) else BASELINE
+
+
+def order_rows(rows: Iterable[str]) -> list[str]:
+    """The model first, then baselines, the oracle, references; by name within each."""
+    places = {MODEL: 0, BASELINE: 1, ORACLE: 2, REFERENCE: 3}
+    return sorted(rows, key=lambda row: (places[kind_of(row)], row))
 
 
 def draw_dots(metric: Metric, scores: dict[str, Score]) -> DotChart | None:
     """Lay out one metric's rows; None where no row has a value."""
-    known = {row: score for row, score in scores.items() if score.value is not None}
+    known = {row: scores[row] for row in order_rows(scores) if scores[row].value is not None}
     if not known:
         return None
     edges = [edge for score in known.values() for edge in (score.value, score.low, score.high) if edge is not None]
@@ -103,9 +113,9 @@ def draw_dots(metric: Metric, scores: dict[str, Score]) -> DotChart | None:
     dots = []
     for index, (row, score) in enumerate(known.items()):
         assert score.value is not None
-        bounds = (score.low, score.high) if score.low is not None and score.high is not None else (None, None)
-        dots.append(Dot(row, kind_of(row), TOP + (index + 0.5) * ROW_HEIGHT, scale(score.value), *(
-            None if bound is None else scale(bound) for bound in bounds), format_value(score.value), spoken(score)))
+        low, high = (None if bound is None else scale(bound) for bound in (score.low, score.high))
+        dots.append(Dot(row, kind_of(row), TOP + (index + 0.5) * ROW_HEIGHT, scale(score.value), low, high,
+                        format_value(score.value), spoken(score)))
     return DotChart(metric, dots, scale.ticks(4), TOP + len(dots) * ROW_HEIGHT, is_log)
 
 
@@ -122,7 +132,8 @@ def spoken(score: Score) -> str:
 def draw_curves(epochs: Sequence[dict[str, Any]]) -> list[CurveChart]:
     """Lay out every loss term that metrics.jsonl has, train and val together."""
     flat = [_flatten(epoch) for epoch in epochs]
-    terms = dict.fromkeys(name.split(".", 1)[1] for epoch in flat for name in epoch if name.startswith(("train.", "val.")))
+    terms = dict.fromkeys(name.split(".", 1)[1] for epoch in flat for name in epoch
+                          if name.startswith(("train.", "val.")))
     best = best_epoch(epochs)
     charts = []
     for term in terms:
@@ -134,23 +145,35 @@ def draw_curves(epochs: Sequence[dict[str, Any]]) -> list[CurveChart]:
 
 
 def best_epoch(epochs: Sequence[dict[str, Any]]) -> float | None:
-    """The epoch with the lowest image + text loss on val, by which training selects."""
+    """The epoch with the lowest image + text loss on val, by which training selects; None without a text loss."""
     flat = [_flatten(epoch) for epoch in epochs]
     totals = {epoch["epoch"]: epoch.get("val.image", 0.0) + epoch["val.text"] for epoch in flat
               if "val.text" in epoch and "epoch" in epoch}
     return min(totals, key=lambda epoch: totals[epoch]) if totals else None
 
 
-def draw_tags(run: EvaluatedRun, tag_names: Sequence[str], categories: dict[str, str], t: int) -> dict[str, list[TagBar]]:
-    """F1 of every tag with support at frame t, by category, the most frequent first."""
+def draw_tags(run: EvaluatedRun, scores: dict[str, Score], tag_names: Sequence[str], categories: dict[str, str],
+              t: int) -> dict[str, list[TagBar]]:
+    """F1 of every tag with support, by category, the most frequent first.
+
+    Args:
+        scores: the model's row; its `tags_next.f1.<tag>` and `tags_seen.f1.<tag>` are shown where it has them, else
+            they are counted from the predictions.
+        t: frames seen before.
+    """
     predictions = [prediction for prediction in run.predictions if prediction.t == t]
+
+    def find(name: str, kind: str) -> float:
+        score = scores.get(f"{kind}.f1.{name}")
+        return score.value if score is not None and score.value is not None else _f1(predictions, name, kind)
+
     bars: dict[str, list[TagBar]] = {}
     support = {name: sum(name in prediction.tags for prediction in predictions) for name in tag_names[2:]}
     for name in sorted(tag_names[2:], key=lambda name: -support[name]):
         if support[name]:
             column = bars.setdefault(categories.get(name, "tag"), [])
-            column.append(TagBar(name, support[name], _f1(predictions, name, "tags_next"),
-                                 _f1(predictions, name, "tags_seen"), TOP + len(column) * ROW_HEIGHT))
+            column.append(TagBar(name, support[name], find(name, "tags_next"), find(name, "tags_seen"),
+                                 TOP + len(column) * ROW_HEIGHT))
     return bars
 
 
@@ -173,9 +196,8 @@ def _draw_curve(term: str, series: dict[str, list[tuple[float, float]]], best: f
             end_x, end_y = x_scale(line[-1][0]), y_scale(line[-1][1])
             lines.append(Line(split, " ".join(f"{x_scale(x):.1f},{y_scale(y):.1f}" for x, y in line), end_x, end_y,
                               format_value(line[-1][1])))
-    whole = [tick for tick in x_scale.ticks(5) if float(tick.label.replace(",", "")).is_integer()]
-    return CurveChart(term, _part_labels(lines), [Tick(tick.at, f"{float(tick.label.replace(',', '')):.0f}") for tick in whole],
-                      y_scale.ticks(4), None if best is None else x_scale(best))
+    return CurveChart(term, _part_labels(lines), x_scale.ticks(5, least=1), y_scale.ticks(4),
+                      None if best is None else x_scale(best))
 
 
 def _part_labels(lines: list[Line], gap: float = 13) -> list[Line]:
@@ -214,17 +236,15 @@ class _Scale:
         share = (self._map(value) - self.low) / (self.high - self.low)
         return self.start + share * (self.stop - self.start)
 
-    def ticks(self, wanted: int) -> list[Tick]:
-        """Round numbers inside the range."""
+    def ticks(self, wanted: int, least: float = 0.0) -> list[Tick]:
+        """Round numbers inside the range, about `wanted` of them and at least `least` apart."""
         if self.is_log:
             powers = range(math.ceil(self.low), math.floor(self.high) + 1)
-            places = [10.0 ** power for power in powers]
-        else:
-            step = _round_step((self.high - self.low) / wanted)
-            first = math.ceil(self.low / step - 1e-9)
-            last = math.floor(self.high / step + 1e-9)
-            places = [index * step for index in range(first, last + 1)]
-        digits = 0 if self.is_log else max(0, -math.floor(math.log10(_round_step((self.high - self.low) / wanted))))
+            return [Tick(self(10.0 ** power), f"{10.0 ** power:,g}") for power in powers]
+        step = max(least, _round_step((self.high - self.low) / wanted))
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        places = [index * step for index in range(first, last + 1)]
+        digits = max(0, -math.floor(math.log10(step)))
         return [Tick(self(place), f"{place:,.{digits}f}".replace("-", "−")) for place in places]
 
 

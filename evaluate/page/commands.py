@@ -11,21 +11,27 @@ _VARIABLES = ("preset", "task")  # have a make variable of their own
 
 def settings_of(config: dict[str, Any]) -> dict[str, Any]:
     """The training settings inside config.json, by field name."""
-    names = {field.name for field in fields(TrainConfig)}
-    places = [config, *(value for value in config.values() if isinstance(value, dict))]
-    return {name: value for place in places for name, value in place.items() if name in names}
+    settings = config.get("settings", {})
+    names = [field.name for field in fields(TrainConfig)]
+    return {name: settings[name] for name in names if name in settings} if isinstance(settings, dict) else {}
 
 
-def list_commands(config: dict[str, Any], run_path: Path, features_path: Path, split: str,
-                  dataset_root: Path | None) -> list[tuple[str, str]]:
-    """(what it does, the line to type) for features, train and eval."""
+def list_commands(config: dict[str, Any], run_path: Path, features_path: Path, split: str, dataset_root: Path | None,
+                  is_storyworld: bool) -> list[tuple[str, str]]:
+    """(what it does, the line to type) for features, train and eval.
+
+    Args:
+        config: the run's config.json.
+        dataset_root: where the photos lie, if that is known. is_storyworld: they are drawn, so no DATA is needed.
+    """
     settings = settings_of(config)
     photos = f" DATA={_quote(dataset_root)}" if dataset_root is not None else ""
+    source = "" if is_storyworld else photos or " DATA=path/to/the/dataset"
     folder, run = f" FEATURES={_quote(features_path)}", f" RUN={_quote(run_path)}"
     variables = "".join(f" {name.upper()}={_quote(settings[name])}" for name in _VARIABLES if name in settings)
     flags = " ".join(_flags(settings))
     arguments = f" ARGS={shlex.quote(flags)}" if flags else ""
-    return [("look at the photos, once", f"make features{photos or ''}{folder}"),
+    return [("look at the photos, once", f"make features{source}{folder}"),
             ("train", f"make train{folder}{run}{variables}{arguments}"),
             ("evaluate, and write this page", f"make eval{run}{folder}{photos} SPLIT={_quote(split)}")]
 

@@ -1,7 +1,7 @@
-"""How metrics and rows are called on the page: label, group, which direction is better, how many digits.
+"""How metrics are called on the page: label, group, which direction is better, how many digits.
 
-Metric names come from the evaluation; a prefix `t1.` .. `t3.` names the frame, plain names are t = 4. A name that
-is not in the table below is shown as it is, in the group its words point to.
+Metric names come from the evaluation; a prefix `t1.` .. `t3.` names the frames seen, plain names are t = 4. A name
+that no rule below knows is shown as it is, in the group that its words point to.
 """
 import re
 from collections.abc import Iterable
@@ -10,23 +10,47 @@ from dataclasses import dataclass
 HEADLINE_T = 4
 GROUPS = ("Next photo", "Next caption", "Tags ahead", "Tags seen", "Alignment", "Original's protocol", "Other")
 
-_LOWER = re.compile(r"mse|ppl|perplex|median_?rank|mean_?rank|hamming|lpips|nll|loss|repet|unk")
-_NEUTRAL = re.compile(r"length|chance|support|count|threshold|share")
-_GROUP_WORDS = (("Original's protocol", r"original"), ("Alignment", r"align|agree|feature_to_caption|caption_retrieval"),
-                ("Tags seen", r"seen"), ("Tags ahead", r"next_tag|tags?_next|tag"),
-                ("Next caption", r"bleu|rouge|cider|meteor|distinct|repet|length|perplex|ppl|unk|nll|caption|word"),
-                ("Next photo", r"mse|cos|r@|recall_at|r\d+_|rank|mrr|ssim|psnr|lpips|photo|image|of_\d"))
-_WORDS = {"bleu": "BLEU", "rouge": "ROUGE", "rougel": "ROUGE-L", "rouge_l": "ROUGE-L", "cider": "CIDEr-D", "ciderd": "CIDEr-D",
-          "meteor": "METEOR", "mse": "MSE", "mrr": "MRR", "map": "mAP", "ssim": "SSIM", "psnr": "PSNR",
-          "lpips": "LPIPS", "f1": "F1", "ppl": "perplexity", "unk": "<UNK>"}
+# Shown as charts at the top, where they were measured.
+HEADLINE = ("r1_album", "1_of_5", "mrr_all", "cider", "bleu_4", "perplexity", "tags_next.map", "tags_seen.map",
+            "tags_next.micro_f1")
+
+_POOLS = {"all": "split", "album": "album"}
+_RANKS = {"mrr": "MRR", "median_rank": "Median rank"}
+_LABELS = {
+    "mse": "MSE (standardised)", "mse_raw": "MSE (raw)", "cosine": "Cosine (raw)",
+    "cosine_centred": "Cosine (centred)", "cosine_standardised": "Cosine (standardised)", "1_of_5": "1 of 5",
+    "1_of_100": "1 of 100", "caption_1_of_5": "Caption, 1 of 5", "cider": "CIDEr-D", "rouge_l": "ROUGE-L",
+    "meteor": "METEOR", "ssim": "SSIM",
+    "psnr": "PSNR", "lpips": "LPIPS", "map": "mAP", "hamming": "Hamming loss", "num_supported": "Tags with support",
+    "perplexity": "Perplexity", "perplexity_word": "Perplexity per word", "unknown_share": "Share of <UNK>",
+    "distinct_1": "Distinct-1", "distinct_2": "Distinct-2", "length": "Words per caption"}
+_RULES = ((r"r(\d+)_(all|album)", lambda found: f"R@{found[1]} ({_POOLS[found[2]]})"),
+          (r"(median_rank|mrr)_(all|album)", lambda found: f"{_RANKS[found[1]]} ({_POOLS[found[2]]})"),
+          (r"bleu_?(\d)", lambda found: f"BLEU-{found[1]}"),
+          (r"(\w+)_(precision|recall|f1)", lambda found: f"{_plain(found[2])} ({found[1].replace('_', ' ')})"))
+
+_ORDER = (r"r\d+_album", r"1_of", r"r\d+_all", r"mrr", r"median_rank", r"cosine", r"mse", r"ssim|psnr|lpips", r"cider",
+          r"bleu", r"rouge", r"meteor", r"perplexity", r"distinct", r"repetition", r"self_rep", r"map", r"micro",
+          r"macro")
+_LOWER = re.compile(r"mse|perplex|median_rank|hamming|lpips|nll|loss|repetition")
+_NEUTRAL = re.compile(r"length|share$|support|count|threshold|chance")
+_GROUP_WORDS = (("Original's protocol", r"original"), ("Alignment", r"align|agree|caption_1_of"),
+                ("Tags seen", r"seen"), ("Tags ahead", r"tag"),
+                ("Next caption", r"bleu|rouge|cider|meteor|distinct|repet|length|perplex|unk|nll|caption|vocab"),
+                ("Next photo", r"mse|cosine|r\d+_|rank|mrr|ssim|psnr|lpips|photo|image|1_of"))
+_TAG_PARTS = {"tags_next": "ahead", "tags_seen": "seen", "undescribed": "undescribed photos", "original": "original's"}
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric as the page shows it; `better` is "higher", "lower" or "" where neither is."""
+    """A metric as the page shows it; `better` is "higher", "lower" or "" where neither is.
+
+    `label` stands alone; `short` stands under its group's name.
+    """
 
     name: str
     label: str
+    short: str
     group: str
     better: str
 
@@ -37,7 +61,7 @@ class Metric:
 
 
 def split_t(name: str) -> tuple[int, str]:
-    """Take the frame off a metric's name: "t2.mrr" -> (2, "mrr"), "mrr" -> (4, "mrr")."""
+    """Take the frame off a metric's name: "t2.mrr_all" -> (2, "mrr_all"), "mrr_all" -> (4, "mrr_all")."""
     found = re.fullmatch(r"t(\d)\.(.+)", name)
     return (int(found[1]), found[2]) if found else (HEADLINE_T, name)
 
@@ -47,7 +71,20 @@ def describe(name: str) -> Metric:
     low = name.lower()
     group = next((group for group, words in _GROUP_WORDS if re.search(words, low)), "Other")
     better = "" if _NEUTRAL.search(low) else "lower" if _LOWER.search(low) else "higher"
-    return Metric(name, _label(name), group, better)
+    *places, last = name.removeprefix("original_").split(".")
+    short = ", ".join([_name(last), *(_plain(_TAG_PARTS.get(place, place)) for place in places[1:])])
+    where = [_TAG_PARTS.get(place, place) for place in places[:1]]
+    label = f"{short}, tags {where[0]}" if where and group.startswith("Tags") else ", ".join([short, *where])
+    label = re.sub(r"^([^,(]+), ([^,]+)$", r"\1 (\2)", label)
+    return Metric(name, label, short, group, better)
+
+
+def order_of(name: str) -> tuple[int, list[int | str]]:
+    """A key that sorts metrics as a reader expects them: the most telling first, R@1 before R@10."""
+    plain = split_t(name)[1]
+    last = plain.rpartition(".")[2]
+    place = next((place for place, pattern in enumerate(_ORDER) if re.match(pattern, last)), len(_ORDER))
+    return place, [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", plain)]
 
 
 def is_better(metric: Metric, value: float, than: float) -> bool:
@@ -65,24 +102,22 @@ def format_value(value: float | None) -> str:
 
 
 def choose_headline(names: Iterable[str]) -> list[Metric]:
-    """The metrics of the charts at the top: the first name of each kind that was measured."""
+    """The metrics of the charts at the top, of those that were measured; the first few where none is known."""
     known = list(names)
-    chosen: list[str] = []
-    for pattern in _HEADLINE:
-        found = next((name for name in known if re.fullmatch(pattern, name.lower()) and name not in chosen), None)
-        if found is not None:
-            chosen.append(found)
-    return [describe(name) for name in chosen]
+    chosen = [name for name in HEADLINE if name in known]
+    return [describe(name) for name in chosen or known[:6]]
 
 
-_HEADLINE: tuple[str, ...] = (
-    r".*(r@1|recall_?(at_)?1|r1)[._]?.*album.*|.*album.*(r@1|recall_?(at_)?1|r1)", r".*1_?of_?5.*", r".*1_?of_?100.*|mrr",
-    r".*cider.*", r"(?!.*original).*bleu.?4", r"(?!.*word).*(perplexity|ppl).*", r".*next.*map.*|.*map.*next.*",
-    r".*seen.*map.*|.*map.*seen.*", r".*next.*micro.*f1|.*cosine.*")
+def _name(name: str) -> str:
+    if name in _LABELS:
+        return _LABELS[name]
+    for pattern, label in _RULES:
+        found = re.fullmatch(pattern, name)
+        if found:
+            return str(label(found))
+    plain = name.replace("_", " ")
+    return plain[:1].upper() + plain[1:]
 
 
-def _label(name: str) -> str:
-    words = [_WORDS.get(word, word) for word in re.split(r"[._]", name) if word]
-    label = " ".join(words)
-    label = re.sub(r"^(bleu|BLEU) ?-?(\d)$", r"BLEU-\2", label)
-    return label[:1].upper() + label[1:] if label and label[0].islower() and not label.startswith("mAP") else label
+def _plain(word: str) -> str:
+    return "F1" if word == "f1" else word.replace("_", " ")

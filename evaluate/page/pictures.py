@@ -4,9 +4,12 @@ import io
 import logging
 from pathlib import Path
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
 
 from data.folder import OK, STATUS, Features
+from data.photos import BadPhoto, find_photos, read_photo
+from data.pictures import Resize, open_picture
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ class Pictures:
 
     def __init__(self, features: Features, dataset_root: Path | None = None) -> None:
         self._features = features
-        self._paths = _find_paths(dataset_root, features)
+        self._paths = find_photos(dataset_root) if dataset_root is not None else {}
         self._number_of: dict[bytes, int] = {}
         self.photo_ids: list[str] = []
         self.encoded: list[str | None] = []  # base64 JPEG; "" where there is none; None while not asked for
@@ -36,7 +39,7 @@ class Pictures:
         """The photo's number on the page, counted from 0 in the order of first mention."""
         row = self._features.row_of.get(photo_id)
         is_whole = row is not None and int(self._features.status[row]) == OK
-        key = self._features.content.take([row])[0].tobytes() if is_whole else photo_id.encode()
+        key = self._features.content.take(np.array([row]))[0].tobytes() if is_whole else photo_id.encode()
         if key not in self._number_of:
             self._number_of[key] = len(self.photo_ids)
             self.photo_ids.append(photo_id)
@@ -61,37 +64,38 @@ class Pictures:
         return "not in the features folder" if row is None else STATUS[int(self._features.status[row])]
 
     def _read(self, photo_id: str) -> str:
+        stored = self._features.thumbnail(self._features.row_of[photo_id])
+        if stored is None and photo_id not in self._paths:
+            return ""
         try:
-            thumbnail = self._features.thumbnail(self._features.row_of[photo_id])
-            content = thumbnail if thumbnail is not None else _read_photo(self._paths.get(photo_id))
-            return base64.b64encode(shrink(content)).decode("ascii") if content else ""
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, on broken files
-            log.warning("photo %s is not shown: %s: %s", photo_id, type(error).__name__, error)
+            content = stored if stored is not None else read_photo(self._paths[photo_id])
+            return base64.b64encode(shrink(content)).decode("ascii")
+        except BadPhoto as error:
+            log.warning("photo %s is not shown: %s", photo_id, error)
             return ""
 
 
 def shrink(content: bytes) -> bytes:
     """Encode a photo as a plain JPEG of at most WIDTH x HEIGHT pixels, upright, without metadata.
 
-    Small JPEGs are kept as they are.
-
     Raises:
-        OSError, ValueError, SyntaxError: if it is no photo that Pillow reads.
+        BadPhoto: if it is no photo, or a broken one.
     """
-    with Image.open(io.BytesIO(content)) as photo:
-        if photo.format == "JPEG" and photo.height <= HEIGHT and photo.width <= WIDTH and len(content) <= MAX_BYTES:
-            return content
-        photo.draft("RGB", (2 * WIDTH, 2 * HEIGHT))
-        upright = ImageOps.exif_transpose(photo)
-        upright.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-        encoded = io.BytesIO()
-        upright.convert("RGB").save(encoded, "JPEG", quality=QUALITY, optimize=True, progressive=False)
-        return encoded.getvalue()
+    if _is_small_jpeg(content):
+        return content
+    photo = open_picture(content, Resize("squash", HEIGHT, HEIGHT))
+    photo.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    photo.save(encoded, "JPEG", quality=QUALITY, optimize=True)
+    return encoded.getvalue()
 
 
-def _find_paths(dataset_root: Path | None, features: Features) -> dict[str, Path]:
-    return {}
-
-
-def _read_photo(path: Path | None) -> bytes:
-    return path.read_bytes() if path is not None else b""
+def _is_small_jpeg(content: bytes) -> bool:
+    """True for a JPEG that can be shown as it is; one with EXIF is not: it may say where it was taken."""
+    if len(content) > MAX_BYTES or not content.startswith(b"\xff\xd8") or b"Exif\0\0" in content:
+        return False
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as photo:
+            return photo.width <= WIDTH and photo.height <= HEIGHT
+    except (OSError, ValueError, SyntaxError):
+        return False

@@ -11,13 +11,14 @@ from markupsafe import Markup
 
 from data.files import write_text
 from data.folder import Features, WordSet
-from evaluate.page.charts import best_epoch, draw_curves, draw_dots, draw_tags, kind_of, spoken
+from evaluate.page.charts import best_epoch, draw_curves, draw_dots, draw_tags, kind_of, order_rows, spoken
 from evaluate.page.commands import list_commands, settings_of
-from evaluate.page.labels import GROUPS, HEADLINE_T, choose_headline, describe, format_value, split_t
+from evaluate.page.labels import GROUPS, HEADLINE_T, choose_headline, describe, format_value, order_of, split_t
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
 from evaluate.page.stories import Browser, choose_stories, group_stories
-from evaluate.page.verdict import find_model_row, is_paired, list_missing, list_notices, state_result
+from evaluate.page.verdict import (find_model_row, group_statements, is_paired, list_missing, list_notices,
+                                   state_result)
 
 log = logging.getLogger(__name__)
 
@@ -57,33 +58,47 @@ def write_report(run_path: Path, split: str, features: Features, dataset_root: P
 def render(run: EvaluatedRun, words: WordSet, features: Features, pictures: Pictures, browser: Browser,
            dataset_root: Path | None) -> str:
     """The page as text."""
-    names = list(dict.fromkeys(name for metrics in run.scores.values() for name in metrics))
-    headline = choose_headline(name for name in names if split_t(name)[0] == HEADLINE_T and "." not in name[:3])
     style = "".join((ASSETS / name).read_text("utf-8") for name in ("base.css", "report.css"))
     script = "".join((ASSETS / name).read_text("utf-8") for name in ("page.js", "stories.js"))
-    last_t = max((prediction.t for prediction in run.predictions), default=HEADLINE_T)
-    albums = len({prediction.album_id for prediction in run.predictions})
     return environment().get_template("report.html").render(
         run=run, style=Markup(style), script=Markup(script), policy=content_policy(style, script),
-        facts=_facts(run, albums, browser), headline=headline, model_row=find_model_row(run),
-        charts=[chart for chart in (draw_dots(metric, _column(run, metric.name)) for metric in headline) if chart],
-        statements=[(metric, said) for metric in headline if (said := state_result(run, metric))],
-        paired=is_paired(run, headline), notices=list_notices(run, albums), missing=list_missing(run),
-        tables=_tables(run, names, words.tag_names), curves=draw_curves(run.epochs), best_epoch=best_epoch(run.epochs),
-        tags=draw_tags(run, words.tag_names, words.tag_categories, last_t), last_t=last_t, browser=browser,
-        silent_tags=_silent_tags(run, words.tag_names, last_t), num_tags=len(words.tag_names) - 2,
-        recipe=features.recipe, words=words.identity, settings=settings_of(run.config),
-        commands=list_commands(run.config, run.path, features.root, run.split, dataset_root),
+        **_show_numbers(run, words), **_show_training(run, features, words, dataset_root),
+        facts=_facts(run, browser), notices=list_notices(run), browser=browser, has_photos=any(pictures.encoded),
         stories=embed_json(_story_payload(run, words, pictures, browser)),
-        photos=Markup("\n".join(encoded or "" for encoded in pictures.encoded)),  # base64: nothing to escape
-        has_photos=any(pictures.encoded))
+        photos=Markup("\n".join(encoded or "" for encoded in pictures.encoded)))  # base64: nothing to escape
+
+
+def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
+    """Headline, charts, statements, tables and tag bars."""
+    names = list(dict.fromkeys(name for metrics in run.scores.values() for name in metrics))
+    headline = choose_headline(name for name in names if split_t(name) == (HEADLINE_T, name))
+    charts = [draw_dots(metric, {row: scores[metric.name] for row, scores in run.scores.items()
+                                 if metric.name in scores}) for metric in headline]
+    statements = [(metric, said) for metric in headline if (said := state_result(run, metric))]
+    model, last_t = run.scores.get(find_model_row(run), {}), run.last_t
+    tags = draw_tags(run, model, words.tag_names, words.tag_categories, last_t)
+    shown = {bar.name for bars in tags.values() for bar in bars}
+    return {"headline": headline, "rows": order_rows(run.scores), "charts": [chart for chart in charts if chart],
+            "statements": group_statements(statements), "paired": is_paired(run, headline),
+            "missing": list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
+            "silent_tags": [name for name in words.tag_names[2:] if name not in shown],
+            "num_tags": len(words.tag_names) - 2, "last_t": last_t}
+
+
+def _show_training(run: EvaluatedRun, features: Features, words: WordSet, dataset_root: Path | None) -> dict[str, Any]:
+    """Curves, recipe and commands."""
+    return {"curves": draw_curves(run.epochs), "best_epoch": best_epoch(run.epochs), "recipe": features.recipe,
+            "words": words.identity, "settings": settings_of(run.config),
+            "commands": list_commands(run.config, run.path, features.root, run.split, dataset_root,
+                                      "storyworld" in json.dumps(words.info))}
 
 
 def environment() -> jinja2.Environment:
     """Templates of this folder; every value is escaped, an unknown one is an error."""
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    made.filters.update(value=format_value, spoken=spoken, plain=lambda row: row.replace("_", " "))
+    made.filters.update(json=lambda raw: json.dumps(raw, ensure_ascii=False), value=format_value, spoken=spoken,
+                        plain=lambda row: row.replace("_", " "))
     made.globals.update(kind_of=kind_of)
     return made
 
@@ -108,29 +123,22 @@ def _story_payload(run: EvaluatedRun, words: WordSet, pictures: Pictures, browse
             "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}
 
 
-def _facts(run: EvaluatedRun, albums: int, browser: Browser) -> list[tuple[str, str]]:
-    settings, best = settings_of(run.config), best_epoch(run.epochs)
+def _facts(run: EvaluatedRun, browser: Browser) -> list[tuple[str, str]]:
+    settings, best = settings_of(run.config), run.epoch or best_epoch(run.epochs)
     photos = len({photo for prediction in run.predictions for photo in prediction.photos})
-    facts = [("split", run.split), ("stories", f"{browser.total:,}"), ("albums", f"{albums:,}"),
+    facts = [("stories", f"{browser.total:,}"), ("albums", f"{run.num_albums:,}"),
              ("photos", f"{photos:,}")]
     facts += [(name, str(settings[name])) for name in ("task", "preset", "seed") if name in settings]
     return facts + ([("best epoch", f"{best:.0f} of {len(run.epochs)}")] if best is not None else [])
-
-
-def _column(run: EvaluatedRun, name: str) -> dict[str, Any]:
-    """One metric's scores by row: the model first, then the baselines, the oracle last."""
-    order = {"model": 0, "baseline": 1, "oracle": 2}
-    rows = sorted((row for row in run.scores if name in run.scores[row]), key=lambda row: order[kind_of(row)])
-    return {row: run.scores[row][name] for row in rows}
 
 
 def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[dict[str, Any]]:
     """The tables of all numbers, a group of metrics each, with one body for every t."""
     single = set(tag_names)
     groups: dict[str, dict[int, list[str]]] = {}
-    for name in names:
+    for name in sorted(names, key=order_of):
         t, plain = split_t(name)
-        is_known = any(row.get(name) is not None and row[name].value is not None for row in run.scores.values())
+        is_known = any(name in scores and scores[name].value is not None for scores in run.scores.values())
         if is_known and plain.rpartition(".")[2] not in single:
             groups.setdefault(describe(plain).group, {}).setdefault(t, []).append(name)
     return [{"group": group, "by_t": [
@@ -140,11 +148,6 @@ def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[d
 
 
 def _table_rows(run: EvaluatedRun, names: list[str]) -> list[dict[str, Any]]:
-    rows = [{"row": row, "kind": kind_of(row), "cells": [scores.get(name) for name in names]}
-            for row, scores in run.scores.items()]
-    return [row for row in rows if any(cell is not None and cell.value is not None for cell in row["cells"])]
-
-
-def _silent_tags(run: EvaluatedRun, tag_names: list[str], t: int) -> list[str]:
-    said = {name for prediction in run.predictions if prediction.t == t for name in prediction.tags}
-    return [name for name in tag_names[2:] if name not in said]
+    return [{"row": row, "kind": kind_of(row), "cells": [run.scores[row].get(name) for name in names]}
+            for row in order_rows(run.scores)
+            if any(run.scores[row][name].value is not None for name in names if name in run.scores[row])]

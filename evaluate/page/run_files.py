@@ -1,6 +1,7 @@
 """The files of an evaluated run, as the page reads them; none of them is trusted to be whole.
 
-eval-<split>.json         {"rows": {row: {metric: {"value", "low", "high", "n"}}}, "protocol", "recipe", "words", "run"}
+eval-<split>.json         {"rows": {row: {metric: {"value", "low", "high", "n"}}}, "differences": the same of the paired
+                          difference model - row, "protocol", "recipe", "words", "run": {"path", "epoch", "features"}}
 predictions-<split>.jsonl a line per (story, t): story_id, album_id, t, photos, caption, written, tags, tags_seen,
                           tags_next, retrieved, rank_album, rank_all, nll, tokens
 metrics.jsonl             a line per epoch: epoch, train.{image,text,...}, val.*, lr, seconds
@@ -67,14 +68,25 @@ class EvaluatedRun:
     protocol: dict[str, Any]
     paired: dict[str, dict[str, Score]]
     identities: dict[str, str]
+    epoch: int | None
     predictions: list[Prediction]
     epochs: list[dict[str, Any]] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The run folder's own name."""
-        return self.path.resolve().name
+        """The run folder's name with that of the folder around it, which says what it was trained on."""
+        return "/".join(self.path.resolve().parts[-2:]).lstrip("/")
+
+    @property
+    def num_albums(self) -> int:
+        """How many albums the predictions are about."""
+        return len({prediction.album_id for prediction in self.predictions})
+
+    @property
+    def last_t(self) -> int:
+        """The most frames seen before a prediction, 4 for the task `next`."""
+        return max((prediction.t for prediction in self.predictions), default=4)
 
 
 def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
@@ -98,6 +110,7 @@ def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
     return EvaluatedRun(
         path=run_path, split=split, scores=_score_table(evaluation["rows"]), paired=_paired(evaluation),
         protocol=_object(evaluation.get("protocol")), identities=_identities(evaluation),
+        epoch=_object(evaluation.get("run")).get("epoch"),
         predictions=[_prediction(line, predictions) for line in _read_lines(predictions, remedy)],
         epochs=list(_read_lines(epochs, "train the run again")) if epochs.exists() else [],
         config=_object(read_json(config, "the run's settings", "train the run again")) if config.exists() else {})
@@ -110,8 +123,7 @@ def _score_table(rows: dict[str, Any]) -> dict[str, dict[str, Score]]:
 
 def _paired(evaluation: dict[str, Any]) -> dict[str, dict[str, Score]]:
     """The paired differences model minus row, by row and metric; empty where the evaluation has none."""
-    found = evaluation.get("paired") or evaluation.get("differences")
-    return _score_table(found) if isinstance(found, dict) else {}
+    return _score_table(_object(evaluation.get("differences")))
 
 
 def _score(raw: Any) -> Score:
@@ -119,7 +131,7 @@ def _score(raw: Any) -> Score:
         return Score(_number(raw))
     count = _number(raw.get("n"))
     return Score(_number(raw.get("value")), _number(raw.get("low")), _number(raw.get("high")),
-                 None if count is None else int(count), str(raw.get("reason") or raw.get("why") or ""))
+                 None if count is None else int(count), str(raw.get("reason") or ""))
 
 
 def _prediction(raw: dict[str, Any], path: Path) -> Prediction:

@@ -75,6 +75,8 @@
     return line;
   }
 
+  const writeCaption = (caption) => writeWords(wordsOf(caption), new Set(wordsOf(caption).keys()), "");
+
   /* ---- tags ---- */
 
   function judgeTags(truth, said) {
@@ -111,11 +113,12 @@
       const role = order < t ? "seen" : order === t ? "target" : "later";
       const label = `Photo ${order + 1} of 5${role === "target" ? ", to be predicted" : role === "later" ? ", not seen" : ""}: ${story.c[order]}`;
       return make("li", { class: role }, make("figure", null,
-        makePhoto(number, label, role === "target" ? `${order + 1} to predict` : String(order + 1)),
-        role === "target" ? null : make("figcaption", null, writeWords(wordsOf(story.c[order]), new Set(wordsOf(story.c[order]).keys()), ""))));
+        makePhoto(number, label, String(order + 1)),
+        make("figcaption", null, role === "target" ? "to be predicted" : writeCaption(story.c[order]))));
     })));
     const told = make("p", { class: "told" });
-    story.c.slice(0, t).forEach((caption, order) => told.append(make("b", null, String(order + 1)), ` ${caption} `));
+    story.c.slice(0, t).forEach((caption, order) => told.append(make("b", null, String(order + 1)), " ", ...writeCaption(caption).childNodes, " "));
+    told.append(make("b", { class: "next" }, `${t + 1} to be predicted`));
     card.append(told);
     if (!said) {
       card.append(make("p", { class: "muted" }, `Nothing was predicted at t = ${t}.`));
@@ -140,9 +143,25 @@
 
   const cards = stories.map((story) => make("article", { class: "story", id: `s-${story.id}`, tabindex: "-1", "aria-labelledby": `h-${story.id}` }));
   const indexOf = new Map(cards.map((card, index) => [card, index]));
+  const waiting = new Set();
   const near = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) if (isIntersecting) ready(target);
-  }, { rootMargin: "1400px 0px" });
+    if (!waiting.size) requestAnimationFrame(fillSome);
+    for (const { target, isIntersecting } of entries) waiting[isIntersecting ? "add" : "delete"](target);
+  }, { rootMargin: "2400px 0px" });
+
+  /* A few milliseconds of a frame at most, so that scrolling stays smooth; what is on the screen comes first. */
+  function fillSome() {
+    const end = performance.now() + 5;
+    const onScreen = [...waiting].filter((card) => {
+      const box = card.getBoundingClientRect();
+      return box.bottom > 0 && box.top < innerHeight;
+    });
+    for (const card of [...onScreen, ...waiting]) {
+      if (waiting.delete(card)) ready(card);
+      if (performance.now() > end && !onScreen.includes(card)) break;
+    }
+    if (waiting.size) requestAnimationFrame(fillSome);
+  }
 
   function ready(card) {
     if (card.dataset.filled !== String(t)) fill(card, stories[indexOf.get(card)]);
@@ -184,11 +203,13 @@
   }
 
   function refresh() {
+    field.role.parentElement.hidden = field.tag.value === "";
     const words = field.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     shown = [...stories.keys()].filter((index) => hasTag(stories[index]) && words.every((word) => textOf(stories[index]).includes(word)));
     if (field.order.value !== "split") shown.sort(sorter());
     current = -1;
     near.disconnect();
+    waiting.clear();
     if (shown.length) {
       list.replaceChildren(...shown.map((index) => cards[index]));
       for (const index of shown) near.observe(cards[index]);
@@ -220,8 +241,8 @@
     make("optgroup", { label: category }, ...counted.filter(([, tag]) => known.categories[tag] === category).map(([name, tag, count]) =>
       make("option", { value: tag }, `${name.replaceAll("_", " ")} (${count})`)))));
   const chooseT = makeSegments(document.getElementById("story-t"), frames.length ? frames : [4], t, (value) => { t = value; refresh(); });
-  let waiting = 0;
-  field.search.addEventListener("input", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(refresh); });
+  let typed = 0;
+  field.search.addEventListener("input", () => { cancelAnimationFrame(typed); typed = requestAnimationFrame(refresh); });
   for (const name of ["tag", "role", "order"]) field[name].addEventListener("change", refresh);
 
   document.addEventListener("keydown", (event) => {

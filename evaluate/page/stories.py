@@ -68,7 +68,8 @@ def choose_stories(stories: Sequence[Story], words: WordSet, split: str, picture
     frames = words.split(split)
     row_of = {story_id.decode(): row for row, story_id in enumerate(frames.story_id.all())}
     tag_index = {name: index for index, name in enumerate(words.tag_names)}
-    spent, kept = 0, {}
+    spent = 0
+    kept: dict[int, tuple[str, dict[str, Any]]] = {}
     for index, reason in _by_priority(rank_stories(stories), seed):
         story = stories[index]
         row = row_of.get(story[0].story_id)

@@ -1,11 +1,10 @@
 """What the numbers allow to be said, in words."""
 from collections.abc import Sequence
 
-from evaluate.page.charts import MODEL, kind_of
+from evaluate.bootstrap import MIN_ALBUMS
+from evaluate.page.charts import BASELINE, MODEL, kind_of
 from evaluate.page.labels import Metric, is_better
 from evaluate.page.run_files import EvaluatedRun, Score
-
-MIN_ALBUMS = 20  # fewer give no intervals: a resample of so few says little
 
 
 def find_model_row(run: EvaluatedRun) -> str:
@@ -19,7 +18,7 @@ def state_result(run: EvaluatedRun, metric: Metric) -> str:
     A claim needs an interval: without one, nothing is claimed.
     """
     model = find_model_row(run)
-    baselines = [row for row in run.scores if row != model and kind_of(row) == "baseline"
+    baselines = [row for row in run.scores if row != model and kind_of(row) == BASELINE
                  and metric.name in run.scores[row] and run.scores[row][metric.name].value is not None]
     own = run.scores.get(model, {}).get(metric.name, Score(None))
     if own.value is None or not metric.better or not baselines:
@@ -40,23 +39,30 @@ def state_result(run: EvaluatedRun, metric: Metric) -> str:
     return ", ".join(parts)
 
 
+def group_statements(statements: Sequence[tuple[Metric, str]]) -> list[tuple[str, str]]:
+    """Join metrics of which the same is said: ("R@1, album and CIDEr-D", "beats all 3 baselines")."""
+    labels: dict[str, list[str]] = {}
+    for metric, said in statements:
+        labels.setdefault(said, []).append(metric.label)
+    return [(f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0], said)
+            for said, names in labels.items()]
+
+
 def is_paired(run: EvaluatedRun, metrics: Sequence[Metric]) -> bool:
     """True where the evaluation holds paired differences for any of the metrics."""
     return any(metric.name in differences for differences in run.paired.values() for metric in metrics)
 
 
-def list_notices(run: EvaluatedRun, num_albums: int) -> list[str]:
+def list_notices(run: EvaluatedRun) -> list[str]:
     """What a reader must know before believing a number."""
-    notices = []
+    notices, num_albums = [], run.num_albums
     if num_albums < MIN_ALBUMS:
         notices.append(f"Nothing is proven here: the split has {num_albums} album{'s' * (num_albums != 1)}. Under "
                        f"{MIN_ALBUMS} albums no intervals are given, and no difference counts as a finding.")
     if run.split == "val":
         notices.append("These are validation numbers: the checkpoint and the thresholds were chosen on this split. "
                        "Publish numbers of the test split.")
-    if run.split == "train":
-        notices.append("These are training stories: the model has seen every one of them.")
-    return notices
+    return notices + [note for note in run.protocol.get("notes", []) if "nothing is proven" not in str(note)]
 
 
 def list_missing(run: EvaluatedRun) -> list[tuple[str, list[str]]]:
@@ -92,6 +98,6 @@ def _value(run: EvaluatedRun, row: str, metric: Metric) -> float:
 
 def _listed(rows: list[str], all_rows: list[str]) -> str:
     if len(rows) == len(all_rows):
-        return f"all {len(rows)} baselines" if len(rows) > 1 else f"its one baseline, {rows[0]}"
+        return "every baseline" if len(rows) > 1 else f"the one baseline, {rows[0].replace('_', ' ')}"
     shown = [row.replace("_", " ") for row in rows]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
