@@ -1,0 +1,89 @@
+"""A photo shard while its rows come together."""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data.photos import OK
+from data.shards import join_blobs
+from extract.mapper import GRID_SIDE
+from extract.plan import PlannedShard
+
+ZERO_CONTENT = bytes(32)
+
+
+@dataclass
+class Assembly:
+    """Rows of one planned shard; n rows, D width.
+
+    Attributes:
+        unread: rows that no reader has given yet. in_flight: rows in a batch that was not looked at yet.
+        copies: row -> (shard, row) whose feature it takes, once that is known.
+        grid: (n, D, 7, 7) float16 or None.
+    """
+
+    planned: PlannedShard
+    photo_id: np.ndarray
+    feature: np.ndarray
+    content: np.ndarray
+    status: np.ndarray
+    stat: np.ndarray
+    thumbnails: list[bytes] | None
+    grid: np.ndarray | None
+    unread: int = 0
+    in_flight: int = 0
+    bad: dict[int, tuple[str, str]] = field(default_factory=dict)
+    copies: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, planned: PlannedShard, photo_id: np.ndarray, stat: np.ndarray, width: int, with_thumbnails: bool,
+              with_grid: bool) -> "Assembly":
+        """Rows of zeros, none read."""
+        rows = planned.rows
+        grid = np.zeros((rows, width, GRID_SIDE, GRID_SIDE), np.float16) if with_grid else None
+        return cls(planned, photo_id, np.zeros((rows, width), np.float16), np.zeros((rows, 32), np.uint8),
+                   np.zeros(rows, np.uint8), stat, [b""] * rows if with_thumbnails else None, grid)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row is there, but for copies."""
+        return not self.unread and not self.in_flight
+
+    def keep(self, rows: np.ndarray, photos: dict[str, np.ndarray], thumbs: dict[str, np.ndarray] | None,
+             grid: dict[str, np.ndarray] | None, bad: dict[int, tuple[str, str]]) -> None:
+        """Take rows over as they were published, for those that need no reading."""
+        for name, own in (("feature", self.feature), ("content", self.content), ("status", self.status)):
+            own[rows] = photos[name][rows]
+        self.bad.update({row: cause for row, cause in bad.items() if row in set(rows.tolist())})
+        for row in rows.tolist():
+            self.take_beside(row, thumbs, grid, row)
+
+    def take_beside(self, row: int, thumbs: dict[str, np.ndarray] | None, grid: dict[str, np.ndarray] | None,
+                    source_row: int) -> None:
+        """Copy a row's thumbnail, where it has none yet, and its map from published arrays."""
+        if self.thumbnails is not None and thumbs is not None and not self.thumbnails[row]:
+            start, stop = thumbs["offset"][source_row:source_row + 2]
+            self.thumbnails[row] = thumbs["blob"][start:stop].tobytes()
+        if self.grid is not None and grid is not None:
+            self.grid[row] = grid["feature"][source_row]
+
+    def set_content(self, row: int, content: bytes) -> None:
+        """Note the sha256 of a row's file; zeros where there are no bytes."""
+        self.content[row] = np.frombuffer(content or ZERO_CONTENT, np.uint8)
+
+    def set_bad(self, row: int, status: int, cause: str, detail: str) -> None:
+        """Make a row one of zeros with a status."""
+        assert status != OK, "a bad row needs a status"
+        self.status[row] = status
+        self.bad[row] = (cause, detail)
+
+    def arrays(self) -> dict[str, dict[str, np.ndarray]]:
+        """What to publish: fields by kind."""
+        photo_id = np.array(self.photo_id.tolist())  # as wide as the longest of this shard
+        kinds: dict[str, dict[str, np.ndarray]] = {"photos": {
+            "feature": self.feature, "photo_id": photo_id, "content": self.content, "status": self.status}}
+        if self.thumbnails is not None:
+            blob, offset = join_blobs(self.thumbnails)
+            kinds["thumbs"] = {"blob": blob, "offset": offset}
+        if self.grid is not None:
+            kinds["grid"] = {"feature": self.grid}
+        return kinds

@@ -1,0 +1,261 @@
+"""Looking at photos: reader, mapper and writer at work together; only this file knows all three and times each."""
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import UserError
+from data.manifest import Shard
+from data.photos import OK
+from data.shards import map_shard
+from extract.assembly import Assembly
+from extract.contents import ContentIndex, ShardCache, add_published
+from extract.ledger import Entry, append_entry
+from extract.mapper import Mapper, PendingBatch
+from extract.plan import Plan, choose_name
+from extract.progress import Progress
+from extract.reader import Reader, ReadPhoto, Task
+from extract.work import Asked, Work, usable_source
+from extract.writer import Writer, publish_shard
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Timing:
+    """Wall seconds by what the main thread waited on, and counts.
+
+    Attributes:
+        read, compute, write: seconds. looked_at: distinct contents. copied: rows whose content was known.
+    """
+
+    started: float = field(default_factory=time.perf_counter)
+    read: float = 0.0
+    compute: float = 0.0
+    write: float = 0.0
+    photos: int = 0
+    looked_at: int = 0
+    copied: int = 0
+    bad: int = 0
+
+    @property
+    def bottleneck(self) -> str:
+        """What the others waited on."""
+        return max((("reading", self.read), ("the model", self.compute), ("writing", self.write)),
+                   key=lambda pair: pair[1])[0]
+
+
+@dataclass
+class Slots:
+    """A batch being filled: pictures (B, S, S, 3) and the (assembly, row) of each."""
+
+    pictures: np.ndarray
+    places: list[tuple[Assembly, int]] = field(default_factory=list)
+
+
+class Looking:
+    """One process's share of the work, from photo files to published shards.
+
+    Args:
+        works: in the order of the plan. still_ours: raises when the folder was taken over by somebody else.
+        rank: names the ledger file.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, works: list[Work], asked: Asked, mapper: Mapper, reader: Reader,
+                 index: ContentIndex, rank: int, still_ours: Callable[[], None], progress: Progress) -> None:
+        self.plan, self.folder, self.works, self.asked, self.rank = plan, folder, works, asked, rank
+        self.mapper, self.reader, self.index, self.progress = mapper, reader, index, progress
+        self.timing = Timing()
+        self._still_ours = still_ours
+        self._sources = [usable_source(entry, folder, asked) for entry in
+                         (*(planned.published for planned in plan.shards), *plan.orphans)]
+        self._cache = ShardCache(self._open_source)
+        self._work_of = {work.planned.index: work for work in works}
+        self._assemblies: dict[int, Assembly] = {}
+        self._done: dict[int, dict[str, Shard]] = {}
+        self._queue: deque[int] = deque()
+        self._free = [Slots(mapper.make_buffer()) for _ in range(3 if mapper.wants_pinned_memory else 1)]
+        self._filling = self._free.pop()
+        self._pending: deque[tuple[PendingBatch, Slots]] = deque()
+        self._writer = Writer()
+
+    def run(self) -> Timing:
+        """Do the work; shards are published as they are complete.
+
+        Raises:
+            UserError: if a disk is full, the device has no room, the folder was taken over, or a feature is no number.
+        """
+        try:
+            with closing(self.reader.read(self._tasks())) as photos:
+                while (photo := self._next(photos)) is not None:
+                    self._take(photo)
+                    self._publish_complete()
+            if self._filling.places:
+                self._submit()
+            while self._pending:
+                self._collect()
+            self._publish_complete()
+            assert not self._queue, "every shard is complete when every photo was read"
+        finally:
+            started = time.perf_counter()
+            self._writer.close()
+            self.timing.write += time.perf_counter() - started
+        return self.timing
+
+    def is_known(self, content: bytes) -> bool:
+        """Whether a content was looked at; asked by the reader's threads."""
+        return self.index.find(content) is not None
+
+    def fill_index(self) -> None:
+        """Learn the contents of every published shard."""
+        for key, source in enumerate(self._sources):
+            if source is not None:
+                add_published(self.index, key, self.folder / source.files["photos"].name)
+
+    def _tasks(self) -> Iterator[Task]:
+        needs_thumbnails = self.asked.thumbnails and any(
+            source is not None and "thumbs" not in source.files for source in self._sources)
+        for work in self.works:
+            self._begin(work)
+            rows = np.flatnonzero(work.unread).tolist()
+            for row in rows:
+                yield Task(work.planned.index, row, self.plan.photo_path(work.planned.first + row), needs_thumbnails)
+
+    def _begin(self, work: Work) -> None:
+        rows = self.plan.rows_of(work.planned)
+        assembly = Assembly.begin(work.planned, self.plan.photo_id[rows], self.plan.stat[rows], self.mapper.spec.width,
+                                  self.asked.thumbnails, self.asked.grid)
+        assembly.unread = int(work.unread.sum())
+        if work.source is not None and not work.unread.all():
+            arrays = {kind: map_shard(self.folder / shard.name, kind) for kind, shard in work.source.files.items()}
+            assembly.keep(np.flatnonzero(~work.unread), arrays["photos"], arrays.get("thumbs"), arrays.get("grid"),
+                          dict(work.source.bad))
+        self._assemblies[work.planned.index] = assembly
+        self._queue.append(work.planned.index)
+
+    def _next(self, photos: Iterator[ReadPhoto]) -> ReadPhoto | None:
+        started = time.perf_counter()
+        photo = next(photos, None)
+        self.timing.read += time.perf_counter() - started
+        return photo
+
+    def _take(self, photo: ReadPhoto) -> None:
+        assembly = self._assemblies[photo.shard]
+        assembly.unread -= 1
+        assembly.set_content(photo.row, photo.content)
+        if assembly.thumbnails is not None:
+            assembly.thumbnails[photo.row] = photo.thumbnail
+        self.timing.photos += 1
+        if photo.status != OK:
+            assembly.set_bad(photo.row, photo.status, photo.cause, photo.detail)
+            self.timing.bad += 1
+        elif (place := self.index.find(photo.content)) is not None:
+            assembly.copies[photo.row] = place
+            self.timing.copied += 1
+        else:
+            assert photo.picture is not None, "only photos of known content come without a picture"
+            self.index.add(photo.content, len(self._sources) + photo.shard, photo.row)
+            slots = self._filling
+            slots.pictures[len(slots.places)] = photo.picture
+            slots.places.append((assembly, photo.row))
+            assembly.in_flight += 1
+            if len(slots.places) == self.mapper.batch_size:
+                self._submit()
+        self.progress.add(1, int(photo.status != OK))
+
+    def _submit(self) -> None:
+        slots = self._filling
+        slots.pictures[len(slots.places):] = 0
+        started = time.perf_counter()
+        self._pending.append((self.mapper.submit(slots.pictures), slots))
+        self.timing.compute += time.perf_counter() - started
+        if not self._free:
+            self._collect()
+        self._filling = self._free.pop()
+
+    def _collect(self) -> None:
+        started = time.perf_counter()
+        pending, slots = self._pending.popleft()
+        mapped = pending.result()
+        self.timing.compute += time.perf_counter() - started
+        features = mapped.features[:len(slots.places)]
+        broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(broken):
+            raise self._not_a_number(*slots.places[broken[0]])
+        for slot, (assembly, row) in enumerate(slots.places):
+            assembly.feature[row] = features[slot]
+            if assembly.grid is not None and mapped.grid is not None:
+                assembly.grid[row] = mapped.grid[slot]
+            assembly.in_flight -= 1
+        self.timing.looked_at += len(slots.places)
+        slots.places.clear()
+        self._free.append(slots)
+
+    def _not_a_number(self, assembly: Assembly, row: int) -> UserError:
+        photo_id = assembly.photo_id[row].decode()
+        return UserError("expected finite features that float16 holds (below 65,504), found others for photo "
+                         f"{photo_id} with precision {self.mapper.precision}; choose --precision float32 or other "
+                         "weights")
+
+    def _publish_complete(self) -> None:
+        while self._queue and self._assemblies[self._queue[0]].is_complete:
+            assembly = self._assemblies[self._queue.popleft()]
+            self._resolve_copies(assembly)
+            started = time.perf_counter()
+            self._writer.put(lambda assembly=assembly: self._publish(assembly))  # type: ignore[misc]
+            self.timing.write += time.perf_counter() - started
+
+    def _resolve_copies(self, assembly: Assembly) -> None:
+        for row, (key, source_row) in assembly.copies.items():
+            earlier = self._assemblies.get(key - len(self._sources))
+            if earlier is not None:
+                assembly.feature[row] = earlier.feature[source_row]
+                if assembly.grid is not None and earlier.grid is not None:
+                    assembly.grid[row] = earlier.grid[source_row]
+                if assembly.thumbnails is not None and earlier.thumbnails is not None:
+                    assembly.thumbnails[row] = earlier.thumbnails[source_row]
+                continue
+            photos = self._cache.load(key, "photos")
+            assert photos is not None, "what is in the index was published"
+            assembly.feature[row] = photos["feature"][source_row]
+            assembly.take_beside(row, self._cache.load(key, "thumbs") if self.asked.thumbnails else None,
+                                 self._cache.load(key, "grid") if self.asked.grid else None, source_row)
+
+    def _open_source(self, key: int, kind: str) -> dict[str, np.ndarray] | None:
+        if key >= len(self._sources):
+            files = self._done[key - len(self._sources)]
+        else:
+            source = self._sources[key]
+            assert source is not None
+            files = dict(source.files)
+        return map_shard(self.folder / files[kind].name, kind) if kind in files else None
+
+    def _publish(self, assembly: Assembly) -> None:
+        """The writer thread's job: write what changed, note the shard in the ledger, let go of its rows."""
+        self._still_ours()
+        planned = assembly.planned
+        source = self._work_of[planned.index].source
+        files: dict[str, Shard] = {}
+        for kind, arrays in assembly.arrays().items():
+            old = source.files.get(kind) if source is not None else None
+            if old is not None and _is_same(map_shard(self.folder / old.name, kind), arrays):
+                files[kind] = old
+                continue
+            name = choose_name(kind, planned.number, self.plan.taken)
+            files[kind] = publish_shard(self.folder, name, kind, arrays, planned.rows)
+            self.plan.taken.setdefault(kind, set()).add(name)
+        entry = Entry(planned.number, self.asked.recipe, files, assembly.photo_id, assembly.stat, assembly.bad,
+                      self.plan.turn)
+        append_entry(self.folder, self.rank, entry)
+        self._done[planned.index] = files
+        del self._assemblies[planned.index]
+
+
+def _is_same(published: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> bool:
+    return all(published[name].shape == array.shape and published[name].tobytes() == array.tobytes()
+               for name, array in arrays.items())

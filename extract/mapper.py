@@ -1,0 +1,180 @@
+"""The mapper: batches of uint8 pictures in, float16 features out, on whatever device there is."""
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.errors import UserError
+from extract.backbone import Backbone
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+GRID_SIDE = 7
+
+log = logging.getLogger(__name__)
+
+
+def choose_device(name: str, local_rank: int) -> torch.device:
+    """The device of a process: "auto" takes a GPU where there is one, by the process's place on its machine."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError("expected a CUDA device for --device cuda, found none; choose --device cpu")
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """What "auto" means here: float16 on CUDA, bfloat16 on a processor that has it in hardware, else float32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "float16"
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware, by the flags Linux lists."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    flags = {flag for line in text.splitlines() if line.startswith(("flags", "Features"))
+             for flag in line.partition(":")[2].split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a batch became: features (B, D) float16 and, where asked for, the map before pooling (B, D, 7, 7)."""
+
+    features: np.ndarray
+    grid: np.ndarray | None
+
+
+class Mapper:
+    """A backbone on a device that looks at batches of one fixed shape.
+
+    One shape because results may differ in the last bit between shapes: short batches are padded with black.
+
+    Args:
+        precision: a key of PRECISIONS; float32 switches TF32 off, the others run under autocast.
+        batch_size: B of every batch. compiled: run through torch.compile. grid: give the map before pooling too.
+    """
+
+    def __init__(self, backbone: Backbone, device: torch.device, precision: str, batch_size: int,
+                 compiled: bool = False, grid: bool = False) -> None:
+        self.spec, self.device, self.precision, self.batch_size = backbone.spec, device, precision, batch_size
+        self.shape = (batch_size, self.spec.size, self.spec.size, 3)
+        _fix_arithmetic(device)
+        self.module: nn.Module = backbone.module.to(device).to(memory_format=torch.channels_last)
+        self._maps: list[Tensor] = []
+        self._hook = _watch_map(backbone, self._maps) if grid else None
+        if compiled:
+            self.module = torch.compile(self.module)  # type: ignore[assignment]
+        scale = torch.tensor([self.spec.mean, self.spec.std], dtype=torch.float32, device=device) * 255
+        self._mean, self._std = (part.view(1, 3, 1, 1) for part in scale)
+
+    @property
+    def wants_pinned_memory(self) -> bool:
+        """Whether pictures should lie in page-locked memory, so that copies run beside the model."""
+        return self.device.type == "cuda"
+
+    def make_buffer(self) -> np.ndarray:
+        """An (B, size, size, 3) uint8 array of zeros for `submit`, page-locked where that helps."""
+        return torch.zeros(self.shape, dtype=torch.uint8, pin_memory=self.wants_pinned_memory).numpy()
+
+    def submit(self, pictures: np.ndarray) -> "PendingBatch":
+        """Start looking at a batch.
+
+        Args:
+            pictures: (B, size, size, 3) uint8 from `make_buffer`; it may be refilled once the result was taken.
+
+        Raises:
+            torch.OutOfMemoryError: if the device cannot hold the batch.
+        """
+        assert pictures.shape == self.shape, (pictures.shape, self.shape)
+        with torch.inference_mode():
+            shown = torch.from_numpy(pictures).to(self.device, non_blocking=True)
+            features, grid = self._look(shown)
+            return PendingBatch(features, grid, self.device)
+
+    def _look(self, shown: Tensor) -> tuple[Tensor, Tensor | None]:
+        images = shown.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)  # (B, 3, H, W), channels last
+        with torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32"):
+            self._maps.clear()
+            features = self.module(images)
+        if not isinstance(features, Tensor) or features.shape != (len(shown), self.spec.width):
+            found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise UserError(f"expected features of shape ({len(shown)}, {self.spec.width}) from the backbone, found "
+                            f"{found}; mend the width of its spec")
+        return features.to(torch.float16), self._maps[-1].to(torch.float16) if self._hook else None
+
+
+class PendingBatch:
+    """A batch on its way: on a GPU the copy back runs while the next batch is filled."""
+
+    def __init__(self, features: Tensor, grid: Tensor | None, device: torch.device) -> None:
+        self._done: torch.cuda.Event | None = None
+        self._features, self._grid = features, grid
+        if device.type == "cuda":
+            self._features = _copy_back(features)
+            self._grid = None if grid is None else _copy_back(grid)
+            self._done = torch.cuda.Event()
+            self._done.record()
+
+    def result(self) -> Mapped:
+        """Wait for the batch and give it as arrays."""
+        if self._done is not None:
+            self._done.synchronize()
+        return Mapped(self._features.numpy(), None if self._grid is None else self._grid.contiguous().numpy())
+
+
+def _copy_back(value: Tensor) -> Tensor:
+    host = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+    return host.copy_(value, non_blocking=True)
+
+
+def _fix_arithmetic(device: torch.device) -> None:
+    """Equal input, equal bits: no algorithm chosen by a stopwatch, no float32 that is secretly TF32."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def _watch_map(backbone: Backbone, maps: list[Tensor]) -> object:
+    """Catch what enters the last pooling layer: (B, D, 7, 7)."""
+    pools = [part for part in backbone.module.modules() if isinstance(part, nn.AdaptiveAvgPool2d)]
+    if not pools:
+        raise UserError(f"expected a backbone that ends in average pooling for --grid, found none in {backbone.name}; "
+                        "leave --grid away or choose resnet50")
+
+    def catch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].shape[1:] != (backbone.spec.width, GRID_SIDE, GRID_SIDE):
+            raise UserError(f"expected a map of {backbone.spec.width} x {GRID_SIDE} x {GRID_SIDE} before pooling, "
+                            f"found {tuple(inputs[0].shape[1:])} in {backbone.name}; leave --grid away or choose "
+                            "resnet50")
+        maps.append(inputs[0])
+
+    return pools[-1].register_forward_pre_hook(catch)
+
+
+def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, batch_size: int, grid: bool) -> int:
+    """Halve the batch until the device holds it; only ever asked before the first shard, then it is in the recipe."""
+    while True:
+        try:
+            mapper = Mapper(backbone, device, precision, batch_size, grid=grid)
+            mapper.submit(mapper.make_buffer()).result()
+            return batch_size
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise UserError(f"expected room for one picture on {device}, found none; free it or choose --device "
+                                "cpu") from None
+            torch.cuda.empty_cache()
+            batch_size //= 2
+            log.warning("%s has no room for a batch: halved to %d", device, batch_size)

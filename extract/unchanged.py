@@ -1,0 +1,51 @@
+"""Whether anything changed since the last whole run: told by sizes, times and inodes, without torch or a photo."""
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from data.files import write_json
+from data.manifest import MANIFEST
+from data.photos import FoundPhoto
+from extract.config import ExtractConfig
+from extract.recipe import LOCAL, file_state, package_versions
+
+STATE = "state.json"
+VERSION = 1
+
+
+def observe(config: ExtractConfig, photos: dict[str, FoundPhoto], published: Iterable[str],
+            files: list[str]) -> dict[str, Any]:
+    """What decides a folder's content, as it looks now.
+
+    Args:
+        photos: as found below the data folder. published: files of the folder. files: weights, a plug-in's source.
+    """
+    digest = hashlib.sha256()
+    for photo_id, photo in sorted(photos.items()):
+        digest.update(f"{photo_id}\t{photo.path}\t{photo.size}\t{photo.mtime_ns}\t{photo.inode}\n"
+                      .encode("utf-8", "surrogateescape"))
+    annotations = sorted(path for folder in (config.dataset, config.dataset / "annotations")
+                         for path in folder.glob("*.json"))
+    others = [str(path) for path in (*annotations, config.tag_table, config.words_from and config.words_from / MANIFEST)
+              if path]
+    return {"version": VERSION, "settings": config.lasting(), "packages": package_versions(), "weights_files": files,
+            "photos": digest.hexdigest(), "inputs": {name: file_state(name) for name in (*others, *sorted(files))},
+            "published": {name: (file_state(config.out / name) or [])[:2] for name in sorted(published)}}
+
+
+def remember_state(config: ExtractConfig, state: dict[str, Any], shares: tuple[float, float], summary: str) -> None:
+    """Note that the folder is whole; the last thing a run writes."""
+    write_json(config.out / LOCAL / STATE, {"state": state, "shares": list(shares), "summary": summary})
+
+
+def recall_unchanged(config: ExtractConfig, photos: dict[str, FoundPhoto]) -> dict[str, Any] | None:
+    """What `remember_state` noted, if everything still looks the same; else None."""
+    try:
+        noted = json.loads((config.out / LOCAL / STATE).read_text(encoding="utf-8"))
+        state = noted["state"]
+        files = state["weights_files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    now = observe(config, photos, state["published"], files)
+    return noted if json.loads(json.dumps(now)) == state else None
