@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from data.files import write_text
 from data.folder import Features, WordSet
@@ -61,11 +60,11 @@ def render(run: EvaluatedRun, words: WordSet, features: Features, pictures: Pict
     style = "".join((ASSETS / name).read_text("utf-8") for name in ("base.css", "report.css"))
     script = "".join((ASSETS / name).read_text("utf-8") for name in ("page.js", "stories.js"))
     return environment().get_template("report.html").render(
-        run=run, style=Markup(style), script=Markup(script), policy=content_policy(style, script),
+        run=run, style=style, script=script, policy=content_policy(style, script),
         **_show_numbers(run, words), **_show_training(run, features, words, dataset_root),
         facts=_facts(run, browser), notices=list_notices(run), browser=browser, has_photos=any(pictures.encoded),
         stories=embed_json(_story_payload(run, words, pictures, browser)),
-        photos=Markup("\n".join(encoded or "" for encoded in pictures.encoded)))  # base64: nothing to escape
+        photos="\n".join(encoded or "" for encoded in pictures.encoded))
 
 
 def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
@@ -111,10 +110,10 @@ def content_policy(style: str, script: str) -> str:
             "base-uri 'none'; form-action 'none'")
 
 
-def embed_json(value: Any) -> Markup:
+def embed_json(value: Any) -> str:
     """JSON that can stand inside a script element: ASCII alone, and no character that HTML gives a meaning."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _story_payload(run: EvaluatedRun, words: WordSet, pictures: Pictures, browser: Browser) -> dict[str, Any]:
