@@ -1,7 +1,10 @@
 """Rows over several mapped arrays, read as if they were one."""
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
+
+from data.joined import JoinedRows, join_pieces
 
 
 class MappedRows:
@@ -37,12 +40,30 @@ class MappedRows:
             return self.pieces[0].take(rows, axis=0)  # numpy checks the bounds
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of {len(self)}")
-        taken = np.empty((len(rows), *self.row_shape), self.dtype)
         piece_index = np.searchsorted(self.starts, rows, side="right") - 1
+        if self._joined is not None:
+            return self._joined.array.take(rows + self._shift[piece_index], axis=0)
+        taken = np.empty((len(rows), *self.row_shape), self.dtype)
         for index in np.unique(piece_index):
             here = np.flatnonzero(piece_index == index)
             taken[here] = self.pieces[index][rows[here] - self.starts[index]]
         return taken
+
+    def prefetch(self, rows: np.ndarray) -> None:
+        """Ask the system to read rows ahead of `take`, in the order of the disk; where it can be asked."""
+        if self._joined is not None and len(rows):
+            self._joined.prefetch(rows + self._shift[np.searchsorted(self.starts, rows, side="right") - 1])
+
+    @cached_property
+    def _joined(self) -> JoinedRows | None:
+        """The pieces in one range of addresses, laid out at the first use."""
+        return join_pieces(self.pieces) if len({piece.dtype for piece in self.pieces}) == 1 else None
+
+    @cached_property
+    def _shift(self) -> np.ndarray:
+        """(pieces,) from a row to where it lies in the joined range."""
+        assert self._joined is not None
+        return self._joined.starts - self.starts[:-1]
 
     def slice(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop in order: a view where they lie in one shard, else a copy."""

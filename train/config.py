@@ -123,6 +123,9 @@ class TrainConfig(ModelConfig):
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         if not any((self.image_weight, self.text_weight, self.tag_weight, self.contrastive_weight)):
             raise UserError("expected a loss to learn from, found every loss weight at 0; raise one of them")
+        if not self.text_weight and (self.scheduled_sampling or self.word_dropout and not self.use_text):
+            raise UserError("expected a caption loss for what is done to the words, found scheduled_sampling or "
+                            "word_dropout with text_weight 0; raise text_weight or leave them out")
         if self.task == "tell" and not self.use_photos:
             raise UserError("expected photos for the task tell, found use_photos off; use the task next without them")
 

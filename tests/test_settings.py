@@ -1,0 +1,78 @@
+"""Settings by flag and file: what wins, what is refused, and with which words."""
+import pytest
+
+from data.errors import UserError
+from train.config import PRESETS, TrainConfig, list_differences, make_config
+from train.settings import make_parser, read_command, read_settings
+
+PLACES = ["--features", "f", "--out", "r"]
+
+
+def test_flags_win_over_the_file_the_file_over_the_preset_and_the_preset_over_the_defaults(tmp_path):
+    path = tmp_path / "wide.toml"
+    path.write_text('preset = "small"\nlr = 5e-4\nhidden_dim = 320\nuse_text = false\nclip = 2\n')
+    config = read_command([*PLACES, "--config", str(path), "--lr", "0.01", "--no-use-attention"]).config
+    assert (config.lr, config.hidden_dim, config.use_text, config.use_attention) == (0.01, 320, False, False)
+    assert config.decoder_dim == PRESETS["small"]["decoder_dim"] != TrainConfig.decoder_dim
+    assert config.clip == 2.0 and config.weight_decay == TrainConfig.weight_decay
+
+
+def test_the_defaults_are_the_documented_ones():
+    config = make_config({})
+    assert (config.lr, config.beta1, config.beta2, config.weight_decay) == (1e-4, 0.9, 0.999, 1e-5)
+    assert (config.batch_size, config.epochs, config.plateau_patience, config.plateau_factor) == (16, 10, 5, 0.5)
+    assert (config.clip, config.early_stopping, config.seed, config.missing) == (1.0, 10, 42, "drop")
+    assert (config.image_weight, config.text_weight, config.tag_weight) == (1.0, 1.0, 0.3)
+
+
+def test_every_setting_has_a_flag_with_its_meaning():
+    text = make_parser().format_help()
+    for name in TrainConfig.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in text
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--learning-rat", "1"], r"'--learning-rat'"),
+    (["--batchsize", "4"], r"did you mean '--batch-size'"),
+    (["--lr", "fast"], r"--lr: invalid float value: 'fast'"),
+    (["--lr", "0"], r"lr: expected more than 0, found 0.0"),
+    (["--lr", "nan"], r"lr: expected more than 0, found nan"),
+    (["--dropout", "1"], r"dropout: expected at least 0 and below 1"),
+    (["--preset", "huge"], r"--preset: invalid choice: 'huge'"),
+    (["--hidden-dim", "100", "--attention-heads", "8"], r"multiple of attention_heads, found 100 and 8"),
+    (["--no-use-text", "--no-use-photos"], r"use_photos and use_text both off"),
+    (["--task", "tell", "--no-use-photos"], r"task tell"),
+    (["--image-weight", "0", "--text-weight", "0", "--tag-weight", "0"], r"every loss weight at 0"),
+    (["--scheduled-sampling", "0.2", "--text-weight", "0"], r"scheduled_sampling.*text_weight"),
+    (["--word-dropout", "1.5"], r"word_dropout: expected a share from 0 to 1"),
+])
+def test_what_is_wrong_is_said_in_one_sentence(flags, message):
+    with pytest.raises(UserError, match=message):
+        read_command([*PLACES, *flags])
+
+
+def test_a_place_that_is_not_named_is_asked_for():
+    with pytest.raises(UserError, match="--features"):
+        read_command(["--out", "r"])
+    with pytest.raises(UserError, match="--out"):
+        read_command(["--features", "f"])
+
+
+@pytest.mark.parametrize("text, message", [
+    ("hiden_dim = 3", "'hiden_dim'.*did you mean 'hidden_dim'"), ("lr = 'x'", "lr.*expected float, found 'x'"),
+    ("seed = true", "seed.*expected int, found True"), ("lr = ", "TOMLDecodeError"), ("[model]\nlr = 1", "'model'")])
+def test_a_file_of_settings_is_not_trusted(tmp_path, text, message):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_settings(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="none.toml, found no such file"):
+        read_settings(tmp_path / "none.toml")
+
+
+def test_settings_that_change_no_weight_are_no_difference():
+    assert list_differences(make_config({}), make_config({"wandb": "x", "keep_every": 3, "device": "cpu"})) == []
+    assert list_differences(make_config({}), make_config({"lr": 0.5})) == ["lr: 0.0001 there, 0.5 here"]
