@@ -80,6 +80,23 @@ def score_units(hypotheses: Sequence[Sequence[str]], unit_index: Sequence[int] |
 def score_rows(table: TextTable, hypotheses: np.ndarray, hypothesis_unit: np.ndarray, references: np.ndarray,
                reference_unit: np.ndarray, num_units: int) -> UnitScores:
     """`score_units` for texts that are already counted: hypotheses (H,) and references (R,) are rows of the table."""
+    order = np.argsort(reference_unit, kind="stable")
+    references, reference_unit = references[order], reference_unit[order]
+    own_references = group_references(hypothesis_unit, references, reference_unit, num_units)
+    per_unit = average_over_units(hypothesis_unit, num_units)
+    return UnitScores(per_unit @ _bleu_counts(table, hypotheses, hypothesis_unit, references, reference_unit,
+                                              own_references),
+                      per_unit @ rouge_l(table, hypotheses, own_references),
+                      per_unit @ _cider(table, hypotheses, references, reference_unit, own_references, num_units))
+
+
+def group_references(hypothesis_unit: np.ndarray, references: np.ndarray, reference_unit: np.ndarray,
+                     num_units: int) -> list[np.ndarray]:
+    """The rows of the references that each hypothesis is scored against, H arrays.
+
+    Raises:
+        ValueError: if a unit has no hypothesis or no reference, or an index is out of range.
+    """
     for what, unit in ("hypothesis", hypothesis_unit), ("reference", reference_unit):
         if len(unit) and not 0 <= unit.min() <= unit.max() < num_units:
             raise ValueError(f"unit index of each {what}: expected 0..{num_units - 1}, found {unit.min()}.."
@@ -89,14 +106,14 @@ def score_rows(table: TextTable, hypotheses: np.ndarray, hypothesis_unit: np.nda
             raise ValueError(f"units: expected at least one {what} each, found none for {len(lacking)} of {num_units} "
                              f"units (the first is {lacking[:1]}); leave these units out or give them one")
     order = np.argsort(reference_unit, kind="stable")
-    references, reference_unit = references[order], reference_unit[order]
-    first = np.searchsorted(reference_unit, np.arange(num_units + 1))
-    own_references = [references[first[unit]:first[unit + 1]] for unit in hypothesis_unit.tolist()]
-    per_unit = _averager(hypothesis_unit, num_units)
-    return UnitScores(per_unit @ _bleu_counts(table, hypotheses, hypothesis_unit, references, reference_unit, first,
-                                              own_references),
-                      per_unit @ _rouge_l(table, hypotheses, own_references),
-                      per_unit @ _cider(table, hypotheses, references, reference_unit, own_references, num_units))
+    of_unit = np.split(references[order], np.cumsum(np.bincount(reference_unit, minlength=num_units))[:-1])
+    return [of_unit[unit] for unit in hypothesis_unit.tolist()]
+
+
+def average_over_units(unit_index: np.ndarray, num_units: int) -> csr_array:
+    """(U, H) matrix that takes the mean over each unit's hypotheses."""
+    weight = 1 / np.bincount(unit_index, minlength=num_units)[unit_index]
+    return csr_array((weight, (unit_index, np.arange(len(unit_index)))), shape=(num_units, len(unit_index)))
 
 
 def corpus_bleu(counts: np.ndarray) -> np.ndarray:
@@ -108,34 +125,36 @@ def corpus_bleu(counts: np.ndarray) -> np.ndarray:
     return product ** (1 / np.arange(1, MAX_ORDER + 1)) * brevity[..., None]
 
 
-def _averager(unit_index: np.ndarray, num_units: int) -> csr_array:
-    """(U, H) matrix that takes the mean over each unit's hypotheses."""
-    weight = 1 / np.bincount(unit_index, minlength=num_units)[unit_index]
-    return csr_array((weight, (unit_index, np.arange(len(unit_index)))), shape=(num_units, len(unit_index)))
-
-
 def _bleu_counts(table: TextTable, hypotheses: np.ndarray, hypothesis_unit: np.ndarray, references: np.ndarray,
-                 reference_unit: np.ndarray, first: np.ndarray, own_references: list[np.ndarray]) -> np.ndarray:
+                 reference_unit: np.ndarray, own_references: list[np.ndarray]) -> np.ndarray:
     """(H, 10) float64, see `UnitScores.bleu_counts`."""
     words = table.num_words[hypotheses]
     closest = [min((abs(length - own), length) for length in table.num_words[rows].tolist())[1]
                for own, rows in zip(words.tolist(), own_references)]
     written = np.maximum(0, words[:, None] - np.arange(MAX_ORDER))
-    rank = np.arange(len(references)) - first[reference_unit]  # 0 for a unit's first reference
-    num_units = len(first) - 1
-    matched = []
-    for counts in table.counts:
-        most = csr_array((num_units, counts.shape[1]))  # (U, grams): most often in one reference of the unit
-        for place in range(rank.max() + 1):
-            chosen = rank == place
-            pick = csr_array((np.ones(chosen.sum()), (reference_unit[chosen], references[chosen])),
-                             shape=(num_units, len(table)))
-            most = most.maximum(pick @ counts)
-        matched.append(counts[hypotheses].minimum(most[hypothesis_unit]).sum(axis=1))
+    matched = [counts[hypotheses].minimum(most[hypothesis_unit]).sum(axis=1)
+               for counts, most in zip(table.counts, count_most(table, references, reference_unit))]
     return np.column_stack([words, closest, written, *matched]).astype(float)
 
 
-def _rouge_l(table: TextTable, hypotheses: np.ndarray, own_references: list[np.ndarray]) -> np.ndarray:
+def count_most(table: TextTable, references: np.ndarray, reference_unit: np.ndarray) -> list[csr_array]:
+    """How often an n-gram stands in the reference of a unit that has it most: by order (U, n-grams).
+
+    Args:
+        references: (R,) rows of the table. reference_unit: (R,) int, ascending.
+    """
+    num_units = int(reference_unit[-1]) + 1
+    rank = np.arange(len(references)) - np.searchsorted(reference_unit, reference_unit)  # 0 for a unit's first
+    most = [csr_array((num_units, counts.shape[1])) for counts in table.counts]
+    for place in range(rank.max() + 1):
+        chosen = rank == place
+        pick = csr_array((np.ones(chosen.sum()), (reference_unit[chosen], references[chosen])),
+                         shape=(num_units, len(table)))
+        most = [so_far.maximum(pick @ counts) for so_far, counts in zip(most, table.counts)]
+    return most
+
+
+def rouge_l(table: TextTable, hypotheses: np.ndarray, own_references: list[np.ndarray]) -> np.ndarray:
     """(H,) ROUGE-L: the best precision and the best recall over the references, which need not be the same one's."""
     scores = np.zeros(len(hypotheses))
     for place, (row, rows) in enumerate(zip(hypotheses.tolist(), own_references)):

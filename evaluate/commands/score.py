@@ -14,7 +14,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = CommandParser(prog=prog, description="Score stories by the published album-level protocol: BLEU, ROUGE-L, "
                                                   "CIDEr, METEOR, beside one constant story and the human writers.")
     parser.add_argument("--predictions", type=Path, required=True, metavar="FILE",
-                        help='{album_id: [story]} as JSON, JSON lines of {"album_id", "story"}, or a run\'s predictions')
+                        help='{album_id: [story]} as JSON, lines of {"album_id", "story"}, or a run\'s predictions')
     parser.add_argument("--references", type=Path, metavar="PATH",
                         help="{album_id: [story, ...]} as JSON, a story annotation file, or a data folder (--split)")
     parser.add_argument("--split", choices=SPLITS, default=DEFAULTS["split"],
