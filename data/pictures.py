@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from data.photos import TOO_LARGE, UNREADABLE, BadPhoto
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP")  # an MPO opens as JPEG
 MAX_PIXELS = 2 * 89_478_485  # what Pillow itself refuses as a decompression bomb
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
                   "nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.annotations import Skipped
-from data.files import TEMPORARY, write_text
+from data.files import TEMPORARY, sha256_file, write_text
 from data.identity import Identity, identify, source_digest
 from data.manifest import Manifest, Shard
 from data.photos import MISSING, OK, STATUS
@@ -100,8 +100,9 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
         placeholders=tuple(placeholders), counts=count_photos(plan, table, placeholders, ending.thumbnail_side),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
         canaries=old.canaries if old is not None else {})
-    write_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped))
-    write_card(folder, manifest)
+    texts = (write_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
+             write_card(folder, manifest))
+    manifest = replace(manifest, files={path.name: sha256_file(path) for path in texts})
     manifest.save(folder)
     remove_leftovers(folder)
     return manifest

@@ -1,0 +1,32 @@
+"""A backbone that looks at a photo in microseconds, for tests: `--backbone tests.tiny_backbone:factory`."""
+import os
+import time
+
+from torch import nn
+
+SPEC = {"width": 8, "size": 32, "resize": "squash", "interpolation": "bilinear", "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25]}
+
+
+def factory():
+    """Two convolutions and a mean; TINY_SECONDS makes each batch take as long, so that it can be interrupted."""
+    return Tiny(), dict(SPEC)
+
+
+def with_map():
+    """Ends in pooling over a map of 7 x 7, as --grid wants."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(7), nn.Conv2d(8, 8, 1),
+                        nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return net, dict(SPEC)
+
+
+class Tiny(nn.Module):
+    """(B, 3, 32, 32) -> (B, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 16, 5, stride=4), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 3))
+
+    def forward(self, images):
+        time.sleep(float(os.environ.get("TINY_SECONDS", 0)))
+        return self.net(images).mean(dim=(2, 3))
