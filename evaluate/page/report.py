@@ -87,7 +87,7 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
 def _show_training(run: EvaluatedRun, features: Features, words: WordSet, dataset_root: Path | None) -> dict[str, Any]:
     """Curves, recipe and commands."""
     return {"curves": draw_curves(run.epochs), "best_epoch": best_epoch(run.epochs), "recipe": features.recipe,
-            "words": words.identity, "settings": settings_of(run.config),
+            "words": words.identity, "settings": settings_of(run.config), "protocol": _flatten(run.protocol),
             "commands": list_commands(run.config, run.path, features.root, run.split, dataset_root,
                                       "storyworld" in json.dumps(words.info))}
 
@@ -97,7 +97,7 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     made.filters.update(json=lambda raw: json.dumps(raw, ensure_ascii=False), value=format_value, spoken=spoken,
-                        plain=lambda row: row.replace("_", " "))
+                        plain=lambda row: row.replace("_", " "), flat=_flatten)
     made.globals.update(kind_of=kind_of)
     return made
 
@@ -120,6 +120,13 @@ def _story_payload(run: EvaluatedRun, words: WordSet, pictures: Pictures, browse
     return {"split": run.split, "tags": words.tag_names,
             "categories": [words.tag_categories.get(name, "") for name in words.tag_names],
             "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}
+
+
+def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        flat |= _flatten(value, f"{prefix}{name}: ") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def _facts(run: EvaluatedRun, browser: Browser) -> list[tuple[str, str]]:

@@ -103,17 +103,27 @@ def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
     evaluation = read_json(path, f"the numbers of split {split!r}", remedy)
     if not isinstance(evaluation, dict) or not isinstance(evaluation.get("rows"), dict):
         raise UserError(f"expected an object with 'rows' in {path}, found {type(evaluation).__name__}; {remedy}")
-    predictions = run_path / f"predictions-{split}.jsonl"
-    if not predictions.exists():
-        raise UserError(f"expected the predictions of split {split!r} at {predictions}, found no such file; {remedy}")
     config, epochs = run_path / "config.json", run_path / "metrics.jsonl"
     return EvaluatedRun(
         path=run_path, split=split, scores=_score_table(evaluation["rows"]), paired=_paired(evaluation),
         protocol=_object(evaluation.get("protocol")), identities=_identities(evaluation),
         epoch=_object(evaluation.get("run")).get("epoch"),
-        predictions=[_prediction(line, predictions) for line in _read_lines(predictions, remedy)],
+        predictions=read_predictions(run_path, split),
         epochs=list(_read_lines(epochs, "train the run again")) if epochs.exists() else [],
         config=_object(read_json(config, "the run's settings", "train the run again")) if config.exists() else {})
+
+
+def read_predictions(run_path: Path, split: str) -> list[Prediction]:
+    """Read a run's predictions of a split; `run_path` may also be a predictions file itself.
+
+    Raises:
+        UserError: if there are none, or a line is damaged.
+    """
+    path = run_path if run_path.is_file() else run_path / f"predictions-{split}.jsonl"
+    remedy = f"run first: make eval RUN={run_path} SPLIT={split}"
+    if not path.is_file():
+        raise UserError(f"expected the predictions of split {split!r} at {path}, found no such file; {remedy}")
+    return [_prediction(line, path) for line in _read_lines(path, remedy)]
 
 
 def _score_table(rows: dict[str, Any]) -> dict[str, dict[str, Score]]:
