@@ -19,6 +19,7 @@ from train.batches import StoryDataset
 from train.config import make_config
 from train.runs import build_model, load_run, measure_sizes, read_metrics, read_weights
 from train.session import run_training
+from train.settings import read_command
 from train.statistics import measure_features
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -310,8 +311,8 @@ def test_a_run_replays_from_its_own_config(make_features, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "best epoch" in result.stdout and f"make eval RUN={tmp_path / 'a'}" in result.stdout
     assert "epoch 1/2: train image" in result.stderr
-    replayed = command("--config", tmp_path / "a" / "config.json", "--out", tmp_path / "b")
-    assert replayed.returncode == 0, replayed.stderr
+    replayed = read_command(["--config", str(tmp_path / "a" / "config.json"), "--out", str(tmp_path / "b")])
+    run_training(replayed.config, replayed.features_path, replayed.run_path)
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
 
 
@@ -330,3 +331,21 @@ def test_kill_9_anywhere_and_going_on_equals_undisturbed(make_features, tmp_path
     assert command("--features", features, "--out", tmp_path / "b", *flags).returncode == 0
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
     assert losses_of(tmp_path / "a") == losses_of(tmp_path / "b")
+
+
+def test_two_processes_learn_what_one_does(make_features, tmp_path):
+    """Dropout off, equal global batches; 13 stories leave one for the last batch, so one process has none."""
+    features = make_features(stories={"train": 13, "val": 5}, stories_per_album=1)
+    settings = {**TINY, "dropout": 0.0, "tag_dropout": 0.0}
+    flags = ["--features", features, *flags_of(settings)]
+    run_training(make_config(settings), features, tmp_path / "one")
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train",
+         *map(str, flags), "--out", str(tmp_path / "two")], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=200)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("best epoch") == 1, "only one process speaks"
+    for one, two in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
+        for part in ("train", "val"):
+            assert one[part] == pytest.approx(two[part], abs=1e-5)
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["resolved"]["processes"] == 2
