@@ -71,27 +71,26 @@ class CaptionScorer:
         values = score_as_original(self.written[name], self.true)
         return {measure: self.split.resamples.mean(found, np.ones(len(found))) for measure, found in values.items()}
 
-    def score_meteor(self, aligner: MeteorAligner, names: Sequence[str]) -> dict[str, Estimate]:
-        """METEOR of several rows, in one call of the jar.
 
-        Raises:
-            MeteorUnavailable: if the jar does not run.
-        """
-        split = self.split
-        stories_of = split.units.stories_of()
-        pairs, owner = [], []
-        for place, name in enumerate(names):
-            for story, unit in enumerate(split.units.unit):
-                for reference in stories_of[unit]:
-                    pairs.append((" ".join(self.written[name][story]), " ".join(self.true[reference])))
-                    owner.append(place * len(split) + story)
-        distinct = list(dict.fromkeys(pairs))
-        place_of = {pair: place for place, pair in enumerate(distinct)}
-        statistics = aligner.align(distinct)[[place_of[pair] for pair in pairs]]
-        best = best_reference(statistics, np.array(owner), len(names) * len(split))
-        best = best.reshape(len(names), len(split), -1) * split.units.weight[:, None]
-        return {name: Estimate(meteor_score(split.resamples.sums(rows)), split.units.num_units)
-                for name, rows in zip(names, best)}
+def score_meteor(split: EvaluatedSplit, t: int, written: Mapping[str, Captions], aligner: MeteorAligner
+                 ) -> dict[str, Estimate]:
+    """METEOR of several rows, in one call of the jar.
+
+    Raises:
+        MeteorUnavailable: if the jar does not run.
+    """
+    stories_of, true = split.units.stories_of(), [" ".join(captions[t]) for captions in split.caption_words]
+    pairs, owner = [], []
+    for place, captions in enumerate(written.values()):
+        for story, unit in enumerate(split.units.unit):
+            pairs += [(" ".join(captions[story]), true[reference]) for reference in stories_of[unit]]
+            owner += [place * len(split) + story] * len(stories_of[unit])
+    place_of = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}  # a constant repeats its pairs
+    statistics = aligner.align(list(place_of))[[place_of[pair] for pair in pairs]]
+    best = best_reference(statistics, np.array(owner), len(written) * len(split))
+    best = best.reshape(len(written), len(split), -1) * split.units.weight[:, None]
+    return {name: Estimate(meteor_score(split.resamples.sums(rows)), split.units.num_units)
+            for name, rows in zip(written, best)}
 
 
 def score_surprise(split: EvaluatedSplit, t: int, nll: np.ndarray) -> dict[str, Estimate]:

@@ -11,6 +11,7 @@ predictions-<split>.jsonl
 """
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from data.folder import Features
 from data.identity import differences
 from evaluate.alignment import load_table, score_agreement, score_caption_choice
 from evaluate.baselines.fitted import Baselines
-from evaluate.caption_scores import CaptionScorer
+from evaluate.caption_scores import score_meteor
 from evaluate.config import HEADLINE_T, EvalConfig
 from evaluate.meteor import MeteorAligner, MeteorUnavailable
 from evaluate.oracle import ORACLE, oracle_row
@@ -42,7 +43,7 @@ from train.runs import LoadedRun, load_run, require_same_folder
 
 logger = logging.getLogger(__name__)
 
-METEOR_ROWS = (MODEL, "constant caption", "nearest train story")
+METEOR_ROWS = (MODEL, ORACLE, "constant caption", "nearest train story")
 LOCAL = ".local"
 
 
@@ -135,14 +136,14 @@ class Evaluation:
         self.reasons |= reasons
         return {MODEL: found}
 
-    def run_meteor(self, scorer: CaptionScorer) -> Scores:
-        """METEOR of some rows at the headline t, where Java is."""
+    def run_meteor(self, rows: list[Row]) -> Scores:
+        """METEOR of some rows at the headline t, where Java is; waits for another process, so call it from a thread."""
         if not self.config.meteor:
             self.reasons["meteor"] = "switched off with --no-meteor"
             return {}
         try:
-            names = [name for name in METEOR_ROWS if name in scorer.written]
-            found = scorer.score_meteor(MeteorAligner.find(), names)
+            written = {row.name: row.written[HEADLINE_T] for row in rows if row.name in METEOR_ROWS}
+            found = score_meteor(self.split, HEADLINE_T, written, MeteorAligner.find())
         except MeteorUnavailable as error:
             self.reasons["meteor"] = str(error)
             return {}
@@ -173,18 +174,19 @@ def evaluate_run(config: EvalConfig) -> Path:
     rows += baselines.rows(split) if baselines is not None else []
     evaluation.decide_tags(rows, baselines)
     clock.lap("baselines")
-    photo_scores, of_model = score_photos(rows, PhotoScorer(split, evaluation.space))
-    clock.lap("photos")
-    caption_scores, caption_scorers = score_captions(rows, split)
-    clock.lap("captions")
-    tag_scores = score_tag_rows(rows, split)
-    clock.lap("tags")
-    alignment = evaluation.align(rows, of_model, baselines)
-    pixels = evaluation.compare_pixels(of_model)
-    meteor = evaluation.run_meteor(caption_scorers[HEADLINE_T])
-    clock.lap("alignment, pixels, METEOR")
-    scores = merge_scores({row.name: {} for row in rows}, photo_scores, caption_scores, tag_scores, alignment, pixels,
-                          meteor)
+    with ThreadPoolExecutor(1) as beside:
+        meteor = beside.submit(evaluation.run_meteor, rows)
+        photo_scores, of_model = score_photos(rows, PhotoScorer(split, evaluation.space))
+        clock.lap("photos")
+        parts = [photo_scores, score_captions(rows, split)]
+        clock.lap("captions")
+        parts += [score_tag_rows(rows, split), evaluation.align(rows, of_model, baselines)]
+        clock.lap("tags")
+        parts += [evaluation.compare_pixels(of_model)]
+        clock.lap("pixels")
+        parts += [meteor.result()]
+        clock.lap("rest of METEOR")
+    scores = merge_scores(*parts)
     write_predictions(config.run / f"predictions-{config.split}.jsonl", split, rows[0], of_model)
     protocol = describe_protocol(config, split, evaluation.val, evaluation.train is not None)
     protocol["notes"] += [evaluation.source_note] if evaluation.source_note else []

@@ -57,13 +57,12 @@ def score_photos(rows: Sequence[Row], scorer: PhotoScorer) -> tuple[Scores, dict
     return scores, of_model
 
 
-def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> tuple[Scores, dict[int, CaptionScorer]]:
+def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
     """Caption metrics of every row that writes or that tells how likely the true captions are."""
     scores: Scores = {}
-    scorers = {}
     for t in TS:
         written = {row.name: row.written[t] for row in rows if t in row.written}
-        scorer = scorers[t] = CaptionScorer(split, t, written)
+        scorer = CaptionScorer(split, t, written)
         for row in rows:
             if t in row.nll:
                 _put(scores, row.name, t, score_surprise(split, t, row.nll[t]))
@@ -75,7 +74,7 @@ def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> tuple[Scores, 
         if t == HEADLINE_T:
             for name in set(ORIGINAL_ROWS) & set(written):
                 _put(scores, name, t, scorer.score_original(name))
-    return scores, scorers
+    return scores
 
 
 def score_tag_rows(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:

@@ -11,6 +11,7 @@ from evaluate.bootstrap import Estimate, Resamples, divide
 
 FIRST_TAG = 2
 DEFAULT_THRESHOLD = 0.5
+MIN_SUPPORT = 5  # true frames (units) that a threshold of a tag's own needs
 BLOCK = 512
 
 
@@ -22,10 +23,11 @@ def tune_thresholds(probs: np.ndarray, truth: np.ndarray, weight: np.ndarray) ->
 
     Returns:
         (G,) float; a tag is predicted where its probability is at least that. Of equally good thresholds the
-        highest. A tag without a true frame takes the threshold that is best over all tags together.
+        highest. A tag with fewer than MIN_SUPPORT true frames takes the threshold that is best over all tags
+        together: its own would be a guess.
     """
     pooled = _best_threshold(probs.reshape(-1), truth.reshape(-1), np.repeat(weight, probs.shape[1]))
-    supported = (truth * weight[:, None]).sum(axis=0) > 0
+    supported = (truth * weight[:, None]).sum(axis=0) >= MIN_SUPPORT
     return np.array([_best_threshold(probs[:, tag], truth[:, tag], weight) if supported[tag] else pooled
                      for tag in range(probs.shape[1])])
 

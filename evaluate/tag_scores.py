@@ -17,28 +17,30 @@ class TagGuess:
 
     Attributes:
         probs: (S, G) float, higher = surer; None for a row that only decides.
-        predicted: (S, G) bool, or None as long as no thresholds are applied.
+        predicted: (S, G) bool, or None as long as thresholds have to be applied.
     """
 
     probs: np.ndarray | None
     predicted: np.ndarray | None = None
 
     def decide(self, thresholds: np.ndarray) -> "TagGuess":
-        """Apply (G,) thresholds."""
-        return self if self.probs is None else TagGuess(self.probs, self.probs >= thresholds)
+        """Apply (G,) thresholds, unless the decision is made already."""
+        return self if self.probs is None or self.predicted is not None else TagGuess(self.probs,
+                                                                                      self.probs >= thresholds)
 
 
 Guesses = dict[int, TagGuess]  # by t: about frame t + 1
 
 
 def choose_thresholds(split: EvaluatedSplit, guesses: Guesses) -> np.ndarray | None:
-    """Thresholds (G,) with the best F1 over all t on `split`; None where a row only decides."""
-    if any(guess.probs is None for guess in guesses.values()):
-        return None
+    """Thresholds (G,) with the best F1 over all t on `split`; None where a row has decided already."""
     frames = sorted(guesses)
+    probs = [guess.probs for guess in (guesses[t] for t in frames)
+             if guess.probs is not None and guess.predicted is None]
+    if len(probs) < len(frames):
+        return None
     weight = np.concatenate([counted_frames(split, t)[0] * split.units.weight for t in frames])
-    return tune_thresholds(np.concatenate([guesses[t].probs for t in frames]),
-                           np.concatenate([split.tag[:, t] for t in frames]), weight)
+    return tune_thresholds(np.concatenate(probs), np.concatenate([split.tag[:, t] for t in frames]), weight)
 
 
 def counted_frames(split: EvaluatedSplit, frame: int) -> tuple[np.ndarray, np.ndarray]:

@@ -77,10 +77,17 @@ def test_threshold_by_hand():
     assert tune_thresholds(probs, truth, np.array([1, 9, 1, 1])) == pytest.approx([0.8])
 
 
+def test_a_rare_tag_takes_the_common_threshold_and_a_frequent_one_its_own():
+    probs = np.tile([[0.9, 0.3], [0.5, 0.1]], (4, 1))
+    truth = np.tile([[1, 1], [0, 0]], (4, 1))
+    assert tune_thresholds(probs, truth, np.ones(8)).tolist() == [0.2, 0.2]  # four true frames each: one for both
+    assert tune_thresholds(probs, truth, np.full(8, 2.0)) == pytest.approx([0.7, 0.2])
+
+
 def test_a_tag_never_seen_takes_the_common_threshold():
     probs = np.array([[0.9, 0.8], [0.2, 0.1]])
     truth = np.array([[1, 0], [0, 0]])
-    thresholds = tune_thresholds(probs, truth, np.ones(2))
+    thresholds = tune_thresholds(probs, truth, np.full(2, 9.0))
     assert thresholds[1] == pytest.approx(0.85) and tune_thresholds(probs, truth * 0, np.ones(2)).tolist() == [0.5, 0.5]
 
 

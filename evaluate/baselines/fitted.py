@@ -92,7 +92,7 @@ class Baselines:
     def _tag_rows(self, split: EvaluatedSplit) -> Iterator[Row]:
         frames, num_tags = (0, *TS), split.tag.shape[-1]
         prior = {t: TagGuess(np.tile(self.tag_prior[t], (len(split), 1))) for t in frames}
-        last = {t: TagGuess(split.tag[:, t - 1].astype(float)) for t in TS}
+        last = {t: TagGuess(split.tag[:, t - 1].astype(float), split.tag[:, t - 1] > 0) for t in TS}
         silent = {t: TagGuess(None, np.zeros((len(split), num_tags), bool)) for t in frames}
         yield Row("tag prior", tags={"next": {t: prior[t] for t in TS}, "seen": prior})
         yield Row("copy last tags", tags={"next": last, "seen": last})
