@@ -25,7 +25,7 @@ class StoryDataset:
 
     Attributes:
         story_rows: (len(self),) int64, rows in the split's arrays. num_dropped: stories left out for their photos.
-        caption_length: (S, K) int64 real tokens of every caption of the split.
+        caption_length: (S, K) uint16 real tokens of every caption of the split.
     """
 
     def __init__(self, features: Features, split: str, words: str = "default", missing: str = "drop",
@@ -101,16 +101,19 @@ class StoryDataset:
         return photo
 
     def _checked_lengths(self) -> np.ndarray:
-        """(S, K) tokens up to the last real one; ids and columns are checked on the way."""
-        token, num_words = self.arrays.token.all(), len(self.words.vocabulary)
-        if token.size and int(token.max()) >= num_words:
-            raise UserError(f"expected token ids below {num_words} in split {self.split!r} of {self.features.root}, "
-                            f"found {token.max()}; run verify")
+        """(S, K) uint16 tokens up to the last real one; ids and columns are checked on the way, shard by shard."""
+        num_words = len(self.words.vocabulary)
         if self.arrays.tag.row_shape[-1] != len(self.words.tag_names):
             raise UserError(f"expected {len(self.words.tag_names)} tag columns as in tags.json of "
                             f"{self.features.root}, found {self.arrays.tag.row_shape[-1]}; run verify")
-        real = token != 0
-        return np.where(real.any(axis=-1), real.shape[-1] - real[..., ::-1].argmax(axis=-1), 0).astype(np.int64)
+        lengths = []
+        for token in self.arrays.token.pieces:
+            if token.size and int(token.max()) >= num_words:
+                raise UserError(f"expected token ids below {num_words} in split {self.split!r} of "
+                                f"{self.features.root}, found {token.max()}; run verify")
+            place = np.arange(1, token.shape[-1] + 1, dtype=np.uint16)
+            lengths.append(np.where(token != 0, place, 0).max(axis=-1, initial=0))
+        return np.concatenate(lengths)
 
 
 def iterate_batches(dataset: StoryDataset, batch_size: int, order: np.ndarray | None = None) -> Iterator[Batch]:
