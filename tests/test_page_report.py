@@ -102,6 +102,7 @@ def test_the_page_says_what_was_evaluated_and_what_is_beaten(run_path, folder):
     assert re.search(r"On BLEU-4 the model beats .*, cannot be told from copy last frame\.", page.words)
     assert "lpips: the trunk's weights are not at hand" in page.words
     assert "Nothing is proven" not in page.words
+    assert "broken the model is worse on R@1 (album)" in page.words
 
 
 def test_few_albums_and_absent_intervals_allow_no_claim(tmp_path, make_features):
@@ -109,7 +110,7 @@ def test_few_albums_and_absent_intervals_allow_no_claim(tmp_path, make_features)
     run_path = write_evaluated_run(tmp_path / "few", folder, intervals=False)
     words = report(run_path, folder).words
     assert "Nothing is proven here: the split has 3 albums" in words
-    assert "beats" not in words and "without intervals that is no finding" in words
+    assert "beats" not in words and "There are no intervals, so nothing is claimed" in words
 
 
 def test_the_cautions_of_the_protocol_are_shown_at_the_top(run_path, folder):

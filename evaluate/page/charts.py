@@ -80,8 +80,8 @@ class TagBar:
 
     name: str
     support: int
-    ahead: float
-    seen: float
+    ahead: Score
+    seen: Score
     y: float
 
 
@@ -95,6 +95,11 @@ def kind_of(row: str) -> str:
     return ORACLE if row.startswith(ORACLE) else REFERENCE if row.startswith((MODEL, "human", "chance")) else BASELINE
 
 
+def is_comparable(row: str) -> bool:
+    """False for rows scored on other references than the rest: people, and the model scored as they are."""
+    return "human" not in row
+
+
 def order_rows(rows: Iterable[str]) -> list[str]:
     """The model first, then baselines, the oracle, references; by name within each."""
     places = {MODEL: 0, BASELINE: 1, ORACLE: 2, REFERENCE: 3}
@@ -103,7 +108,8 @@ def order_rows(rows: Iterable[str]) -> list[str]:
 
 def draw_dots(metric: Metric, scores: dict[str, Score]) -> DotChart | None:
     """Lay out one metric's rows; None where no row has a value."""
-    known = {row: scores[row] for row in order_rows(scores) if scores[row].value is not None}
+    known = {row: scores[row] for row in order_rows(scores)
+             if scores[row].value is not None and is_comparable(row)}
     if not known:
         return None
     edges = [edge for score in known.values() for edge in (score.value, score.low, score.high) if edge is not None]
@@ -157,33 +163,32 @@ def draw_tags(run: EvaluatedRun, scores: dict[str, Score], tag_names: Sequence[s
     """F1 of every tag with support, by category, the most frequent first.
 
     Args:
-        scores: the model's row; its `tags_next.f1.<tag>` and `tags_seen.f1.<tag>` are shown where it has them, else
-            they are counted from the predictions.
+        scores: the model's row; where it has `tags_next.f1.<tag>` (n is the support) the tags are those, else they are
+            counted from the predictions.
         t: frames seen before.
     """
-    predictions = [prediction for prediction in run.predictions if prediction.t == t]
-
-    def find(name: str, kind: str) -> float:
-        score = scores.get(f"{kind}.f1.{name}")
-        return score.value if score is not None and score.value is not None else _f1(predictions, name, kind)
-
+    ahead, seen = ({name: scores[f"{kind}.f1.{name}"] for name in tag_names if f"{kind}.f1.{name}" in scores}
+                   for kind in ("tags_next", "tags_seen"))
+    if not ahead:
+        predictions = [prediction for prediction in run.predictions if prediction.t == t]
+        ahead, seen = ({name: _f1(predictions, name, kind) for name in tag_names[2:]}
+                       for kind in ("tags_next", "tags_seen"))
     bars: dict[str, list[TagBar]] = {}
-    support = {name: sum(name in prediction.tags for prediction in predictions) for name in tag_names[2:]}
-    for name in sorted(tag_names[2:], key=lambda name: -support[name]):
-        if support[name]:
+    for name, score in sorted(ahead.items(), key=lambda item: -(item[1].n or 0)):
+        if score.n:
             column = bars.setdefault(categories.get(name, "tag"), [])
-            column.append(TagBar(name, support[name], find(name, "tags_next"), find(name, "tags_seen"),
-                                 TOP + len(column) * ROW_HEIGHT))
+            column.append(TagBar(name, score.n, score, seen.get(name, Score(None)), TOP + len(column) * ROW_HEIGHT))
     return bars
 
 
-def _f1(predictions: Iterable[Prediction], name: str, field: str) -> float:
-    counts = {"hit": 0, "wrong": 0}
+def _f1(predictions: Iterable[Prediction], name: str, field: str) -> Score:
+    counts = {"hit": 0, "wrong": 0, "support": 0}
     for prediction in predictions:
         said, is_true = name in getattr(prediction, field), name in prediction.tags
         counts["hit"] += said and is_true
         counts["wrong"] += said != is_true
-    return 2 * counts["hit"] / max(1, 2 * counts["hit"] + counts["wrong"])
+        counts["support"] += is_true
+    return Score(2 * counts["hit"] / max(1, 2 * counts["hit"] + counts["wrong"]), n=counts["support"])
 
 
 def _draw_curve(term: str, series: dict[str, list[tuple[float, float]]], best: float | None) -> CurveChart:

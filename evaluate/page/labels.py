@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 HEADLINE_T = 4
-GROUPS = ("Next photo", "Next caption", "Tags ahead", "Tags seen", "Alignment", "Original's protocol", "Other")
+GROUPS = ("Next photo", "Next caption", "Tags ahead", "Tags ahead, undescribed photos", "Tags seen",
+          "Tags seen, undescribed photos", "Alignment", "Original's protocol", "Other")
 
 # Shown as charts at the top, where they were measured.
 HEADLINE = ("r1_album", "1_of_5", "mrr_all", "cider", "bleu_4", "perplexity", "tags_next.map", "tags_seen.map",
@@ -27,7 +28,7 @@ _LABELS = {
 _RULES = ((r"r(\d+)_(all|album)", lambda found: f"R@{found[1]} ({_POOLS[found[2]]})"),
           (r"(median_rank|mrr)_(all|album)", lambda found: f"{_RANKS[found[1]]} ({_POOLS[found[2]]})"),
           (r"bleu_?(\d)", lambda found: f"BLEU-{found[1]}"),
-          (r"(\w+)_(precision|recall|f1)", lambda found: f"{_plain(found[2])} ({found[1].replace('_', ' ')})"))
+          (r"(\w+)_(precision|recall|f1)", lambda found: f"{_plain(found[1]).capitalize()} {_plain(found[2])}"))
 
 _ORDER = (r"r\d+_album", r"1_of", r"r\d+_all", r"mrr", r"median_rank", r"cosine", r"mse", r"ssim|psnr|lpips", r"cider",
           r"bleu", r"rouge", r"meteor", r"perplexity", r"distinct", r"repetition", r"self_rep", r"map", r"micro",
@@ -35,7 +36,8 @@ _ORDER = (r"r\d+_album", r"1_of", r"r\d+_all", r"mrr", r"median_rank", r"cosine"
 _LOWER = re.compile(r"mse|perplex|median_rank|hamming|lpips|nll|loss|repetition")
 _NEUTRAL = re.compile(r"length|share$|support|count|threshold|chance")
 _GROUP_WORDS = (("Original's protocol", r"original"), ("Alignment", r"align|agree|caption_1_of"),
-                ("Tags seen", r"seen"), ("Tags ahead", r"tag"),
+                ("Tags seen, undescribed photos", r"seen\.undescribed"), ("Tags seen", r"seen"),
+                ("Tags ahead, undescribed photos", r"next\.undescribed"), ("Tags ahead", r"tag"),
                 ("Next caption", r"bleu|rouge|cider|meteor|distinct|repet|length|perplex|unk|nll|caption|vocab"),
                 ("Next photo", r"mse|cosine|r\d+_|rank|mrr|ssim|psnr|lpips|photo|image|1_of"))
 _TAG_PARTS = {"tags_next": "ahead", "tags_seen": "seen", "undescribed": "undescribed photos", "original": "original's"}

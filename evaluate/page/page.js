@@ -53,6 +53,9 @@ function makeSegments(box, values, chosen, onChoose) {
   if (frames.length > 1) {
     makeSegments(box, frames, frames.at(-1), (t) => {
       for (const part of parts) part.hidden = Number(part.dataset.t) !== t;
+      for (const group of new Set(parts.map((part) => part.parentElement))) {
+        group.hidden = !group.querySelector(`[data-t="${t}"]`);
+      }
     });
   } else {
     box.parentElement.hidden = true;

@@ -10,14 +10,15 @@ import jinja2
 
 from data.files import write_text
 from data.folder import Features, WordSet
-from evaluate.page.charts import best_epoch, draw_curves, draw_dots, draw_tags, kind_of, order_rows, spoken
+from evaluate.page.charts import (best_epoch, draw_curves, draw_dots, draw_tags, is_comparable, kind_of, order_rows,
+                                  spoken)
 from evaluate.page.commands import list_commands, settings_of
 from evaluate.page.labels import GROUPS, HEADLINE_T, choose_headline, describe, format_value, order_of, split_t
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
 from evaluate.page.stories import Browser, choose_stories, group_stories
 from evaluate.page.verdict import (find_model_row, group_statements, is_paired, list_missing, list_notices,
-                                   state_result)
+                                   state_order, state_result)
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
     tags = draw_tags(run, model, words.tag_names, words.tag_categories, last_t)
     shown = {bar.name for bars in tags.values() for bar in bars}
     return {"headline": headline, "rows": order_rows(run.scores), "charts": [chart for chart in charts if chart],
-            "statements": group_statements(statements), "paired": is_paired(run, headline),
+            "statements": group_statements(statements), "order": state_order(run, headline),
+            "paired": is_paired(run, headline),
+            "has_intervals": any(dot.low is not None for chart in charts if chart for dot in chart.dots),
             "missing": list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
             "silent_tags": [name for name in words.tag_names[2:] if name not in shown],
             "num_tags": len(words.tag_names) - 2, "last_t": last_t}
@@ -98,7 +101,8 @@ def environment() -> jinja2.Environment:
                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     made.filters.update(json=lambda raw: json.dumps(raw, ensure_ascii=False), value=format_value, spoken=spoken,
                         plain=lambda row: row.replace("_", " "), flat=_flatten)
-    made.globals.update(kind_of=kind_of)
+    made.globals.update(kind_of=kind_of, is_comparable=is_comparable)
+    made.tests["comparable"] = is_comparable
     return made
 
 

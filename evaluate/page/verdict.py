@@ -7,6 +7,9 @@ from evaluate.page.labels import Metric, is_better
 from evaluate.page.run_files import EvaluatedRun, Score
 
 
+PERMUTED = "model, inputs permuted"
+
+
 def find_model_row(run: EvaluatedRun) -> str:
     """The row of the evaluated run: "model", else the first."""
     return next((row for row in run.scores if kind_of(row) == MODEL), next(iter(run.scores), MODEL))
@@ -15,7 +18,7 @@ def find_model_row(run: EvaluatedRun) -> str:
 def state_result(run: EvaluatedRun, metric: Metric) -> str:
     """One sentence on a metric: which baselines the model beats, by paired differences where there are some.
 
-    A claim needs an interval: without one, nothing is claimed.
+    A claim needs an interval: without one nothing is claimed, and nothing is said.
     """
     model = find_model_row(run)
     baselines = [row for row in run.scores if row != model and kind_of(row) == BASELINE
@@ -24,10 +27,8 @@ def state_result(run: EvaluatedRun, metric: Metric) -> str:
     if own.value is None or not metric.better or not baselines:
         return ""
     outcomes = {row: _compare(run, metric, own, row) for row in baselines}
-    if any(outcome is None for outcome in outcomes.values()):
-        ahead = [row for row in baselines if is_better(metric, own.value, _value(run, row, metric))]
-        return (f"is ahead of {_listed(ahead, baselines)} by value alone; without intervals that is no finding"
-                if ahead else "is ahead of no baseline")
+    if None in outcomes.values():
+        return ""
     beaten = [row for row, outcome in outcomes.items() if outcome == "beats"]
     losing = [row for row, outcome in outcomes.items() if outcome == "loses"]
     tied = [row for row, outcome in outcomes.items() if outcome == "tied"]
@@ -44,8 +45,20 @@ def group_statements(statements: Sequence[tuple[Metric, str]]) -> list[tuple[str
     labels: dict[str, list[str]] = {}
     for metric, said in statements:
         labels.setdefault(said, []).append(metric.label)
-    return [(f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0], said)
-            for said, names in labels.items()]
+    return [(_joined(names), said) for said, names in labels.items()]
+
+
+def state_order(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
+    """On which metrics the model gets worse when the order of its inputs is broken; "" where that was not measured."""
+    permuted = run.paired.get(PERMUTED, {})
+    known = [metric for metric in metrics if metric.name in permuted and permuted[metric.name].low is not None]
+    own = run.scores.get(find_model_row(run), {})
+    worse = [metric.label for metric in known if _compare(run, metric, own[metric.name], PERMUTED) == "beats"]
+    if not known:
+        return ""
+    if not worse:
+        return "With the order of its input frames broken the model is not measurably worse on any of these."
+    return f"With the order of its input frames broken the model is worse on {_joined(worse)}."
 
 
 def is_paired(run: EvaluatedRun, metrics: Sequence[Metric]) -> bool:
@@ -90,14 +103,11 @@ def _compare(run: EvaluatedRun, metric: Metric, own: Score, row: str) -> str | N
     return "beats" if is_better(metric, own.low, low) else "loses"
 
 
-def _value(run: EvaluatedRun, row: str, metric: Metric) -> float:
-    value = run.scores[row][metric.name].value
-    assert value is not None
-    return value
+def _joined(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _listed(rows: list[str], all_rows: list[str]) -> str:
     if len(rows) == len(all_rows):
         return "every baseline" if len(rows) > 1 else f"the one baseline, {rows[0].replace('_', ' ')}"
-    shown = [row.replace("_", " ") for row in rows]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return _joined([row.replace("_", " ") for row in rows])
