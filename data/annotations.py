@@ -226,11 +226,16 @@ def _make_story(records: list[dict[str, Any]], split: str, plain_names: set[str]
                  tuple([caption.text for caption in captions]), tuple([caption.tokenised for caption in captions]))
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether an id is a plain name, which no path can be made of."""
+    return len(name) <= MAX_ID_LENGTH and _PLAIN_NAME.fullmatch(name) is not None
+
+
 def _plain_name(record: dict[str, Any], key: str) -> str:
     name = record[key]
     if type(name) is not str:
         raise Malformed(BAD_ID, f"expected {key} as a string, found {show(name)} ({_name_type(name)})")
-    if len(name) > MAX_ID_LENGTH or not _PLAIN_NAME.fullmatch(name):
+    if not is_plain_name(name):
         raise Malformed(BAD_ID, f"expected {key} of letters, digits, _ . @ - without a leading dot, at most "
                                 f"{MAX_ID_LENGTH} characters, found {show(name)!r}")
     return name

@@ -14,6 +14,7 @@ DEFAULTS = {field.name: field.default for field in fields(ExtractConfig)}
 
 # name -> (module with add_arguments(parser) and run(arguments), what it does)
 COMMANDS = {
+    "verify": ("extract.verify", "check that a features folder is what was written, to the bit with --full"),
     "gc": ("extract.garbage", "remove shards that the manifest no longer names"),
 }
 

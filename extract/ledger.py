@@ -98,6 +98,12 @@ def read_ledger(folder: Path) -> dict[str, Entry]:
     return entries
 
 
+def count_cut_lines(folder: Path) -> int:
+    """How many lines are not what was written, and so are passed over."""
+    return sum(_parse(line) is None for path in (folder / LEDGER).glob("*.jsonl")
+               for line in path.read_bytes().splitlines() if line.strip())
+
+
 def exists(folder: Path, shards: Iterable[Shard]) -> bool:
     """Whether every file is there with its size; its content is `verify`'s business."""
     for shard in shards:

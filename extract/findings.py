@@ -1,0 +1,97 @@
+"""What checking a features folder found, and how it is said."""
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError, printable
+
+DAMAGED, WARNING, NOTE = "damaged", "warning", "note"
+
+
+@dataclass
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        level: DAMAGED, WARNING or NOTE. where: path inside the folder, or what it is about.
+        found: expected and found. remedy: what to do; empty where the whole report says it.
+        file: path inside the folder of what must be made again, None where nothing must.
+        set_aside: where that file was moved to, empty where it was not.
+    """
+
+    level: str
+    where: str
+    found: str
+    remedy: str = ""
+    file: str | None = None
+    set_aside: str = ""
+
+
+@dataclass
+class Report:
+    """Findings about one features folder.
+
+    Attributes:
+        facts: what was looked at, by name: shown also when all is well.
+    """
+
+    root: Path
+    findings: list[Finding] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def damage(self, name: str, found: str, remedy: str = "") -> None:
+        """Note that a file of the folder must be made again."""
+        self.findings.append(Finding(DAMAGED, name, found, remedy, name))
+
+    def contradict(self, where: str, found: str, remedy: str) -> None:
+        """Note damage that no single file can be blamed for."""
+        self.findings.append(Finding(DAMAGED, where, found, remedy))
+
+    def warn(self, where: str, found: str, remedy: str = "") -> None:
+        """Note what is no damage but should be known."""
+        self.findings.append(Finding(WARNING, where, found, remedy))
+
+    def note(self, where: str, found: str) -> None:
+        """Note what is as it may be."""
+        self.findings.append(Finding(NOTE, where, found))
+
+    @contextmanager
+    def blame(self, name: str) -> Iterator[None]:
+        """Turn a refusal inside the block into damage of that file."""
+        try:
+            yield
+        except UserError as error:
+            self.damage(name, str(error).rpartition("; ")[0].replace(f"{self.root}{os.sep}", "") or str(error))
+
+    @property
+    def damaged(self) -> list[Finding]:
+        """The findings that are damage."""
+        return [finding for finding in self.findings if finding.level == DAMAGED]
+
+    @property
+    def damaged_files(self) -> list[str]:
+        """Files that must be made again, each once, in the order found."""
+        return list(dict.fromkeys(finding.file for finding in self.damaged if finding.file))
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        return {"features": str(self.root), "clean": not self.damaged, "facts": self.facts,
+                "findings": [asdict(finding) for finding in self.findings]}
+
+    def lines(self) -> Iterator[str]:
+        """Everything for people: facts aligned, then each finding with its remedy below."""
+        yield f"features folder {printable(self.root)}"
+        width = max(map(len, self.facts), default=0)
+        for name, value in self.facts.items():
+            yield f"  {name:<{width}}  {printable(value)}"
+        for finding in sorted(self.findings, key=lambda finding: (DAMAGED, WARNING, NOTE).index(finding.level)):
+            yield ""
+            yield f"{finding.level:<8} {printable(finding.where)}"
+            yield f"         {printable(finding.found)}"
+            if finding.set_aside:
+                yield f"         set aside as {printable(finding.set_aside)}"
+            if finding.remedy:
+                yield f"         -> {printable(finding.remedy)}"
