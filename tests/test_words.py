@@ -25,7 +25,7 @@ def test_original_text_goes_through_the_english_tokenizer(caption, words):
 
 
 def test_the_vocabulary_ranks_by_count_then_alphabet():
-    captions = [["b", "a", "c"], ["c", "b"], ["c", "d", "\u00e9"]]
+    captions = [["\u00e9", "b", "d", "c"], ["c", "b"], ["c", "a"]]
     assert Vocabulary.build(captions).words == [*RESERVED, "c", "b", "a", "d", "\u00e9"]
     assert Vocabulary.build(captions, size=7).words == [*RESERVED, "c", "b", "a"]
     assert Vocabulary.build(iter(captions), size=5).words == [*RESERVED, "c"]
