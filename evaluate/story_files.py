@@ -55,7 +55,8 @@ def read_predictions(path: Path) -> Stories | list[WrittenCaption]:
         if not isinstance(raw, dict) or "album_id" not in raw:
             return _check_stories(raw, path, "predictions")
         lines = [(1, raw)]  # a single line
-    return _gather_captions(lines, path) if "written" in lines[0][1] else _gather_stories(lines, path)
+    of_captions = "written" in lines[0][1] and "story" not in lines[0][1]
+    return _gather_captions(lines, path) if of_captions else _gather_stories(lines, path)
 
 
 def read_references(path: Path, split: str) -> tuple[Stories, list[str]]:
@@ -76,7 +77,7 @@ def read_references(path: Path, split: str) -> tuple[Stories, list[str]]:
         if not dataset.stories[split]:
             raise UserError(f"expected stories of split {split!r} in {path}, found none; choose another --split")
         skipped = sum(row.kind == "story" and row.split == split for row in dataset.skipped)
-        return _join_captions(dataset.stories[split]), _tell_skipped(skipped)
+        return _join_captions(dataset.stories[split]), [*_tell_skipped(skipped), *dataset.warnings]
     content = _read_text(path, "references")
     try:
         raw = _parse(content, path)
@@ -91,7 +92,7 @@ def read_references(path: Path, split: str) -> tuple[Stories, list[str]]:
 
 
 def _tell_skipped(count: int) -> list[str]:
-    return [f"{count} malformed stories of the annotations are no references (see: python -m data check)"] * bool(count)
+    return [f"malformed stories of the annotations that are no references: {count}"] if count else []
 
 
 def _join_captions(stories: list[Story]) -> Stories:

@@ -172,8 +172,7 @@ def _cider(table: TextTable, hypotheses: np.ndarray, references: np.ndarray, ref
     num_references = np.array([len(rows) for rows in own_references])
     pair_hypothesis = np.repeat(hypotheses, num_references)
     pair_reference = np.concatenate(own_references)
-    bigrams = np.maximum(0, table.num_words - 1)  # the length that the reference code takes for its penalty
-    delta = bigrams[pair_hypothesis] - bigrams[pair_reference]
+    delta = table.num_words[pair_hypothesis] - table.num_words[pair_reference]
     documents = csr_array((np.ones(len(references)), (reference_unit, references)), shape=(num_units, len(table)))
     similarity = np.zeros(len(pair_hypothesis))
     for counts in table.counts:

@@ -178,7 +178,8 @@ def test_repetition_penalty_by_hand():
     torch.testing.assert_close(penalised[0, [END, 4, 5, 6]], expected[[END, 4, 5, 6]])
 
 
-def test_the_model_s_own_decoder_writes_the_same_alone_and_in_a_batch():
+@pytest.fixture(scope="module")
+def decoder():
     from train.config import ModelConfig
     from train.text import TextDecoder
     torch.manual_seed(0)
@@ -186,13 +187,32 @@ def test_the_model_s_own_decoder_writes_the_same_alone_and_in_a_batch():
     decoder = TextDecoder(config, 40).eval()
     for weight in decoder.parameters():  # a fresh decoder writes one word for ever
         torch.nn.init.normal_(weight, std=.7)
-    hidden, tag_embedding = torch.randn(12, 16), torch.randn(12, 4)
-    for settings in WritingConfig(), WritingConfig(method="beam"), WritingConfig(method="sample", top_p=.9):
-        together = write_captions(decoder, hidden, tag_embedding, settings)
-        single = [write_captions(decoder, hidden[row:row + 1], tag_embedding[row:row + 1], settings, [row])[0]
-                  for row in range(12)]
-        assert [caption.token_ids for caption in together] == [caption.token_ids for caption in single]
-        assert len({tuple(caption.token_ids) for caption in together}) > 1
+    return decoder
+
+
+@pytest.mark.parametrize("settings", [{}, {"method": "beam"}, {"method": "sample", "top_p": .9}])
+def test_the_model_s_own_decoder_writes_the_same_alone_and_in_a_batch(decoder, settings):
+    hidden, tag_embedding = torch.randn(2, 12, 16), torch.randn(2, 12, 4)
+    config = WritingConfig(**settings)
+    together = write_captions(decoder, hidden[0], tag_embedding[0], config)
+    single = [write_captions(decoder, hidden[0, row:row + 1], tag_embedding[0, row:row + 1], config, [row])[0]
+              for row in range(12)]
+    assert [caption.token_ids for caption in together] == [caption.token_ids for caption in single]
+    assert len({tuple(caption.token_ids) for caption in together}) > 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"method": "beam", "length_weight": 1.0}, {"method": "sample"}])
+def test_log_probability_is_that_of_reading_the_caption_again(decoder, settings):
+    """What a beam reports belongs to what it wrote: its state follows its words through every reordering."""
+    hidden, tag_embedding = torch.randn(30, 16), torch.randn(30, 4)
+    for row, caption in enumerate(write_captions(decoder, hidden, tag_embedding, WritingConfig(**settings))):
+        read = [START, *caption.token_ids]
+        targets = [*caption.token_ids, END][:len(caption.token_ids) + caption.ended]
+        with torch.inference_mode():
+            logits = decoder(hidden[row:row + 1], tag_embedding[row:row + 1], torch.tensor([read]),
+                             torch.tensor([len(read)])).data
+        again = logits.log_softmax(dim=-1)[torch.arange(len(targets)), targets].sum().item()
+        assert caption.log_prob == pytest.approx(again, abs=1e-3)
 
 
 def test_no_rows_no_captions():
