@@ -23,6 +23,7 @@ BLANKS = ("* pycocoevalcap splits on single blanks, so leading and double blanks
           "this, ROUGE-L above does not")
 COMPARED = ("bleu_4", "cider", "meteor")
 NUM_EXAMPLES = 3
+PUBLISHED_REFERENCES = 5
 
 
 @dataclass
@@ -49,6 +50,8 @@ def score_predictions(config: ScoreConfig) -> dict[str, Any]:
     Raises:
         UserError: if a file cannot be used, nothing fits, or albums are missing and that is to be refused.
     """
+    if config.out and config.out.is_dir():
+        raise UserError(f"expected a file to write to at {config.out}, found a folder; change --out")
     predictions = read_predictions(config.predictions)
     if isinstance(predictions, list):
         matched = match_captions(predictions, config)
@@ -110,6 +113,10 @@ def match_stories(predictions: Stories, references: Stories, missing: str) -> Ma
                             (matched.several, "albums with several stories, averaged within the album")):
         if found:
             matched.notes.append(f"{sentence}: {_list(found)}")
+    counts = sorted({len(texts) for texts in matched.corpus.references})
+    if counts != [PUBLISHED_REFERENCES]:
+        matched.notes.append(f"references per album: {counts[0]}{f' to {counts[-1]}' if counts[1:] else ''}; published "
+                             f"figures have {PUBLISHED_REFERENCES}, with fewer the scores are lower")
     if blank:
         matched.notes.append(f"empty reference stories, left out: {blank}")
     return matched

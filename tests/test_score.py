@@ -286,7 +286,14 @@ def test_references_that_cannot_be_used_are_refused(write, tmp_path):
     with pytest.raises(UserError, match="both are of one split"):
         match_stories({"x": ["x"]}, {"a": ["y"]}, "empty")
     matched = match_stories({"a": ["x"]}, {"a": ["y", ""]}, "empty")
-    assert matched.corpus.references == [["y"]] and matched.notes == ["empty reference stories, left out: 1"]
+    assert matched.corpus.references == [["y"]] and matched.notes[-1] == "empty reference stories, left out: 1"
+
+
+def test_fewer_references_than_published_figures_have_are_told():
+    five = {"a": ["y"] * 5, "b": ["z"] * 5}
+    assert match_stories({"a": ["x"], "b": ["x"]}, five, "empty").notes == []
+    (note,) = match_stories({"a": ["x"], "b": ["x"]}, {**five, "b": ["z"] * 2}, "empty").notes
+    assert note.startswith("references per album: 2 to 5; published figures have 5")
 
 
 def test_command_prints_a_table_writes_json_and_refuses_in_one_sentence(write, tmp_path, capsys):
@@ -301,6 +308,7 @@ def test_command_prints_a_table_writes_json_and_refuses_in_one_sentence(write, t
     assert set(written) == {"rows", "differences", "protocol"}
     assert set(written["rows"][SYSTEM]["bleu_4"]) == {"value", "low", "high", "n"}
     assert written["rows"][SYSTEM]["meteor"]["value"] is None and written["protocol"]["meteor"] == "switched off"
+    assert main([*flags, "--out", str(tmp_path)]) == 2 and "found a folder" in capsys.readouterr().err
     assert main([*flags[:3]]) == 2
     refusal = capsys.readouterr()
     assert refusal.out == "" and refusal.err.startswith("error: expected --references") and refusal.err.count("\n") == 1
