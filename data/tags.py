@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from data.tag_table import RESERVED_TAGS, SHIPPED_PATH, Rule, load_entries, spell_variants
+from data.words import import_spacy
 
 if TYPE_CHECKING:
     from spacy.matcher import PhraseMatcher
@@ -80,14 +81,14 @@ class TagTable:
 
     def _tag_batch(self, captions: Sequence[Sequence[str]], tags: np.ndarray) -> None:
         """Match a batch as one document: making a document costs more than the matching does."""
-        from spacy.tokens import Doc
         matcher, meanings = self._matcher
         starts = [0, *accumulate(len(words) + 1 for words in captions)]
         joined: list[str] = []
         for words in captions:
             joined.extend(words)
             joined.append(SEPARATOR)
-        matches = [(start, end, key) for key, start, end in matcher(Doc(matcher.vocab, words=joined))]
+        document = import_spacy().tokens.Doc(matcher.vocab, words=joined)
+        matches = [(start, end, key) for key, start, end in matcher(document)]
         matches.sort()
         rows = np.searchsorted(starts, [start for start, _, _ in matches], side="right") - 1
         for row, group in groupby(zip(rows.tolist(), matches), key=lambda pair: pair[0]):
@@ -96,10 +97,8 @@ class TagTable:
 
     @cached_property
     def _matcher(self) -> tuple["PhraseMatcher", dict[int, list[Meaning]]]:
-        from spacy.matcher import PhraseMatcher  # imported late: names and forms need no spaCy
-        from spacy.tokens import Doc
-        from spacy.vocab import Vocab
-        matcher = PhraseMatcher(Vocab(), attr="ORTH")
+        spacy = import_spacy()  # late: names and forms need none
+        matcher = spacy.matcher.PhraseMatcher(spacy.vocab.Vocab(), attr="ORTH")
         meanings: dict[str, list[Meaning]] = {}
         for column, (name, entry) in enumerate(self._entries.items(), start=len(RESERVED_TAGS)):
             claimed: set[str] = set()  # a variant never overrides what the table spells out
@@ -111,7 +110,7 @@ class TagTable:
                         claimed.add(variant)
                         meanings.setdefault(variant, []).append(meaning)
         for phrase in meanings:
-            matcher.add(phrase, [Doc(matcher.vocab, words=phrase.split(" "))])
+            matcher.add(phrase, [spacy.tokens.Doc(matcher.vocab, words=phrase.split(" "))])
         return matcher, {matcher.vocab.strings[phrase]: found for phrase, found in meanings.items()}
 
 

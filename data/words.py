@@ -3,11 +3,13 @@
 A caption that is a record's `text` is lower-cased and split on white space (VIST's is tokenised already, `[male]` is
 one word); an `original_text` goes through spaCy's English tokenizer, which needs no model, and is lower-cased after.
 """
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,10 +37,25 @@ def split_words(caption: str, tokenised: bool) -> list[str]:
     return [token.lower_ for token in _load_tokenizer()(caption) if not token.is_space]
 
 
+def import_spacy() -> ModuleType:
+    """Import spaCy, late: it takes a second. thinc below it would import torch, several seconds more, for models we
+    do not use; where nobody has imported torch yet it is told that there is none.
+    """
+    hide_torch = "torch" not in sys.modules and "spacy" not in sys.modules
+    if hide_torch:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import spacy
+        import spacy.matcher
+    finally:
+        if hide_torch:
+            del sys.modules["torch"]
+    return spacy
+
+
 @cache
 def _load_tokenizer() -> Callable[[str], Any]:
-    import spacy  # a second and a half, and most captions are tokenised already
-    return spacy.blank("en").tokenizer
+    return import_spacy().blank("en").tokenizer
 
 
 class Vocabulary:

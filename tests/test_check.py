@@ -83,6 +83,16 @@ def test_as_a_process(folder, tmp_path):
     assert result.returncode == 2 and "Traceback" not in result.stderr and result.stderr.count("\n") == 1
 
 
+def test_looking_at_a_folder_needs_no_torch(folder):
+    """spaCy's own base would import it, for seconds; it must stay importable afterwards."""
+    code = ("import sys, importlib.util\nfrom data.__main__ import main\n"
+            f"assert main(['check', {str(folder)!r}]) == 0\n"
+            "assert 'spacy' in sys.modules and 'torch' not in sys.modules\n"
+            "assert importlib.util.find_spec('torch')")
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_storyworld_draws_what_check_reads(tmp_path, capsys):
     out = tmp_path / "world"
     assert main(["storyworld", "--out", str(out), "--albums", "3", "--seed", "5", "--workers", "1"]) == 0
