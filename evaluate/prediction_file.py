@@ -18,10 +18,11 @@ def write_predictions(path: Path, split: EvaluatedSplit, row: Row, photos: dict[
     """Write one row's predictions.
 
     Fields: story_id, album_id; t = 1..4, the frames seen; photos: the story's five ids; caption: the true one of frame
-    t + 1, raw; written: words joined by blanks; tags: true names of frame t + 1; tags_seen: names read off its photo;
-    tags_next: names predicted ahead; retrieved: up to five photo ids of the split, best first; rank_all, rank_album,
-    rank_1_of_5, rank_1_of_100: of the true photo, 1 = best, null where it is missing, an input, or the pool too
-    small; nll: of the caption's words and <END>, in nats, and tokens, how many these are.
+    t + 1, raw; reference: its words as they are scored, and written: words, both joined by blanks; tags: true names of
+    frame t + 1; tags_seen: names read off its photo; tags_next: names predicted ahead; retrieved: up to five photo ids
+    of the split, best first; rank_all, rank_album, rank_1_of_5, rank_1_of_100: of the true photo, 1 = best, null where
+    it is missing, an input, or the pool too small; nll: of the caption's words and <END>, in nats, and tokens, how
+    many these are.
     """
     with replace_file(path) as partial, open(partial, "w", encoding="utf-8") as file:
         for line in _lines(split, row, photos):
@@ -41,7 +42,8 @@ def _lines(split: EvaluatedSplit, row: Row, photos: dict[int, PhotoResult]) -> I
             yield {
                 "story_id": units.story_ids[story], "album_id": units.album_ids[story], "t": t,
                 "photos": [photo_ids[photo] for photo in units.photo[story].tolist()],
-                "caption": units.captions[story][t], "written": " ".join(row.written[t][story]),
+                "caption": units.captions[story][t], "reference": " ".join(split.caption_words[story][t]),
+                "written": " ".join(row.written[t][story]),
                 "tags": _names(names, split.tag[story, t]),
                 **{f"tags_{kind}": _names(names, guess[story]) for kind, guess in guesses.items() if guess is not None},
                 "retrieved": [photo_ids[photo] for photo in photos[t].retrieved[story].tolist() if photo >= 0],

@@ -7,33 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.folder import Features
 from evaluate.__main__ import main
-from train.config import TrainConfig
-from train.runs import RunRecord, build_model, measure_sizes, write_record, write_weights
-
-TINY = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hidden_dim": 8, "attention_heads": 2, "tag_head_dim": 6,
-        "tag_embedding_dim": 4, "image_decoder_dim": 8, "decoder_dim": 8}
+from tests.tiny_runs import write_run
 
 
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-def write_run(path: Path, features_path: Path, **settings: object) -> Path:
-    """An untrained run on a folder."""
-    features, config = Features.open(features_path), TrainConfig(**{**TINY, **settings})
-    words = features.words()
-    sizes = measure_sizes(config, features.width, words)
-    torch.manual_seed(0)
-    model = build_model(config, sizes)
-    model.set_statistics(torch.full((features.width,), 3.0), torch.full((features.width,), 2.0))
-    path.mkdir(parents=True)
-    write_record(path, RunRecord(config, sizes, features.recipe, words.identity, features.source, str(features_path),
-                                 {}, {}))
-    write_weights(path / "best.safetensors", model, 1)
-    return path
 
 
 @pytest.fixture

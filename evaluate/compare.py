@@ -1,0 +1,199 @@
+"""Compare systems on what all of them were asked: paired differences over albums, and what can be claimed.
+
+Systems are runs (their predictions-<split>.jsonl), prediction files of task `next` in the same format by whatever
+wrote them, or files of whole stories with references (the published protocol). Only what every system has an answer
+to is compared, on the same resamples of the same albums.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import write_json
+from evaluate.bootstrap import MIN_ALBUMS, Estimate, holm
+from evaluate.compare_config import CompareConfig
+from evaluate.measure_lines import Line, measure_lines, read_lines
+from evaluate.scoring import direction
+from evaluate.table import align, format_value
+
+LEVEL = 0.05
+LABELS = {"r1_album": "R@1 over the album", "1_of_5": "1 of 5", "1_of_100": "1 of 100",
+          "r10_all": "R@10 over the split", "cider": "CIDEr-D", "bleu_4": "BLEU-4",
+          "rouge_l": "ROUGE-L", "perplexity": "perplexity", "tags_next.micro_f1": "F1 of next tags",
+          "tags_seen.micro_f1": "F1 of seen tags"}
+TESTED = tuple(LABELS)  # a family of its own for Holm's correction; what else was measured is not tested
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Estimates of every system, by name, on their common ground; `notes` say what was left out."""
+
+    estimates: dict[str, dict[str, Estimate]]
+    num_albums: int
+    notes: list[str]
+
+
+def compare_systems(config: CompareConfig) -> dict[str, Any]:
+    """Compare every pair of systems.
+
+    Returns:
+        {"systems": {name: {metric: summary}}, "pairs": [{"first", "second", "metric", "value", "low", "high", "n",
+        "p", "p_holm", "better"}], "albums", "notes", "claims"}; value is second - first, better names the better
+        system or is None.
+
+    Raises:
+        UserError: if a file cannot be read or the systems have nothing in common.
+    """
+    names = _name_systems(config.systems)
+    measured = _measure(config, names)
+    pairs: list[dict[str, Any]] = []
+    for first, second in combinations(names, 2):
+        for metric in (name for name in TESTED if all(name in measured.estimates[row] for row in (first, second))):
+            difference = measured.estimates[second][metric] - measured.estimates[first][metric]
+            pairs.append({"first": first, "second": second, "metric": metric, **difference.summary(),
+                          "p": difference.p_value()})
+    tested = [pair for pair in pairs if pair["p"] is not None]
+    for pair, corrected in zip(tested, holm([pair["p"] for pair in tested])):
+        pair["p_holm"] = corrected
+    for pair in pairs:
+        pair["better"] = _better(pair)
+    result = {"systems": {name: {metric: estimate.summary() for metric, estimate in metrics.items()}
+                          for name, metrics in measured.estimates.items()},
+              "pairs": pairs, "albums": measured.num_albums, "notes": measured.notes}
+    result["claims"] = describe_claims(result)
+    if config.out is not None:
+        write_json(config.out, result)
+    return result
+
+
+def describe_claims(result: dict[str, Any]) -> list[str]:
+    """What can be claimed, in sentences."""
+    if result["albums"] < MIN_ALBUMS:
+        return [f"Nothing can be claimed: {result['albums']} albums in common are too few for intervals (at least "
+                f"{MIN_ALBUMS})."]
+    claims = []
+    for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in result["pairs"]):
+        pairs = [pair for pair in result["pairs"] if (pair["first"], pair["second"]) == (first, second)]
+        for name in (second, first):
+            won = [LABELS[pair["metric"]] for pair in pairs if pair["better"] == name]
+            if won:
+                claims.append(f"{name} is better than {first if name == second else second} at {', '.join(won)}.")
+        open_ones = [LABELS[pair["metric"]] for pair in pairs if pair["better"] is None]
+        if open_ones:
+            claims.append(f"{second} and {first} cannot be told apart at {', '.join(open_ones)}.")
+    return claims
+
+
+def format_comparison(result: dict[str, Any]) -> str:
+    """Tables of the systems and of their differences, then the claims."""
+    metrics = [metric for metric in TESTED if any(metric in row for row in result["systems"].values())]
+    cells = [["", *(LABELS[metric] for metric in metrics)]]
+    for name, row in result["systems"].items():
+        cells.append([name, *(_with_interval(row[metric]) if metric in row else "" for metric in metrics)])
+    parts = [align(cells)]
+    if result["pairs"]:
+        lines = [["difference", "metric", "second - first", "p", "p (Holm)"]]
+        lines += [[f"{pair['second']} - {pair['first']}", LABELS[pair["metric"]], _with_interval(pair),
+                   _p(pair.get("p")), _p(pair.get("p_holm"))] for pair in result["pairs"]]
+        parts.append(align(lines))
+    parts.append("\n".join([*result["claims"], *(f"Note: {note}." for note in result["notes"])]))
+    return "\n\n".join(parts)
+
+
+def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
+    if config.references is not None:
+        return _measure_stories(config, names)
+    lines = [_read_system(path, config) for path in config.systems]
+    common = set(lines[0])
+    for more in lines[1:]:
+        common &= set(more)
+    common = {key for key in common if key[1] == config.t}
+    if not common:
+        raise UserError(f"expected stories that all of {', '.join(names)} were asked with t = {config.t}, found none; "
+                        "compare predictions of the same split")
+    keys = sorted(common)
+    notes = [f"{name}: {left} of its captions at t = {config.t} have no counterpart and are left out"
+             for name, own in zip(names, lines)
+             if (left := sum(key[1] == config.t for key in own) - len(keys))]
+    notes += _tell_other_truths(names, lines, keys)
+    estimates, num_albums = {}, 0
+    for name, own in zip(names, lines):
+        estimates[name], num_albums = measure_lines([own[key] for key in keys], config.resamples, config.seed)
+    return Measured(estimates, num_albums, notes)
+
+
+def _measure_stories(config: CompareConfig, names: Sequence[str]) -> Measured:
+    """Whole stories by the published protocol, on the albums that all systems and the references have."""
+    from evaluate.published import SYSTEM, Corpus, PublishedScorer
+    from evaluate.story_files import read_predictions, read_references
+    assert config.references is not None
+    references, notes = read_references(config.references, config.split)
+    systems = []
+    for path in config.systems:
+        stories = read_predictions(path)
+        if not isinstance(stories, dict):
+            raise UserError(f"expected stories by album in {path} beside --references, found captions of task next; "
+                            "leave out --references")
+        systems.append(stories)
+    common = sorted(set(references).intersection(*systems))
+    if not common:
+        raise UserError(f"expected albums that {config.references} and all of {', '.join(names)} share, found none; "
+                        "check that they are of the same split")
+    notes += [f"{name}: {len(own) - len(common)} of its albums are not common to all and are left out"
+              for name, own in zip(names, systems) if len(own) > len(common)]
+    estimates, num_albums = {}, 0
+    for name, own in zip(names, systems):
+        scorer = PublishedScorer(Corpus(common, [own[album] for album in common],
+                                        [references[album] for album in common]), config.resamples, config.seed)
+        estimates[name], num_albums = scorer.score()[SYSTEM], scorer.resamples.num_albums
+    return Measured(estimates, num_albums, notes)
+
+
+def _read_system(path: Path, config: CompareConfig) -> dict[tuple[str, int], Line]:
+    if not path.is_dir():
+        return read_lines(path)
+    file = path / f"predictions-{config.split}.jsonl"
+    if not file.exists():
+        raise UserError(f"expected the predictions of split {config.split!r} at {file}, found no such file; evaluate "
+                        f"the run first: make eval RUN={path} SPLIT={config.split}")
+    return read_lines(file)
+
+
+def _tell_other_truths(names: Sequence[str], lines: Sequence[dict[tuple[str, int], Line]],
+                       keys: Sequence[tuple[str, int]]) -> list[str]:
+    notes = []
+    for name, own in zip(names[1:], lines[1:]):
+        others = sum(own[key].caption != lines[0][key].caption for key in keys)
+        if others:
+            notes.append(f"{name}: {others} of {len(keys)} true captions differ from those of {names[0]}; each system "
+                         "is scored against its own file's")
+    return notes
+
+
+def _name_systems(paths: Sequence[Path]) -> list[str]:
+    """Short names, all different: the last part of each path that tells them apart."""
+    def shorten(depth: int) -> list[str]:
+        return ["/".join(path.parts[-depth:]) for path in paths]
+    if len(set(paths)) < len(paths):
+        raise UserError("expected different systems, found one twice; name each once")
+    deepest = max(len(path.parts) for path in paths)
+    return next(names for depth in range(1, deepest + 1) if len(set(names := shorten(depth))) == len(paths))
+
+
+def _better(pair: dict[str, Any]) -> str | None:
+    """The better system where the interval excludes zero and the corrected p value is small; else None."""
+    if pair["low"] is None or pair["low"] <= 0 <= pair["high"] or pair["p_holm"] >= LEVEL:
+        return None
+    return pair["second"] if (pair["value"] > 0) == (direction(pair["metric"]) > 0) else pair["first"]
+
+
+def _with_interval(score: dict[str, Any]) -> str:
+    if score["low"] is None:
+        return format_value(score["value"])
+    return f"{format_value(score['value'])} [{format_value(score['low'])}, {format_value(score['high'])}]"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

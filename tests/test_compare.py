@@ -1,0 +1,133 @@
+"""Comparing systems: agrees with the table, pairs what is common, corrects for many, claims no more than it may."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluate.__main__ import main
+from evaluate.compare import compare_systems, describe_claims
+from evaluate.compare_config import CompareConfig
+from tests.tiny_runs import write_run
+
+WORDS = "we saw the dog run to a big tree then home was happy".split()
+
+
+def write_lines(path: Path, skill: float, albums: int = 30, seed: int = 0, **changes: object) -> Path:
+    """Predictions of a made-up system; the truth is the same whatever its skill."""
+    truth, own = np.random.default_rng(7), np.random.default_rng([seed, int(skill * 1000)])
+    with open(path, "w") as file:
+        for album in range(albums):
+            for story in range(2):
+                caption = list(truth.choice(WORDS, 7))
+                written = [word if own.random() < skill else str(own.choice(WORDS)) for word in caption]
+                line = {"story_id": f"s{album}-{story}", "album_id": f"a{album}", "t": 4,
+                        "photos": [f"p{album}-{story}-{k}" for k in range(5)], "caption": " ".join(caption),
+                        "written": " ".join(written), "tags": ["dog"], "tags_next": ["dog"] if own.random() < skill
+                        else ["cat"], "rank_album": 1.0 if own.random() < skill else 3.0, "nll": 8 * (2 - skill),
+                        "tokens": 8, **changes}
+                file.write(json.dumps({name: value for name, value in line.items() if value is not ...}) + "\n")
+    return path
+
+
+def compare(*systems: Path, **settings: object) -> dict:
+    return compare_systems(CompareConfig(systems=systems, resamples=300, **settings))
+
+
+def test_a_better_system_is_called_better(tmp_path):
+    result = compare(write_lines(tmp_path / "weak.jsonl", 0.2), write_lines(tmp_path / "strong.jsonl", 0.9))
+    assert {pair["metric"] for pair in result["pairs"]} == {"r1_album", "cider", "bleu_4", "rouge_l", "perplexity",
+                                                            "tags_next.micro_f1"}
+    assert all(pair["better"] == "strong.jsonl" and pair["p_holm"] >= pair["p"] for pair in result["pairs"])
+    assert result["claims"] == ["strong.jsonl is better than weak.jsonl at R@1 over the album, CIDEr-D, BLEU-4, "
+                                "ROUGE-L, perplexity, F1 of next tags."]
+    turned = compare(tmp_path / "strong.jsonl", tmp_path / "weak.jsonl")
+    assert [pair["better"] for pair in turned["pairs"]] == ["strong.jsonl"] * 6
+    assert turned["pairs"][0]["value"] == pytest.approx(-result["pairs"][0]["value"])
+
+
+def test_equal_skill_is_not_told_apart(tmp_path):
+    result = compare(*(write_lines(tmp_path / f"{seed}.jsonl", 0.5, seed=seed, nll=...) for seed in (1, 2)))
+    assert not any(pair["better"] for pair in result["pairs"])
+    assert "cannot be told apart" in result["claims"][0]
+
+
+def test_many_comparisons_ask_for_more(tmp_path):
+    files = [write_lines(tmp_path / f"{seed}.jsonl", 0.5, seed=seed) for seed in range(4)]
+    result = compare(*files)
+    assert len({(pair["first"], pair["second"]) for pair in result["pairs"]}) == 6
+    smallest = min(result["pairs"], key=lambda pair: pair["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1, smallest["p"] * len(result["pairs"])))
+
+
+def test_only_common_stories_count_and_the_rest_is_told(tmp_path):
+    few, many = write_lines(tmp_path / "few.jsonl", 0.5, 25), write_lines(tmp_path / "many.jsonl", 0.5)
+    result = compare(few, many)
+    assert result["albums"] == 25 and "many.jsonl: 10 of its captions" in result["notes"][0]
+    same = write_lines(tmp_path / "same.jsonl", 0.5, 25)
+    assert result["systems"]["few.jsonl"] == compare(few, same)["systems"]["few.jsonl"]
+
+
+def test_what_a_file_lacks_is_left_out(tmp_path):
+    bare = write_lines(tmp_path / "bare.jsonl", 0.5, nll=..., rank_album=..., tags_next=..., tags=...)
+    result = compare(write_lines(tmp_path / "full.jsonl", 0.5), bare)
+    assert {pair["metric"] for pair in result["pairs"]} == {"cider", "bleu_4", "rouge_l"}
+
+
+def test_few_albums_claim_nothing(tmp_path):
+    result = compare(*(write_lines(tmp_path / f"{skill}.jsonl", skill, 19) for skill in (0.1, 0.9)))
+    assert result["claims"] == ["Nothing can be claimed: 19 albums in common are too few for intervals (at least 20)."]
+    assert result["pairs"][0]["value"] > 0 and result["pairs"][0]["low"] is None
+    assert describe_claims(result) == result["claims"]
+
+
+def test_stories_are_compared_by_the_published_protocol(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    references = {f"a{album}": [" ".join(random.choice(WORDS, 9)) for _ in range(3)] for album in range(24)}
+    files = {"references": references, "poor": {album: ["home"] for album in references},
+             "good": {album: [texts[0]] for album, texts in references.items()}}
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert main(["compare", str(tmp_path / "poor.json"), str(tmp_path / "good.json"), "--references",
+                 str(tmp_path / "references.json"), "--resamples", "200", "--out", str(tmp_path / "out.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "good.json is better than poor.json at CIDEr-D, BLEU-4, ROUGE-L." in printed
+    assert json.loads((tmp_path / "out.json").read_text())["albums"] == 24
+
+
+def test_runs_agree_with_their_own_tables(make_evaluated_runs, capsys):
+    first, second = make_evaluated_runs
+    result = compare(first, second)
+    for run in (first, second):
+        table = json.loads((run / "eval-test.json").read_text())["rows"]["model"]
+        mine = result["systems"][run.name]
+        for metric in ("1_of_5", "r10_all", "cider", "bleu_4", "rouge_l", "perplexity", "tags_next.micro_f1",
+                       "tags_seen.micro_f1"):
+            assert mine[metric]["value"] == pytest.approx(table[metric]["value"]), metric
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["compare"], "two runs"), (["compare", "a"], "two runs"), (["compare", "a", "a"], "twice"),
+    (["compare", "nowhere", "else"], "run folder or a predictions file"), (["compare", "a", "b", "--t", "7"], "--t")])
+def test_bad_input_is_one_sentence(arguments, said, capsys):
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert said in message and message.count("\n") == 1
+
+
+def test_a_broken_line_is_named(tmp_path, capsys):
+    good, bad = write_lines(tmp_path / "good.jsonl", 0.5), tmp_path / "bad.jsonl"
+    for broken, said in (('{"story_id": 1}', "line 1"), ("[]", "line 1"), ("", "empty"), ("nonsense", "line 1"),
+                         (good.read_text() + good.read_text(), "found it again")):
+        bad.write_text(broken)
+        assert main(["compare", str(good), str(bad)]) == 2 and said in capsys.readouterr().err
+
+
+@pytest.fixture
+def make_evaluated_runs(tmp_path, make_features) -> list[Path]:
+    """Two untrained runs on one folder, evaluated without baselines."""
+    folder = make_features(stories={"train": 4, "val": 4, "test": 12}, bad_photos=(22,))
+    runs = [write_run(tmp_path / f"run-{seed}", folder, seed=seed) for seed in (1, 2)]
+    for run in runs:
+        assert main(["--run", str(run), "--no-meteor", "--no-page", "--no-baselines"]) == 0
+    return runs
