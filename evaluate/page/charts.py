@@ -12,11 +12,15 @@ from evaluate.page.run_files import EvaluatedRun, Prediction, Score
 
 WIDTH = 320
 LABEL_WIDTH, VALUE_WIDTH = 118, 46
+LABEL_LENGTH = 19  # characters that LABEL_WIDTH holds
 ROW_HEIGHT = 21
 TOP = 6
 CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 36, 44, 20
 LOG_RATIO = 30  # values that span more than this are drawn on a logarithmic scale
 MODEL, ORACLE, BASELINE, REFERENCE = "model", "oracle", "baseline", "reference"
+
+_BRIEF = (("from last frame and caption", "on frame + text"), ("from last frame", "on last frame"),
+          ("inputs permuted", "permuted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,14 @@ def kind_of(row: str) -> str:
     if row == MODEL:
         return MODEL
     return ORACLE if row.startswith(ORACLE) else REFERENCE if row.startswith((MODEL, "human", "chance")) else BASELINE
+
+
+def brief_row(row: str) -> str:
+    """A row's name short enough for a chart's margin."""
+    plain = row.replace("_", " ")
+    for long, brief in _BRIEF:
+        plain = plain.replace(long, brief)
+    return plain if len(plain) <= LABEL_LENGTH else plain[:LABEL_LENGTH - 1].rstrip() + "…"
 
 
 def is_comparable(row: str) -> bool:

@@ -10,8 +10,8 @@ import jinja2
 
 from data.files import write_text
 from data.folder import Features, WordSet
-from evaluate.page.charts import (best_epoch, draw_curves, draw_dots, draw_tags, is_comparable, kind_of, order_rows,
-                                  spoken)
+from evaluate.page.charts import (best_epoch, brief_row, draw_curves, draw_dots, draw_tags, is_comparable, kind_of,
+                                  order_rows, spoken)
 from evaluate.page.commands import list_commands, settings_of
 from evaluate.page.labels import GROUPS, HEADLINE_T, choose_headline, describe, format_value, order_of, split_t
 from evaluate.page.pictures import Pictures
@@ -100,7 +100,7 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     made.filters.update(json=lambda raw: json.dumps(raw, ensure_ascii=False), value=format_value, spoken=spoken,
-                        plain=lambda row: row.replace("_", " "), flat=_flatten)
+                        plain=lambda row: row.replace("_", " "), flat=_flatten, brief=brief_row)
     made.globals.update(kind_of=kind_of, is_comparable=is_comparable)
     made.tests["comparable"] = is_comparable
     return made

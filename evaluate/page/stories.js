@@ -236,11 +236,23 @@
 
   /* ---- controls ---- */
 
-  const counted = tags.map((name, tag) => [name, tag, stories.filter((story) => Object.values(story.n).some((said) => said.g.includes(tag))).length]);
   field.tag.append(make("option", { value: "" }, "any"), ...[...new Set(known.categories)].filter(Boolean).map((category) =>
-    make("optgroup", { label: category }, ...counted.filter(([, tag]) => known.categories[tag] === category).map(([name, tag, count]) =>
-      make("option", { value: tag }, `${name.replaceAll("_", " ")} (${count})`)))));
-  const chooseT = makeSegments(document.getElementById("story-t"), frames.length ? frames : [4], t, (value) => { t = value; refresh(); });
+    make("optgroup", { label: category }, ...[...tags.keys()].filter((tag) => known.categories[tag] === category).map((tag) =>
+      make("option", { value: tag })))));
+
+  function countTags() {
+    const counts = new Array(tags.length).fill(0);
+    for (const story of stories) for (const tag of at(story)?.g ?? []) counts[tag]++;
+    for (const option of field.tag.querySelectorAll("optgroup option")) {
+      option.textContent = `${plain(Number(option.value))} (${counts[option.value]} true)`;
+    }
+  }
+
+  const chooseT = makeSegments(document.getElementById("story-t"), frames.length ? frames : [4], t, (value) => {
+    t = value;
+    countTags();
+    refresh();
+  });
   let typed = 0;
   field.search.addEventListener("input", () => { cancelAnimationFrame(typed); typed = requestAnimationFrame(refresh); });
   for (const name of ["tag", "role", "order"]) field[name].addEventListener("change", refresh);
