@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,40 @@ HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0  # on the clock of the disk, compared with a file just touched there
 
 
+class HeldError(UserError):
+    """Somebody alive holds what was asked for."""
+
+
 @contextmanager
-def hold(path: Path, what: str) -> Iterator[None]:
+def hold(path: Path, what: str, group: str = "") -> Iterator[Callable[[], None]]:
     """Hold a folder for as long as the block runs.
 
     Args:
         path: the lock file; its folder is made when absent.
         what: what is held and by which work, for the one refused ("run artifacts/run (training)").
+        group: processes with locks of their own that work together say the same; see `refuse_strangers`.
+
+    Yields:
+        A function that raises a UserError when the lock is lost: this process was away for so long (a laptop asleep,
+        a disk that hung) that it was taken for dead and somebody else went on. To be asked before what must not be
+        done twice.
 
     Raises:
-        UserError: if somebody alive holds it: names process, machine and since when.
+        HeldError: if somebody alive holds it: names process and machine.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    token = _acquire(path, what)
+    token = _acquire(path, what, group)
+
+    def check() -> None:
+        if _read(path).get("token") != token:
+            raise UserError(f"expected to hold {what}, found its lock {path} taken away: this process was silent for "
+                            f"over {STALE_SECONDS:.0f} s or somebody deleted it; give the same command again")
+
     ended = threading.Event()
     beat = threading.Thread(target=_renew, args=(path, token, ended), daemon=True)
     beat.start()
     try:
-        yield
+        yield check
     finally:
         ended.set()
         beat.join()
@@ -45,11 +61,37 @@ def hold(path: Path, what: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _acquire(path: Path, what: str) -> str:
+def refuse_strangers(paths: Iterable[Path], what: str, group: str) -> None:
+    """Refuse living holders of sibling locks that do not belong to one's group.
+
+    Args:
+        paths: lock files; those that are absent, or whose holder is gone, hinder nobody.
+
+    Raises:
+        HeldError: naming the first stranger.
+    """
+    for path in paths:
+        holder = _read(path)
+        if holder and holder.get("group") != group and not is_gone(path):
+            raise HeldError(_refusal(path, what, holder))
+
+
+def is_gone(path: Path) -> bool:
+    """Whether a lock's holder is dead, or the lock is not there."""
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        probe.touch()
+        return _is_gone(path, _read(path), probe)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _acquire(path: Path, what: str, group: str) -> str:
     token = secrets.token_hex(8)
     mine = path.with_name(f".{path.name}.{token}")
-    mine.write_text(json.dumps({"token": token, "what": what, "host": socket.gethostname(), "pid": os.getpid(),
-                                "started": _started(os.getpid()), "namespace": _namespace()}), encoding="utf-8")
+    holder = {"token": token, "what": what, "group": group, "host": socket.gethostname(), "pid": os.getpid(),
+              "started": _started(os.getpid()), "namespace": _namespace()}
+    mine.write_text(json.dumps(holder), encoding="utf-8")
     try:
         for _ in range(20):
             try:
@@ -58,7 +100,7 @@ def _acquire(path: Path, what: str) -> str:
             except FileExistsError:
                 holder = _read(path)
                 if not _is_gone(path, holder, mine):
-                    raise UserError(_refusal(path, what, holder)) from None
+                    raise HeldError(_refusal(path, what, holder)) from None
                 _remove(path, holder)
         raise UserError(f"expected to get hold of {path}, found others taking it again and again; try once more")
     finally:

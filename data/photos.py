@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from data.errors import UserError
+
 STATUS = ("ok", "missing", "unreadable", "too large")
 OK, MISSING, UNREADABLE, TOO_LARGE = range(4)
 ENDINGS = ("jpg", "jpeg", "png", "gif", "webp")
@@ -45,7 +47,13 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
 
     Returns:
         Photos by id, and warnings. Of two files for one id the one with the smallest path is taken.
+
+    Raises:
+        UserError: if there is no such folder.
     """
+    if not root.is_dir():
+        raise UserError(f"expected a data folder at {root}, found {'a file' if root.exists() else 'nothing'}; name the "
+                        "folder that holds annotations and photos")
     found: dict[str, FoundPhoto] = {}
     rivals: dict[str, list[str]] = {}
     unreadable: list[str] = []

@@ -5,6 +5,8 @@ from typing import Any
 from data.files import write_text
 from data.manifest import Manifest
 
+SPLITS = ("train", "val", "test")
+
 READER = '''\
 import json, h5py, numpy as np
 
@@ -76,7 +78,7 @@ def _spell_words(manifest: Manifest) -> str:
     lines = []
     for name, entry in sorted(manifest.words.items()):
         splits: dict[str, Any] = entry.counts["splits"]
-        stories = ", ".join(f"{split} {counts['stories']}" for split, counts in splits.items())
+        stories = ", ".join(f"{split} {splits[split]['stories']}" for split in SPLITS if split in splits)
         fields = entry.identity["fields"]
         lines.append(f"| words `{name}` | stories: {stories}; {fields['vocabulary_size']} words, rows of "
                      f"{fields['length']} ids, {sum(counts['cut'] for counts in splits.values())} captions cut |")
@@ -86,4 +88,4 @@ def _spell_words(manifest: Manifest) -> str:
 def _first_split(manifest: Manifest) -> tuple[str, str]:
     names = sorted(manifest.words)
     name = "default" if "default" in names else names[0]
-    return name, next(split for split in ("train", "val", "test") if f"words/{name}/{split}" in manifest.shards)
+    return name, next(split for split in SPLITS if f"words/{name}/{split}" in manifest.shards)

@@ -62,8 +62,8 @@ class Looking:
     """One process's share of the work, from photo files to published shards.
 
     Args:
-        works: in the order of the plan. still_ours: raises when the folder was taken over by somebody else.
-        rank: names the ledger file.
+        works: in the order of the plan. index: empty; learns the contents of every published shard. rank: names the
+            ledger file. still_ours: raises when the folder was taken over by somebody else.
     """
 
     def __init__(self, plan: Plan, folder: Path, works: list[Work], asked: Asked, mapper: Mapper, reader: Reader,
@@ -82,6 +82,9 @@ class Looking:
         self._free = [Slots(mapper.make_buffer()) for _ in range(3 if mapper.wants_pinned_memory else 1)]
         self._filling = self._free.pop()
         self._pending: deque[tuple[PendingBatch, Slots]] = deque()
+        for key, source in enumerate(self._sources):
+            if source is not None:
+                add_published(index, key, folder / source.files["photos"].name)
         self._writer = Writer()
 
     def run(self) -> Timing:
@@ -106,16 +109,6 @@ class Looking:
             self._writer.close()
             self.timing.write += time.perf_counter() - started
         return self.timing
-
-    def is_known(self, content: bytes) -> bool:
-        """Whether a content was looked at; asked by the reader's threads."""
-        return self.index.find(content) is not None
-
-    def fill_index(self) -> None:
-        """Learn the contents of every published shard."""
-        for key, source in enumerate(self._sources):
-            if source is not None:
-                add_published(self.index, key, self.folder / source.files["photos"].name)
 
     def _tasks(self) -> Iterator[Task]:
         needs_thumbnails = self.asked.thumbnails and any(

@@ -7,10 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import UserError
 from data.files import write_json
 from data.identity import Identity, identify, require_same
-from data.manifest import Manifest
 from extract.config import ExtractConfig
 
 if TYPE_CHECKING:
@@ -108,15 +106,3 @@ def flags_of(config: ExtractConfig) -> str:
               if getattr(config, name) not in (None, "auto")]
     parts += [f"--{name}" for name in ("exact", "grid") if getattr(config, name)]
     return " ".join(parts + (["--compile"] if config.compiled else []))
-
-
-def expected_recipe(manifest: Manifest | None, remembered: dict[str, Any] | None) -> Identity | None:
-    """The recipe a folder is bound to: the manifest's, else the one an unfinished run resolved."""
-    if manifest is not None:
-        return manifest.recipe
-    if remembered is None:
-        return None
-    recipe = remembered["recipe"]
-    if identify(recipe["fields"])["id"] != recipe["id"]:
-        raise UserError("expected a recipe with its own sha256 in .local/recipe.json, found another; delete that file")
-    return recipe

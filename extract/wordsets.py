@@ -23,6 +23,7 @@ from data.wordset import SplitArrays, WordArrays, build_word_arrays
 from extract.config import ExtractConfig
 from extract.ledger import hash_ids
 from extract.plan import Plan, row_index
+from extract.recipe import file_state
 
 VERSION = 1
 SHARD_STORIES = 1 << 16  # one shard for every known set: a reader of one shard copies nothing
@@ -50,7 +51,9 @@ def stage_words(config: ExtractConfig, dataset: Dataset, plan: Plan) -> dict[str
     key = _make_key(config, dataset, plan, table, origin)
     staged = staged_words(config.out, config.words)
     if staged is not None and staged["key"] == key:
-        return staged
+        if staged["wanted"] != _describe_wish(config, plan):
+            write_json(folder / "entry.json", {**staged, "wanted": _describe_wish(config, plan)})
+        return {**staged, "wanted": _describe_wish(config, plan)}
     shutil.rmtree(folder, ignore_errors=True)
     vocabulary = None if origin is None else origin[0]
     length = config.caption_length if origin is None else origin[1]["fields"]["length"]
@@ -61,11 +64,19 @@ def stage_words(config: ExtractConfig, dataset: Dataset, plan: Plan) -> dict[str
     shards = {split: _write_split(folder, split, part, plan) for split, part in arrays.splits.items()}
     write_json(folder / "vocabulary.json", {"words": arrays.vocabulary.words})
     write_json(folder / "tags.json", {"names": table.names, "categories": table.categories})
-    entry = {"key": key, "identity": identity, "info": dataset.info, "counts": arrays.counts,
-             "annotations": dataset.files, "shards": shards,
+    entry = {"key": key, "wanted": _describe_wish(config, plan), "identity": identity, "info": dataset.info,
+             "counts": arrays.counts, "annotations": dataset.files, "shards": shards,
              "files": {name: sha256_file(folder / name) for name in ("vocabulary.json", "tags.json")}}
     write_json(folder / "entry.json", entry)
-    return entry
+    again = staged_words(config.out, config.words)
+    assert again is not None, "what was just written is whole"
+    return again  # as every later run will read it
+
+
+def staged_for(config: ExtractConfig, plan: Plan) -> dict[str, Any] | None:
+    """The staged word set that another process, or an earlier part of this one, made for these rows and settings."""
+    staged = staged_words(config.out, config.words)
+    return staged if staged is not None and staged["wanted"] == _describe_wish(config, plan) else None
 
 
 def staged_words(folder: Path, name: str) -> dict[str, Any] | None:
@@ -136,6 +147,14 @@ def _read_origin(folder: Path, name: str, table: TagTable) -> tuple[Vocabulary, 
             raise UserError(f"expected the {field} of the words in {folder}, {fields.get(field)!s:.80}, found "
                             f"{ours!s:.80} here; {remedy}")
     return Vocabulary.load(folder / "words" / chosen / "vocabulary.json"), identity
+
+
+def _describe_wish(config: ExtractConfig, plan: Plan) -> str:
+    """What a process asks of the words, known without reading annotations again: they did not change in between."""
+    settings = {name: value for name, value in config.lasting().items() if name not in ("dataset", "out")}
+    states = {path.name: file_state(path) for folder in (config.dataset, config.dataset / "annotations")
+              for path in sorted(folder.glob("*.json"))}
+    return hashlib.sha256(json.dumps([settings, hash_ids(plan.photo_id), states], sort_keys=True).encode()).hexdigest()
 
 
 def _make_key(config: ExtractConfig, dataset: Dataset, plan: Plan, table: TagTable,
