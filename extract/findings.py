@@ -8,7 +8,7 @@ from typing import Any
 
 from data.errors import UserError, printable
 
-DAMAGED, WARNING, NOTE = "damaged", "warning", "note"
+DAMAGED, DIFFERENT, WARNING, NOTE = LEVELS = "damaged", "differs", "warning", "note"
 
 
 @dataclass
@@ -16,7 +16,8 @@ class Finding:
     """One thing that is not as it should be.
 
     Attributes:
-        level: DAMAGED, WARNING or NOTE. where: path inside the folder, or what it is about.
+        level: one of LEVELS, worst first; the folder is not clean with one of the first two.
+        where: path inside the folder, or what it is about.
         found: expected and found. remedy: what to do; empty where the whole report says it.
         file: path inside the folder of what must be made again, None where nothing must.
         set_aside: where that file was moved to, empty where it was not.
@@ -50,6 +51,10 @@ class Report:
         """Note damage that no single file can be blamed for."""
         self.findings.append(Finding(DAMAGED, where, found, remedy))
 
+    def differ(self, where: str, found: str, remedy: str) -> None:
+        """Note that the folder does not agree with what was made here."""
+        self.findings.append(Finding(DIFFERENT, where, found, remedy))
+
     def warn(self, where: str, found: str, remedy: str = "") -> None:
         """Note what is no damage but should be known."""
         self.findings.append(Finding(WARNING, where, found, remedy))
@@ -68,8 +73,8 @@ class Report:
 
     @property
     def damaged(self) -> list[Finding]:
-        """The findings that are damage."""
-        return [finding for finding in self.findings if finding.level == DAMAGED]
+        """The findings that make a folder unclean."""
+        return [finding for finding in self.findings if finding.level in (DAMAGED, DIFFERENT)]
 
     @property
     def damaged_files(self) -> list[str]:
@@ -87,7 +92,7 @@ class Report:
         width = max(map(len, self.facts), default=0)
         for name, value in self.facts.items():
             yield f"  {name:<{width}}  {printable(value)}"
-        for finding in sorted(self.findings, key=lambda finding: (DAMAGED, WARNING, NOTE).index(finding.level)):
+        for finding in sorted(self.findings, key=lambda finding: LEVELS.index(finding.level)):
             yield ""
             yield f"{finding.level:<8} {printable(finding.where)}"
             yield f"         {printable(finding.found)}"

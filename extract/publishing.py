@@ -16,6 +16,7 @@ from data.manifest import Manifest, Shard
 from data.photos import MISSING, OK, STATUS
 from data.shards import map_shard
 from data.stories import SPLITS
+from extract.canaries import GROUP as CANARIES, write_canaries
 from extract.card import write_card
 from extract.ledger import Entry, read_ledger
 from extract.plan import Plan
@@ -95,11 +96,13 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
                 (content.tobytes().hex() if status == OK else STATUS[status]
                  for status, content in zip(table.status, table.content)))
     source = identify({"version": SOURCE_VERSION, "photos": source_digest(pairs)})
+    shards[CANARIES], canaries = write_canaries(folder, plan, entries, table.status, table.content, placeholders,
+                                                ending.recipe["fields"], old)
     manifest = Manifest(
         recipe=ending.recipe, source=source, width=ending.width, shards=dict(sorted(shards.items())), words=sets,
         placeholders=tuple(placeholders), counts=count_photos(plan, table, placeholders, ending.thumbnail_side),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
-        canaries=old.canaries if old is not None else {})
+        canaries=canaries)
     texts = (write_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
              write_card(folder, manifest))
     manifest = replace(manifest, files={path.name: sha256_file(path) for path in texts})

@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="hash every file too: finds any flipped bit")
     parser.add_argument("--weights", metavar="random|imagenet|PATH",
                         help="make the canaries' features anew with these weights and compare")
+    parser.add_argument("--backbone", metavar="NAME|module:factory",
+                        help="with --weights: the backbone; a plug-in must be named, others the folder names")
     parser.add_argument("--data", dest="dataset", type=Path, metavar="DIR",
                         help="with --weights: decode the canaries from these photos too")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
@@ -48,12 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
     """
     report = verify_folder(arguments.folder, arguments.full, keep=arguments.keep)
     if arguments.weights is not None:
-        from extract.canaries import check_weights
-        check_weights(arguments.folder, arguments.weights, arguments.dataset, arguments.device, report)
+        from extract.check_weights import check_weights
+        check_weights(arguments.folder, arguments.weights, report, arguments.backbone, arguments.dataset,
+                      arguments.device)
     print(json.dumps(report.plain(), indent=1) if arguments.json else "\n".join(report.lines()), flush=True)
     if report.damaged:
-        raise UserError(f"expected a whole features folder at {arguments.folder}, found {len(report.damaged)} kind(s) "
-                        f"of damage (first: {report.damaged[0].where}); the report above says what to do about each")
+        raise UserError(f"expected a whole features folder at {arguments.folder}, found {len(report.damaged)} "
+                        f"thing(s) wrong (first: {report.damaged[0].where}); the report says what to do about each")
 
 
 def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
