@@ -88,6 +88,7 @@ def test_published_numbers(realdata, golden):
 
 @pytest.mark.slow
 @needs_java
+@pytest.mark.timeout(900)
 def test_published_meteor(realdata):
     result = score_predictions(ScoreConfig(predictions=realdata / "vist/arel_prediction_test.json", resamples=0,
                                            references=realdata / "vist/arel_protocol_test_reference.json"))
