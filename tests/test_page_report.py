@@ -213,6 +213,12 @@ def test_commands_replay_the_settings_that_differ_from_the_preset(run_path, fold
     assert f"make features DATA=path/to/the/dataset FEATURES={folder}" in words
 
 
+def test_the_evaluation_is_replayed_with_its_own_settings(run_path, folder):
+    edit(run_path / "eval-test.json", lambda found: found["protocol"].update(
+        missing="drop", limit=0, captions={"method": "beam"}, intervals={"resamples": 1000, "seed": 3}))
+    assert "SPLIT=test ARGS='--missing drop --seed 3 --method beam'" in report(run_path, folder).words
+
+
 def test_equal_input_gives_equal_bytes(run_path, folder):
     assert report(run_path, folder).source == report(run_path, folder).source
 

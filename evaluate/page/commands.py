@@ -4,6 +4,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from evaluate.config import EvalConfig
+from evaluate.writing_config import WritingConfig
 from train.config import PRESETS, TrainConfig
 
 _VARIABLES = ("preset", "task")  # have a make variable of their own
@@ -16,12 +18,12 @@ def settings_of(config: dict[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in names if name in settings} if isinstance(settings, dict) else {}
 
 
-def list_commands(config: dict[str, Any], run_path: Path, features_path: Path, split: str, dataset_root: Path | None,
-                  is_storyworld: bool) -> list[tuple[str, str]]:
+def list_commands(config: dict[str, Any], protocol: dict[str, Any], run_path: Path, features_path: Path, split: str,
+                  dataset_root: Path | None, is_storyworld: bool) -> list[tuple[str, str]]:
     """(what it does, the line to type) for features, train and eval.
 
     Args:
-        config: the run's config.json.
+        config: the run's config.json. protocol: the evaluation's.
         dataset_root: where the photos lie, if that is known. is_storyworld: they are drawn, so no DATA is needed.
     """
     settings = settings_of(config)
@@ -29,11 +31,10 @@ def list_commands(config: dict[str, Any], run_path: Path, features_path: Path, s
     source = "" if is_storyworld else photos or " DATA=path/to/the/dataset"
     folder, run = f" FEATURES={_quote(features_path)}", f" RUN={_quote(run_path)}"
     variables = "".join(f" {name.upper()}={_quote(settings[name])}" for name in _VARIABLES if name in settings)
-    flags = " ".join(_flags(settings))
-    arguments = f" ARGS={shlex.quote(flags)}" if flags else ""
     return [("look at the photos, once", f"make features{source}{folder}"),
-            ("train", f"make train{folder}{run}{variables}{arguments}"),
-            ("evaluate, and write this page", f"make eval{run}{folder}{photos} SPLIT={_quote(split)}")]
+            ("train", f"make train{folder}{run}{variables}{_arguments(_flags(settings))}"),
+            ("evaluate, and write this page",
+             f"make eval{run}{folder}{photos} SPLIT={_quote(split)}{_arguments(_eval_flags(protocol))}")]
 
 
 def _flags(settings: dict[str, Any]) -> list[str]:
@@ -50,6 +51,20 @@ def _flags(settings: dict[str, Any]) -> list[str]:
         else:
             found.append(f"{flag} {_quote(value)}")
     return found
+
+
+def _eval_flags(protocol: dict[str, Any]) -> list[str]:
+    """A flag for everything the protocol tells of an evaluation that is not the default."""
+    captions, intervals = (protocol.get(part) for part in ("captions", "intervals"))
+    found = {name: protocol.get(name) for name in ("missing", "limit")}
+    found |= {name: intervals.get(name) for name in ("resamples", "seed")} if isinstance(intervals, dict) else {}
+    found |= {"method": captions.get("method")} if isinstance(captions, dict) else {}
+    expected = {field.name: field.default for config in (EvalConfig, WritingConfig) for field in fields(config)}
+    return [f"--{name} {_quote(value)}" for name, value in found.items() if value not in (None, expected[name])]
+
+
+def _arguments(flags: list[str]) -> str:
+    return f" ARGS={shlex.quote(' '.join(flags))}" if flags else ""
 
 
 def _quote(value: object) -> str:

@@ -91,7 +91,7 @@ def _show_training(run: EvaluatedRun, features: Features, words: WordSet, datase
     """Curves, recipe and commands."""
     return {"curves": draw_curves(run.epochs), "best_epoch": best_epoch(run.epochs), "recipe": features.recipe,
             "words": words.identity, "settings": settings_of(run.config), "protocol": _flatten(run.protocol),
-            "commands": list_commands(run.config, run.path, features.root, run.split, dataset_root,
+            "commands": list_commands(run.config, run.protocol, run.path, features.root, run.split, dataset_root,
                                       "storyworld" in json.dumps(words.info))}
 
 
