@@ -23,6 +23,7 @@ from extract.recipe import LOCAL
 
 DAMAGED_FOLDER = f"{LOCAL}/damaged"
 REBUILD = "give the command that made the folder again (make features): it makes this file anew"
+DOUBTFUL = "it may be the manifest that is wrong: verify again when that was made anew"
 GET_AGAIN = "get the folder again: without a ledger nothing here can make this file anew"
 
 
@@ -79,7 +80,8 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
         _check_finished(root, manifest, full, report)
         is_ours = check_ledger(root, manifest, report)
     for finding in report.damaged:
-        finding.remedy = finding.remedy or (REBUILD if is_ours else GET_AGAIN)
+        blames_manifest = MANIFEST in report.damaged_files and finding.where != MANIFEST
+        finding.remedy = DOUBTFUL if blames_manifest else finding.remedy or (REBUILD if is_ours else GET_AGAIN)
     if is_ours and not keep and report.damaged_files:
         _set_aside(root, report)
     return report
