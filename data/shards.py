@@ -73,6 +73,7 @@ def write_shard(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> Path
 
     Raises:
         ValueError: if a field is absent, unknown, or of another shape or dtype.
+        OSError: if the disk has no room.
     """
     fields = SCHEMA[kind]
     if set(arrays) != set(fields):
@@ -80,10 +81,14 @@ def write_shard(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> Path
     rows = _count_rows(kind, {name: arrays[name].shape for name in fields})
     for name, field in fields.items():
         _check_field(kind, name, field, arrays[name].dtype, arrays[name].shape, rows, str(path))
-    with h5py.File(path, "w", libver=("v110", "v110"), alignment_threshold=1, alignment_interval=PAGE,
-                   locking=False) as file:
+    # made in memory and written in one go: HDF5 crashes the process when a disk fills up under it
+    with h5py.File(path.name, "w", driver="core", backing_store=False, libver=("v110", "v110"), alignment_threshold=1,
+                   alignment_interval=PAGE) as file:
         for name in fields:
             file.create_dataset(name, data=np.ascontiguousarray(arrays[name]), track_times=False)
+        file.flush()
+        image = file.id.get_file_image()
+    path.write_bytes(image)
     return path
 
 

@@ -91,7 +91,8 @@ class Looking:
         """Do the work; shards are published as they are complete.
 
         Raises:
-            UserError: if a disk is full, the device has no room, the folder was taken over, or a feature is no number.
+            UserError: if the folder was taken over, or a feature is no number.
+            OSError: if a disk is full. torch.OutOfMemoryError: if the device has no room for the recipe's batch.
         """
         try:
             with closing(self.reader.read(self._tasks())) as photos:

@@ -47,6 +47,10 @@ def has_bfloat16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+class NoRoom(UserError):
+    """The device cannot hold a batch."""
+
+
 @dataclass(frozen=True)
 class Mapped:
     """What a batch became: features (B, D) float16 and, where asked for, the map before pooling (B, D, 7, 7)."""
@@ -94,13 +98,18 @@ class Mapper:
             pictures: (B, size, size, 3) uint8 from `make_buffer`; it may be refilled once the result was taken.
 
         Raises:
-            torch.OutOfMemoryError: if the device cannot hold the batch.
+            NoRoom: if the device cannot hold the batch.
         """
         assert pictures.shape == self.shape, (pictures.shape, self.shape)
-        with torch.inference_mode():
-            shown = torch.from_numpy(pictures).to(self.device, non_blocking=True)
-            features, grid = self._look(shown)
-            return PendingBatch(features, grid, self.device)
+        try:
+            with torch.inference_mode():
+                shown = torch.from_numpy(pictures).to(self.device, non_blocking=True)
+                return PendingBatch(*self._look(shown), self.device)
+        except torch.OutOfMemoryError:
+            raise NoRoom(
+                f"expected room on {self.device} for a batch of {self.batch_size}, which is part of the recipe, found "
+                "none; what was published is kept: free the device and give the same command again, or make another "
+                "folder with a smaller --batch-size") from None
 
     def _look(self, shown: Tensor) -> tuple[Tensor, Tensor | None]:
         images = shown.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)  # (B, 3, H, W), channels last
@@ -171,10 +180,9 @@ def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, bat
             mapper = Mapper(backbone, device, precision, batch_size, grid=grid)
             mapper.submit(mapper.make_buffer()).result()
             return batch_size
-        except torch.OutOfMemoryError:
+        except NoRoom:
             if batch_size == 1:
-                raise UserError(f"expected room for one picture on {device}, found none; free it or choose --device "
-                                "cpu") from None
+                raise
             torch.cuda.empty_cache()
             batch_size //= 2
             log.warning("%s has no room for a batch: halved to %d", device, batch_size)

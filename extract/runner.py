@@ -1,4 +1,5 @@
 """One extraction from a data folder to a features folder: what is there, what is left, do it, say that it is done."""
+import errno
 import gc
 import logging
 import os
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from extract.reader import Reader
     from extract.work import Asked, Work
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 BATCHES_AHEAD = 3  # of pictures decoded before the model wants them
 
 log = logging.getLogger(__name__)
@@ -49,8 +51,14 @@ def run_extraction(config: ExtractConfig) -> Path:
         log.warning("%s", note)
     dataset = read_limited(config)  # before the folder is touched: bad input leaves nothing behind
     _say_dataset(dataset)
-    with hold_folder(config.out, config.rank, config.world) as still_held:
-        manifest = _bring_up_to_date(config, dataset, photos, still_held)
+    try:
+        with hold_folder(config.out, config.rank, config.world) as still_held:
+            manifest = _bring_up_to_date(config, dataset, photos, still_held)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        from extract.writer import explain_disk
+        raise explain_disk(error, config.out) from error
     if manifest is not None:
         from extract.publishing import share_bad
         _check_limits(config, *share_bad(manifest))

@@ -21,17 +21,14 @@ def publish_shard(folder: Path, name: str, kind: str, arrays: Mapping[str, np.nd
         name: path inside the folder. rows: for its manifest entry.
 
     Raises:
-        UserError: if the disk is full or gives back other bytes than it was given.
+        UserError: if the disk gives back other bytes than it was given.
+        OSError: if it has no room; see `explain_disk`.
     """
     path = folder / name
-    try:
-        with replace_file(path) as partial:
-            write_shard(partial, kind, arrays)
-            _check_written(partial, kind, arrays, path)
-            shard = Shard(name, rows, 0, partial.stat().st_size, sha256_file(partial))
-    except OSError as error:
-        raise explain_disk(error, folder) from error
-    return shard
+    with replace_file(path) as partial:
+        write_shard(partial, kind, arrays)
+        _check_written(partial, kind, arrays, path)
+        return Shard(name, rows, 0, partial.stat().st_size, sha256_file(partial))
 
 
 def explain_disk(error: OSError, folder: Path) -> UserError:
@@ -40,7 +37,7 @@ def explain_disk(error: OSError, folder: Path) -> UserError:
         free = f"{shutil.disk_usage(folder).free / 2**20:.0f} MB free"
     except OSError:
         free = "an unknown amount free"
-    return UserError(f"expected room to write in {folder}, found: {error.strerror or error} ({free}); what was "
+    return UserError(f"expected to be able to write in {folder}, found: {error.strerror or error} ({free}); what was "
                      "published is kept: mend it and give the same command again")
 
 
