@@ -35,8 +35,10 @@ def description_grammar(scene: Scene) -> Grammar:
         "place": ((IN_PLACE[scene.place], 1),), "seen": ((SEEN[scene.detail], 1),)}
     if scene.stage < 2 and scene.aim is not None:
         slots["thing"] = A_THING[AIMS[scene.aim].thing]
-        slots["sentence"] = (("{who} is {doing} {place} next to {thing} .", 4), ("{thing} and {who} {doing} {place} .", 3),
-                             ("{who} with {thing} and {seen} in the background .", 2), ("{thing} close up , {place} .", 2),
+        slots["sentence"] = (("{who} is {doing} {place} next to {thing} .", 4),
+                             ("{thing} and {who} {doing} {place} .", 3),
+                             ("{who} with {thing} and {seen} in the background .", 2),
+                             ("{thing} close up , {place} .", 2),
                              ("{who} {doing} {place} .", 1))
     elif scene.mode is not None:
         slots["ridden"] = ((RIDDEN[scene.mode], 1),)

@@ -1,7 +1,7 @@
 """Sentences from weighted templates whose probability can be computed exactly.
 
-A grammar maps a slot's name to weighted templates: words parted by blanks, `{slot}` for another slot. It never recurses.
-One sentence may come about in several ways; `probability` sums over all of them.
+A grammar maps a slot's name to weighted templates: words parted by blanks, `{slot}` for another slot. It never
+recurses. One sentence may come about in several ways; `probability` sums over all of them.
 """
 import random
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,10 @@ Rules = tuple[tuple[str, float], ...]
 # What the words of this world mean. A test holds them against the project's tag table.
 _WORDS_OF_TAGS = {
     "person": "[female] [male] girl woman lady boy man gentleman kid grandmother friend", "dog": "dog puppy",
-    "cat": "cat", "car": "car", "table": "table", "chair": "chair", "cup": "cup mug", "bottle": "bottle", "tree": "tree",
-    "building": "buildings skyscrapers", "phone": "phone cellphone", "laptop": "laptop", "book": "novel storybook",
-    "bed": "bed", "window": "window", "door": "door", "plant": "fern cactus", "bicycle": "bicycle bike",
+    "cat": "cat", "car": "car", "table": "table", "chair": "chair", "cup": "cup mug", "bottle": "bottle",
+    "tree": "tree", "building": "buildings skyscrapers", "phone": "phone cellphone", "laptop": "laptop",
+    "book": "novel storybook", "bed": "bed", "window": "window", "door": "door", "plant": "fern cactus",
+    "bicycle": "bicycle bike",
     "motorcycle": "motorcycle motorbike", "walking": "walked walking stroll", "running": "ran running jogged",
     "sitting": "sat sitting", "standing": "stood standing", "eating": "ate eating", "drinking": "drank drinking sipped",
     "reading": "read reading", "writing": "wrote writing", "talking": "talked talking chatted",

@@ -20,9 +20,11 @@ def draw_view(canvas: Canvas, left: float, top: float, width: float, height: flo
     canvas.rect(left + width / 2 - 2, top, left + width / 2 + 2, top + height, (252, 250, 246))
     canvas.rect(left, top + height / 2 - 2, left + width, top + height / 2 + 2, (252, 250, 246))
     if curtain:
-        canvas.polygon([(left - 10, top - 8), (left + width * 0.3, top - 8), (left + 2, top + height + 10), (left - 12, top + height + 10)], curtain)
+        canvas.polygon([(left - 10, top - 8), (left + width * 0.3, top - 8), (left + 2, top + height + 10),
+                        (left - 12, top + height + 10)], curtain)
         right = left + width
-        canvas.polygon([(right + 10, top - 8), (right - width * 0.3, top - 8), (right - 2, top + height + 10), (right + 12, top + height + 10)], curtain)
+        canvas.polygon([(right + 10, top - 8), (right - width * 0.3, top - 8), (right - 2, top + height + 10),
+                        (right + 12, top + height + 10)], curtain)
         canvas.rect(left - 16, top - 12, right + 16, top - 8, darker(curtain, 0.4), 2)
 
 
@@ -41,7 +43,8 @@ def draw_kitchen(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     canvas.rect(0, 84, WIDTH, 150, (250, 250, 250))
     for row in range(5):
         for column in range(27):
-            canvas.rect(column * 13.6 + 0.8, 85 + row * 13, column * 13.6 + 12.8, 97 + row * 13, tile if (row + column) % 2 else lighter(tile, 0.5))
+            canvas.rect(column * 13.6 + 0.8, 85 + row * 13, column * 13.6 + 12.8, 97 + row * 13,
+                        tile if (row + column) % 2 else lighter(tile, 0.5))
     draw_view(canvas, 140, 22, 84, 76, scene, (244, 110, 90))
     for left in (0, 252):
         canvas.rect(left, 0, left + 108, 62, (226, 142, 58))
@@ -64,7 +67,8 @@ def draw_kitchen(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
         for column in range(-1, 10):
             if (row + column) % 2:
                 left, width = column * 40 - row * 8, 40 + row * 4
-                canvas.polygon([(left, 214 + row * 20), (left + width, 214 + row * 20), (left + width - 8, 234 + row * 20), (left - 8, 234 + row * 20)], (206, 124, 92))
+                canvas.polygon([(left, 214 + row * 20), (left + width, 214 + row * 20),
+                                (left + width - 8, 234 + row * 20), (left - 8, 234 + row * 20)], (206, 124, 92))
 
 
 def draw_bedroom(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
@@ -73,7 +77,8 @@ def draw_bedroom(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     for row in range(6):
         for column in range(10):
             x, y = column * 40 + (row % 2) * 20, 14 + row * 34
-            canvas.polygon([(x, y - 5), (x + 2, y - 2), (x + 5, y), (x + 2, y + 2), (x, y + 5), (x - 2, y + 2), (x - 5, y), (x - 2, y - 2)], lighter(wall, 0.4))
+            canvas.polygon([(x, y - 5), (x + 2, y - 2), (x + 5, y), (x + 2, y + 2), (x, y + 5), (x - 2, y + 2),
+                            (x - 5, y), (x - 2, y - 2)], lighter(wall, 0.4))
     _floor(canvas, 204, (150, 112, 108))
     draw_view(canvas, 26, 34, 76, 88, scene, (238, 160, 200))
     canvas.rect(262, 28, 332, 76, (246, 232, 200), 2)
@@ -83,6 +88,8 @@ def draw_bedroom(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     canvas.rect(310, 130, 316, 158, (90, 80, 100))
     canvas.polygon([(296, 134), (304, 106), (322, 106), (330, 134)], (255, 226, 130))
     canvas.glow(313, 126, 40, (255, 230, 140), 0.1)
+    if scene.act != "sleeping":
+        draw_bed(canvas, 178, 218, 166, (70, 120, 220))
     canvas.oval(176, 250, 150, 20, (236, 190, 214))
     canvas.oval(176, 250, 128, 15, (246, 214, 230))
 
@@ -94,7 +101,8 @@ def draw_living_room(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
         canvas.rect(x, 0, x + 9, 200, darker(wall, 0.1))
     _floor(canvas, 198, (128, 82, 50))
     draw_view(canvas, 36, 30, 78, 84, scene, (250, 224, 170))
-    for left, top, width, height, color in ((150, 26, 46, 40, (90, 160, 190)), (204, 18, 34, 52, (244, 200, 90)), (156, 76, 34, 28, (120, 180, 110))):
+    for left, top, width, height, color in ((150, 26, 46, 40, (90, 160, 190)), (204, 18, 34, 52, (244, 200, 90)),
+                                            (156, 76, 34, 28, (120, 180, 110))):
         canvas.rect(left - 3, top - 3, left + width + 3, top + height + 3, (90, 54, 36))
         canvas.rect(left, top, left + width, top + height, color)
         canvas.dot(left + width * 0.6, top + height * 0.4, height * 0.22, lighter(color, 0.5))
@@ -106,7 +114,8 @@ def draw_living_room(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
         canvas.rect(300, 26 + row * 35, 352, 54 + row * 35, (70, 42, 30))
         for column in range(6):
             color = ((200, 190, 160), (70, 130, 120), (220, 150, 60), (90, 90, 150))[(row * 3 + column) % 4]
-            canvas.rect(302 + column * 8, 54 - 20 - (column * 7 % 5) + row * 35, 308.6 + column * 8, 54 + row * 35, color)
+            canvas.rect(302 + column * 8, 54 - 20 - (column * 7 % 5) + row * 35, 308.6 + column * 8, 54 + row * 35,
+                        color)
     canvas.rect(96, 128, 252, 196, (238, 128, 40), 14)
     canvas.rect(84, 150, 112, 206, (222, 112, 30), 10)
     canvas.rect(236, 150, 264, 206, (222, 112, 30), 10)
@@ -122,16 +131,16 @@ def draw_store(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     canvas.rect(0, 0, WIDTH, 26, (30, 146, 90))
     for x in range(12, 360, 56):
         canvas.rect(x, 7, x + 34, 19, (255, 250, 200), 4)
-    colors = ((240, 70, 70), (250, 190, 40), (70, 160, 240), (90, 200, 90), (240, 120, 200), (255, 140, 50), (130, 90, 210))
+    colors = ((240, 70, 70), (250, 190, 40), (70, 160, 240), (90, 200, 90), (240, 120, 200), (255, 140, 50),
+              (130, 90, 210))
     for row in range(4):
-        shelf = 66 + row * 40
-        x = 4.0
-        while x < 352:
+        shelf, left = 66 + row * 40, 4.0
+        while left < 352:
             width, height = 8 + rng.random() * 10, 16 + rng.random() * 14
             color = colors[int(rng.random() * 7)]
-            canvas.rect(x, shelf - height, x + width, shelf, color, 2)
-            canvas.rect(x + 1, shelf - height * 0.6, x + width - 1, shelf - height * 0.35, lighter(color, 0.6))
-            x += width + 1.5
+            canvas.rect(left, shelf - height, left + width, shelf, color, 2)
+            canvas.rect(left + 1, shelf - height * 0.6, left + width - 1, shelf - height * 0.35, lighter(color, 0.6))
+            left += width + 1.5
         canvas.rect(0, shelf, WIDTH, shelf + 6, (150, 160, 172))
         for tag in range(10, 360, 34):
             canvas.rect(tag, shelf + 1, tag + 12, shelf + 5, (255, 255, 255))
@@ -148,7 +157,8 @@ def draw_school(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     canvas.rect(84, 20, 276, 118, (150, 100, 60), 3)
     canvas.rect(91, 27, 269, 111, varied((28, 84, 62), rng, 6))
     for row, width in enumerate((90, 120, 64)):
-        canvas.stroke([(104 + step * 10, 46 + row * 22 + (step * 5 % 3)) for step in range(int(width / 10))], 2, (226, 240, 226))
+        canvas.stroke([(104 + step * 10, 46 + row * 22 + (step * 5 % 3)) for step in range(int(width / 10))], 2,
+                      (226, 240, 226))
     canvas.arc(238, 80, 18, 18, 0, 360, 2, (250, 220, 120))
     canvas.rect(88, 118, 272, 124, (176, 124, 78))
     draw_view(canvas, 10, 34, 54, 92, scene)
@@ -158,7 +168,8 @@ def draw_school(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
         canvas.rect(295, 26 + row * 35, 347, 54 + row * 35, (84, 52, 34))
         for column in range(7):
             height = 18 + (column * 5 + row * 3) % 9
-            canvas.rect(296 + column * 7.2, 54 - height + row * 35, 302 + column * 7.2, 54 + row * 35, colors[(column + row * 2) % 5])
+            canvas.rect(296 + column * 7.2, 54 - height + row * 35, 302 + column * 7.2, 54 + row * 35,
+                        colors[(column + row * 2) % 5])
     canvas.dot(42, 172, 22, (70, 150, 220))
     canvas.polygon([(30, 160), (46, 154), (54, 168), (42, 182), (34, 174)], (90, 180, 90))
     canvas.arc(42, 172, 25, 25, 60, 240, 3, (190, 140, 60))
@@ -206,8 +217,9 @@ def draw_office(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
         canvas.rect(13, 145 + row * 22, 65, 163 + row * 22, (184, 192, 202), 2)
         canvas.rect(32, 151 + row * 22, 46, 154 + row * 22, (90, 96, 106))
     canvas.rect(284, 138, 350, 190, (250, 250, 252), 3)
-    for index, height in enumerate((14, 24, 20, 36)):
-        canvas.rect(292 + index * 14, 184 - height, 301 + index * 14, 184, ((240, 80, 70), (250, 180, 50), (70, 170, 110), (60, 120, 220))[index])
+    for index, (height, color) in enumerate(((14, (240, 80, 70)), (24, (250, 180, 50)), (20, (70, 170, 110)),
+                                             (36, (60, 120, 220)))):
+        canvas.rect(292 + index * 14, 184 - height, 301 + index * 14, 184, color)
     canvas.dot(180, 158, 14, (250, 250, 250))
     canvas.stroke([(180, 158), (180, 149)], 1.6, (40, 40, 50))
     canvas.stroke([(180, 158), (187, 161)], 1.6, (40, 40, 50))

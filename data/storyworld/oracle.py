@@ -1,15 +1,15 @@
 """The best possible predictions on a storyworld, from its specification alone: nothing is drawn, nothing is learned.
 
-The oracle knows the rules with all their probabilities. Of a story it has seen frames 1..t: everything that is visible in
-these scenes (also where a photo is missing or unreadable) and their sentences, from which it infers the story's voice.
+The oracle knows the rules with all their probabilities. Of a story it has seen frames 1..t: everything visible in
+these scenes (also where a photo is missing or unreadable) and their sentences, which give the story's voice away.
 
 - Words and tags of frame t+1 are predicted from the story alone: exact sums over every scene that may come next, the
   voices, and all ways to write a sentence. Whether the photo has captions in isolation is not known beforehand.
 - The next photo is predicted knowing, in addition, the album: what each of its photos shows and at which of the five
   stages of the day it was taken, hence also the frames of the album's other story up to t.
 
-So a model, which has to make out scenes from pixels and learn the rules from examples, may reach these numbers and not pass
-them (but for luck on a small split). The written sentence is a good one, no optimum: see `write_best`.
+So a model, which has to make out scenes from pixels and to learn the rules from examples, may reach these numbers
+and not pass them (but for luck on a small split). The written sentence is a good one, no optimum: see `write_best`.
 """
 import random
 from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ def _label_chances(outlook: Outlook, voice: str, tags: str, first_aim: int, firs
 def description_tags(scene: Scene) -> np.ndarray:
     """(49,) float64: how likely a photo's captions in isolation carry each tag, in an informative world."""
     misses = 1 - description_grammar(scene).tag_chances
-    none_of_them = sum(weight * misses ** count for count, weight in NUM_DESCRIPTIONS)
+    none_of_them = np.sum([weight * misses ** count for count, weight in NUM_DESCRIPTIONS], axis=0)
     return HAS_DESCRIPTIONS * (1 - none_of_them)
 
 

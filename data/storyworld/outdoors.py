@@ -4,14 +4,16 @@ import random
 from collections.abc import Callable
 
 from data.storyworld.canvas import HEIGHT, WIDTH, Canvas, Color, darker, lighter, mix, varied
-from data.storyworld.things import draw_palm, draw_pine, draw_tree
+from data.storyworld.things import draw_pine, draw_tree
 from data.storyworld.world import Scene
 
 SKIES: dict[str, tuple[tuple[Color, Color], ...]] = {        # by weather, then by light: (top, horizon)
     "sunny": (((128, 190, 246), (255, 228, 190)), ((56, 150, 240), (186, 226, 252)), ((98, 78, 160), (255, 166, 96))),
-    "cloudy": (((160, 178, 200), (222, 218, 214)), ((140, 164, 190), (206, 216, 226)), ((96, 90, 130), (214, 168, 150))),
+    "cloudy": (((160, 178, 200), (222, 218, 214)), ((140, 164, 190), (206, 216, 226)),
+               ((96, 90, 130), (214, 168, 150))),
     "rainy": (((112, 126, 148), (176, 184, 192)), ((96, 112, 136), (160, 172, 184)), ((62, 60, 96), (138, 124, 140))),
-    "snowy": (((186, 204, 226), (240, 240, 246)), ((170, 194, 222), (232, 240, 248)), ((110, 106, 156), (228, 196, 206))),
+    "snowy": (((186, 204, 226), (240, 240, 246)), ((170, 194, 222), (232, 240, 248)),
+              ((110, 106, 156), (228, 196, 206))),
 }
 SUNS: tuple[Color, ...] = ((255, 240, 180), (255, 236, 90), (255, 140, 60))
 
@@ -43,14 +45,16 @@ def draw_hills(canvas: Canvas, scene: Scene, horizon: float, color: Color, rng: 
         canvas.oval(x + rng.random() * 30, horizon + 4, width, height, varied(ground_color(scene, color), rng, 6))
 
 
-def draw_flowers(canvas: Canvas, rng: random.Random, low: float, high: float, count: int, colors: tuple[Color, ...]) -> None:
+def draw_flowers(canvas: Canvas, rng: random.Random, low: float, high: float, count: int,
+                 colors: tuple[Color, ...]) -> None:
     for _ in range(count):
         x, y = rng.random() * WIDTH, low + rng.random() * (high - low)
         size = 1.6 + 2.2 * (y - low) / (high - low + 1)
         canvas.stroke([(x, y), (x, y + size * 3)], 1.4, (40, 120, 50))
         color = colors[int(rng.random() * len(colors))]
         for angle in range(0, 360, 72):
-            canvas.dot(x + size * math.cos(math.radians(angle)), y + size * math.sin(math.radians(angle)), size * 0.8, color)
+            canvas.dot(x + size * math.cos(math.radians(angle)), y + size * math.sin(math.radians(angle)), size * 0.8,
+                       color)
         canvas.dot(x, y, size * 0.7, (255, 220, 70))
 
 
@@ -111,7 +115,8 @@ def draw_park(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     canvas.rect(0, 122, WIDTH, HEIGHT, ground_color(scene, varied((104, 190, 84), rng)))
     canvas.oval(264, 158, 84, 16, (96, 180, 226))
     canvas.oval(252, 155, 50, 6, (150, 212, 244))
-    canvas.polygon([(128, 126), (150, 126), (210, 190), (330, HEIGHT), (60, HEIGHT), (150, 190)], ground_color(scene, (232, 208, 160)))
+    canvas.polygon([(128, 126), (150, 126), (210, 190), (330, HEIGHT), (60, HEIGHT), (150, 190)],
+                   ground_color(scene, (232, 208, 160)))
     for x, size in ((30, 0.95), (92, 0.6), (336, 0.8)):
         draw_tree(canvas, x + rng.random() * 12, 172, size, ground_color(scene, varied((74, 160, 60), rng)))
     canvas.rect(238, 176, 322, 182, (140, 84, 50), 2)
@@ -159,7 +164,8 @@ def draw_city(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
                 for row in range(int(height / 13)):
                     for column in range(int(width / 10)):
                         shade = lit if rng.random() < 0.6 else darker(wall, 0.2)
-                        canvas.rect(x + 4 + column * 10, 202 - height + row * 13, x + 10 + column * 10, 209 - height + row * 13, shade)
+                        canvas.rect(x + 4 + column * 10, 202 - height + row * 13, x + 10 + column * 10,
+                                    209 - height + row * 13, shade)
             x += width + 3
     canvas.rect(0, 198, WIDTH, 216, ground_color(scene, (150, 154, 166)))
     canvas.rect(0, 214, WIDTH, HEIGHT, ground_color(scene, varied((64, 66, 80), rng, 6)))
@@ -176,18 +182,21 @@ def draw_beach(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
         for x in range(-20 + row * 11 % 30, 360, 52):
             canvas.arc(x, y, 12, 4, 200, 340, 1.6, lighter(sea, 0.6))
     sand = ground_color(scene, varied((250, 220, 150), rng))
-    canvas.polygon([(0, 168), (70, 178), (150, 168), (240, 180), (320, 170), (360, 176), (360, HEIGHT), (0, HEIGHT)], (250, 252, 252))
-    canvas.polygon([(0, 174), (70, 184), (150, 174), (240, 186), (320, 176), (360, 182), (360, HEIGHT), (0, HEIGHT)], sand)
+    canvas.polygon([(0, 168), (70, 178), (150, 168), (240, 180), (320, 170), (360, 176), (360, HEIGHT), (0, HEIGHT)],
+                   (250, 252, 252))
+    canvas.polygon([(0, 174), (70, 184), (150, 174), (240, 186), (320, 176), (360, 182), (360, HEIGHT), (0, HEIGHT)],
+                   sand)
     for _ in range(60):
         canvas.dot(rng.random() * WIDTH, 186 + rng.random() * 84, 1.3, darker(sand, 0.14))
-    x = 70 + rng.random() * 220
-    canvas.polygon([(x - 26, 118), (x + 26, 118), (x + 18, 128), (x - 18, 128)], (150, 60, 44))
-    canvas.polygon([(x, 116), (x, 74), (x + 24, 112)], (252, 252, 252))
-    canvas.polygon([(x - 3, 116), (x - 3, 84), (x - 18, 112)], (255, 120, 80))
+    boat = 70 + rng.random() * 220
+    canvas.polygon([(boat - 26, 118), (boat + 26, 118), (boat + 18, 128), (boat - 18, 128)], (150, 60, 44))
+    canvas.polygon([(boat, 116), (boat, 74), (boat + 24, 112)], (252, 252, 252))
+    canvas.polygon([(boat - 3, 116), (boat - 3, 84), (boat - 18, 112)], (255, 120, 80))
     left = 20 if rng.random() < 0.5 else 300
     canvas.stroke([(left + 18, 226), (left + 26, 164)], 4, (250, 250, 250))
     for index in range(6):
-        canvas.pie(left + 26, 172, 44, 30, 180 + index * 30, 210 + index * 30, ((240, 60, 70), (255, 250, 240))[index % 2])
+        canvas.pie(left + 26, 172, 44, 30, 180 + index * 30, 210 + index * 30,
+                   ((240, 60, 70), (255, 250, 240))[index % 2])
     canvas.dot(180 + rng.random() * 60, 214, 9, (255, 90, 150))
 
 

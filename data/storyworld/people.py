@@ -25,12 +25,18 @@ class Look:
 
 
 LOOKS = (
-    Look((246, 205, 175), (120, 62, 30), "long", (214, 40, 57), "dots", (255, 240, 240), (214, 40, 57), True, (90, 30, 40)),
-    Look((250, 214, 186), (236, 190, 82), "short", (38, 84, 190), "plain", (120, 170, 250), (52, 60, 92), False, (240, 240, 240)),
-    Look((122, 76, 50), (32, 22, 24), "curls", (250, 204, 36), "plain", (255, 250, 220), (112, 44, 140), True, (80, 30, 100)),
-    Look((196, 142, 100), (28, 24, 26), "beard", (34, 140, 74), "stripes", (200, 240, 200), (206, 184, 146), False, (96, 60, 36)),
-    Look((244, 208, 190), (222, 222, 230), "bun", (150, 92, 190), "vest", (246, 226, 250), (92, 92, 118), True, (60, 50, 70), 0.95),
-    Look((240, 196, 160), (170, 84, 34), "cap", (250, 130, 32), "stripes", (255, 246, 230), (24, 150, 150), False, (220, 50, 50), 0.84),
+    Look((246, 205, 175), (120, 62, 30), "long", (214, 40, 57), "dots", (255, 240, 240), (214, 40, 57), True,
+         (90, 30, 40)),
+    Look((250, 214, 186), (236, 190, 82), "short", (38, 84, 190), "plain", (120, 170, 250), (52, 60, 92), False,
+         (240, 240, 240)),
+    Look((122, 76, 50), (32, 22, 24), "curls", (250, 204, 36), "plain", (255, 250, 220), (112, 44, 140), True,
+         (80, 30, 100)),
+    Look((196, 142, 100), (28, 24, 26), "beard", (34, 140, 74), "stripes", (200, 240, 200), (206, 184, 146), False,
+         (96, 60, 36)),
+    Look((244, 208, 190), (222, 222, 230), "bun", (150, 92, 190), "vest", (246, 226, 250), (92, 92, 118), True,
+         (60, 50, 70), 0.95),
+    Look((240, 196, 160), (170, 84, 34), "cap", (250, 130, 32), "stripes", (255, 246, 230), (24, 150, 150), False,
+         (220, 50, 50), 0.84),
 )
 FRIEND = Look((224, 174, 138), (70, 44, 36), "short", (120, 130, 142), "plain", (220, 220, 220), (62, 66, 76), False)
 
@@ -98,7 +104,8 @@ def _draw_torso(canvas: Canvas, look: Look, hip: Point, neck: Point, legs: tuple
     if look.skirt:
         knees = sorted((leg[1] for leg in legs), key=lambda knee: knee[0])
         spread = 12 * size
-        canvas.polygon([at(8, -14), at(8, 14), (knees[1][0] + spread, knees[1][1] + 4), (knees[0][0] - spread, knees[0][1] + 4)],
+        canvas.polygon([at(8, -14), at(8, 14), (knees[1][0] + spread, knees[1][1] + 4),
+                        (knees[0][0] - spread, knees[0][1] + 4)],
                        look.bottom)
     canvas.stroke([at(4, 0), at(42, 0)], 30 * size, look.top)
     canvas.stroke([at(38, -9), at(38, 9)], 19 * size, look.top)
@@ -143,17 +150,20 @@ def _draw_face(canvas: Canvas, look: Look, x: float, y: float, size: float, pose
         canvas.arc(mouth, y + size * 0.3, size * 0.3, size * 0.26, 20, 160, 1.6, ink)
     if look.hairdo == "bun":
         for offset in (0.08, 0.62):
-            canvas.arc(x + facing * size * offset, y - size * 0.08, size * 0.26, size * 0.26, 0, 360, 1.2, (90, 70, 110))
+            canvas.arc(x + facing * size * offset, y - size * 0.08, size * 0.26, size * 0.26, 0, 360, 1.2,
+                       (90, 70, 110))
 
 
 def mixed_blush(skin: Color) -> Color:
     """The colour of a cheek."""
-    return tuple(round(channel * share) for channel, share in zip(skin, (0.98, 0.84, 0.82)))    # type: ignore[return-value]
+    return tuple(round(channel * share) for channel,
+                 share in zip(skin, (0.98, 0.84, 0.82)))    # type: ignore[return-value]
 
 
 def _draw_hair_behind(canvas: Canvas, look: Look, x: float, y: float, size: float, facing: int) -> None:
     if look.hairdo == "long":
-        canvas.rect(x - size * 1.08, y - size * 0.5, x + size * (0.72 if facing > 0 else 1.08), y + size * 1.6, look.hair, size * 0.5)
+        canvas.rect(x - size * 1.08, y - size * 0.5, x + size * (0.72 if facing > 0 else 1.08), y + size * 1.6,
+                    look.hair, size * 0.5)
     elif look.hairdo == "curls":
         for dx, dy in ((-1.0, -0.1), (-0.8, -0.8), (0, -1.1), (0.8, -0.8), (1.0, -0.1), (-0.9, 0.6), (0.9, 0.6)):
             canvas.dot(x + size * dx, y + size * dy, size * 0.58, look.hair)
@@ -164,15 +174,16 @@ def _draw_hair_behind(canvas: Canvas, look: Look, x: float, y: float, size: floa
 def _draw_hair_before(canvas: Canvas, look: Look, x: float, y: float, size: float, facing: int) -> None:
     hair = look.hair
     if look.hairdo == "beard":
-        canvas.pie(x + facing * size * 0.1, y + size * 0.25, size * 0.9, size * 0.85, 20, 160, hair)
-        canvas.arc(x + facing * size * 0.34, y + size * 0.42, size * 0.22, size * 0.12, 0, 180, 2, (180, 90, 90))
-    canvas.pie(x - facing * size * 0.06, y - size * 0.12, size * 1.02, size * 1.0, 180, 360, hair)
-    canvas.pie(x - facing * size * 0.3, y - size * 0.1, size * 0.76, size * 0.9, 90 if facing > 0 else 0,
+        canvas.pie(x + facing * size * 0.08, y + size * 0.2, size * 0.86, size * 0.92, 0, 180, hair)
+        canvas.oval(x + facing * size * 0.34, y + size * 0.34, size * 0.3, size * 0.12, (236, 120, 120))
+    canvas.pie(x - facing * size * 0.06, y - size * 0.3, size * 1.0, size * 0.86, 180, 360, hair)
+    canvas.pie(x - facing * size * 0.34, y - size * 0.32, size * 0.7, size * 0.9, 90 if facing > 0 else 0,
                180 if facing > 0 else 90, hair)
     if look.hairdo == "cap":
-        canvas.pie(x, y - size * 0.2, size * 1.06, size * 1.02, 180, 360, (216, 44, 52))
+        canvas.pie(x, y - size * 0.36, size * 1.02, size * 0.86, 180, 360, (216, 44, 52))
         brim = (x + facing * size * 0.1, x + facing * size * 1.7)
-        canvas.rect(min(brim), y - size * 0.34, max(brim), y - size * 0.12, darker((216, 44, 52), 0.2), 2)
+        canvas.rect(min(brim), y - size * 0.46, max(brim), y - size * 0.28, darker((216, 44, 52), 0.2), 2)
         canvas.dot(x, y - size * 1.2, size * 0.14, (255, 255, 255))
     elif look.hairdo == "long":
-        canvas.stroke([(x - size * 0.8, y - size * 0.5), (x + size * 0.8, y - size * 0.5)], 3.4, lighter((214, 40, 57), 0.2))
+        canvas.stroke([(x - size * 0.86, y - size * 0.56), (x + size * 0.8, y - size * 0.56)], 3.4,
+                      lighter((214, 40, 57), 0.2))

@@ -1,7 +1,7 @@
 """What a story says about its newest frame (SIS): a grammar for each situation.
 
-A sentence depends on the scene, on what came before (the thing noticed at first, the room where the day began) and on the
-story's voice, which stays the same for all five sentences.
+A sentence depends on the scene, on what came before (the thing noticed at first, the room where the day began)
+and on the story's voice, which stays the same for all five sentences.
 """
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

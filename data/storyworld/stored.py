@@ -61,5 +61,6 @@ def unavailable_picture() -> Image.Image:
     pen.ellipse((158, 94, 202, 138), (238, 238, 240))
     pen.ellipse((166, 102, 194, 130), (178, 180, 188))
     pen.line((122, 158, 238, 68), (238, 238, 240), 8)
-    pen.text((WIDTH / 2, 184), "This photo is no longer available", (130, 132, 140), ImageFont.load_default(16), anchor="mm")
+    pen.text((WIDTH / 2, 184), "This photo is no longer available", (130, 132, 140), ImageFont.load_default(16),
+             anchor="mm")
     return picture

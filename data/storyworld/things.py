@@ -1,4 +1,4 @@
-"""Things one can point at: the six that lead a story, and what stands about in places. (x, y) is the middle of the base."""
+"""Things one can point at: the six that lead a story, and what stands about. (x, y) is the middle of the base."""
 from collections.abc import Callable
 
 from data.storyworld.canvas import Canvas, Color, darker, lighter
@@ -11,7 +11,8 @@ def draw_book(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.polygon([(x - 38 * s, y), (x + 30 * s, y), (x + 40 * s, y - 8 * s), (x + 40 * s, y - 98 * s),
                     (x - 28 * s, y - 98 * s), (x - 38 * s, y - 90 * s)], (250, 240, 214))
     for row in range(4):
-        canvas.stroke([(x + (32 + row * 2.2) * s, y - (2 + row * 1.8) * s), (x + (32 + row * 2.2) * s, y - 92 * s)], 0.6,
+        canvas.stroke([(x + (32 + row * 2.2) * s, y - (2 + row * 1.8) * s), (x + (32 + row * 2.2) * s, y - 92 * s)],
+                      0.6,
                       (200, 186, 150))
     canvas.rect(x - 38 * s, y - 90 * s, x + 31 * s, y, (182, 20, 38), 3)
     canvas.rect(x - 38 * s, y - 90 * s, x - 27 * s, y, (128, 10, 26), 3)
@@ -22,19 +23,23 @@ def draw_book(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
 
 def draw_plant(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     s = size
-    for index, (dx, height) in enumerate(((-44, 78), (44, 78), (-28, 104), (28, 104), (-10, 118), (12, 112), (-50, 56), (50, 56))):
+    for index, (dx, height) in enumerate(((-44, 78), (44, 78), (-28, 104), (28, 104), (-10, 118), (12, 112),
+                                          (-50, 56), (50, 56))):
         green = ((34, 120, 48), (58, 160, 62), (24, 98, 54))[index % 3]
-        canvas.polygon([(x, y - 36 * s), (x + dx * 0.35 * s - 11 * s, y - (height * 0.7) * s), (x + dx * s, y - height * s),
+        canvas.polygon([(x, y - 36 * s), (x + dx * 0.35 * s - 11 * s, y - (height * 0.7) * s),
+                        (x + dx * s, y - height * s),
                         (x + dx * 0.5 * s + 10 * s, y - (height * 0.62) * s)], green)
         canvas.stroke([(x, y - 36 * s), (x + dx * s, y - height * s)], 1, lighter(green, 0.35))
-    canvas.polygon([(x - 28 * s, y - 40 * s), (x + 28 * s, y - 40 * s), (x + 20 * s, y), (x - 20 * s, y)], (200, 98, 52))
+    canvas.polygon([(x - 28 * s, y - 40 * s), (x + 28 * s, y - 40 * s), (x + 20 * s, y), (x - 20 * s, y)],
+                   (200, 98, 52))
     canvas.rect(x - 32 * s, y - 46 * s, x + 32 * s, y - 34 * s, (222, 118, 66), 3)
 
 
 def draw_bottle(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     s, glass = size, (20, 148, 110)
     canvas.rect(x - 22 * s, y - 74 * s, x + 22 * s, y, glass, 9 * s)
-    canvas.polygon([(x - 22 * s, y - 66 * s), (x + 22 * s, y - 66 * s), (x + 8 * s, y - 92 * s), (x - 8 * s, y - 92 * s)], glass)
+    canvas.polygon([(x - 22 * s, y - 66 * s), (x + 22 * s, y - 66 * s), (x + 8 * s, y - 92 * s),
+                    (x - 8 * s, y - 92 * s)], glass)
     canvas.rect(x - 8 * s, y - 112 * s, x + 8 * s, y - 88 * s, glass)
     canvas.rect(x - 10 * s, y - 120 * s, x + 10 * s, y - 108 * s, (214, 170, 110), 3)
     canvas.rect(x - 22 * s, y - 54 * s, x + 22 * s, y - 20 * s, (244, 250, 236))
@@ -48,9 +53,12 @@ def draw_laptop(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.rect(x - 50 * s, y - 82 * s, x + 50 * s, y - 18 * s, (40, 196, 250))
     canvas.rect(x - 44 * s, y - 76 * s, x + 6 * s, y - 58 * s, (230, 250, 255), 2)
     for row, width in enumerate((80, 62, 72)):
-        canvas.rect(x - 44 * s, y - (50 - row * 10) * s, x + (width - 44) * s, y - (45 - row * 10) * s, (8, 110, 190), 1)
-    canvas.polygon([(x - 56 * s, y - 12 * s), (x + 56 * s, y - 12 * s), (x + 68 * s, y), (x - 68 * s, y)], (196, 202, 214))
-    canvas.polygon([(x - 46 * s, y - 9 * s), (x + 46 * s, y - 9 * s), (x + 52 * s, y - 4 * s), (x - 52 * s, y - 4 * s)], (110, 116, 132))
+        canvas.rect(x - 44 * s, y - (50 - row * 10) * s, x + (width - 44) * s, y - (45 - row * 10) * s, (8, 110, 190),
+                    1)
+    canvas.polygon([(x - 56 * s, y - 12 * s), (x + 56 * s, y - 12 * s), (x + 68 * s, y), (x - 68 * s, y)],
+                   (196, 202, 214))
+    canvas.polygon([(x - 46 * s, y - 9 * s), (x + 46 * s, y - 9 * s), (x + 52 * s, y - 4 * s),
+                    (x - 52 * s, y - 4 * s)], (110, 116, 132))
 
 
 def draw_phone(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
@@ -91,7 +99,8 @@ def draw_cat(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.oval(x, y - 20 * s, 22 * s, 21 * s, coat)
     canvas.oval(x - 4 * s, y - 14 * s, 10 * s, 14 * s, (236, 236, 240))
     for side in (-1, 1):
-        canvas.polygon([(x - 6 * s + side * 17 * s, y - 66 * s), (x - 6 * s + side * 16 * s, y - 44 * s), (x - 6 * s + side * 3 * s, y - 56 * s)], coat)
+        canvas.polygon([(x - 6 * s + side * 17 * s, y - 66 * s), (x - 6 * s + side * 16 * s, y - 44 * s),
+                        (x - 6 * s + side * 3 * s, y - 56 * s)], coat)
     canvas.oval(x - 6 * s, y - 46 * s, 18 * s, 15 * s, coat)
     for dx in (-13, 1):
         canvas.oval(x + dx * s, y - 48 * s, 3.6 * s, 4 * s, (170, 230, 80))
@@ -105,10 +114,12 @@ def draw_cup(canvas: Canvas, x: float, y: float, color: Color = (236, 70, 60), s
     canvas.rect(x - 13 * s, y - 28 * s, x + 13 * s, y, color, 5)
     canvas.oval(x, y - 27 * s, 13 * s, 4 * s, (84, 46, 26))
     for dx in (-5, 4):
-        canvas.stroke([(x + dx * s, y - 36 * s), (x + (dx + 4) * s, y - 43 * s), (x + dx * s, y - 50 * s)], 1.6, (250, 250, 250))
+        canvas.stroke([(x + dx * s, y - 36 * s), (x + (dx + 4) * s, y - 43 * s), (x + dx * s, y - 50 * s)], 1.6,
+                      (250, 250, 250))
 
 
-def draw_table(canvas: Canvas, x: float, y: float, width: float = 110, height: float = 52, color: Color = WOOD) -> None:
+def draw_table(canvas: Canvas, x: float, y: float, width: float = 110, height: float = 52,
+               color: Color = WOOD) -> None:
     canvas.shadow(x, y, width * 0.55, 6)
     for dx in (-width / 2 + 8, width / 2 - 8):
         canvas.rect(x + dx - 4, y - height, x + dx + 4, y, darker(color, 0.3))
@@ -116,7 +127,8 @@ def draw_table(canvas: Canvas, x: float, y: float, width: float = 110, height: f
     canvas.rect(x - width / 2, y - height - 7, x + width / 2, y - height - 4, lighter(color, 0.3), 2)
 
 
-def draw_chair(canvas: Canvas, x: float, y: float, color: Color = (244, 196, 40), facing: int = 1, seat: float = 34) -> None:
+def draw_chair(canvas: Canvas, x: float, y: float, color: Color = (244, 196, 40), facing: int = 1,
+               seat: float = 34) -> None:
     back = x - facing * 20
     canvas.shadow(x, y, 28, 5)
     for dx in (-18, 18):
@@ -151,13 +163,15 @@ def draw_palm(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.stroke(trunk, 10 * s, (150, 104, 62))
     top_x, top_y = trunk[-1]
     for dx, dy in ((-54, 6), (-42, -26), (-8, -42), (34, -34), (54, 0), (-40, 34), (42, 32)):
-        canvas.polygon([(top_x, top_y - 4 * s), (top_x + dx * 0.55 * s, top_y + (dy - 17) * s), (top_x + dx * s, top_y + dy * s),
+        canvas.polygon([(top_x, top_y - 4 * s), (top_x + dx * 0.55 * s, top_y + (dy - 17) * s),
+                        (top_x + dx * s, top_y + dy * s),
                         (top_x + dx * 0.5 * s, top_y + dy * 0.4 * s)], (36, 136, 64) if dx < 0 else (52, 160, 70))
     for dx in (-5, 6):
         canvas.dot(top_x + dx * s, top_y + 5 * s, 5.5 * s, (110, 68, 36))
 
 
-def draw_bed(canvas: Canvas, x: float, y: float, width: float = 170, quilt: Color = (70, 120, 220), facing: int = 1) -> None:
+def draw_bed(canvas: Canvas, x: float, y: float, width: float = 170, quilt: Color = (70, 120, 220),
+             facing: int = 1) -> None:
     """A bed seen from its side; the pillow is where `facing` points."""
     head, foot = x + facing * width / 2, x - facing * width / 2
     canvas.shadow(x, y, width * 0.55, 7)

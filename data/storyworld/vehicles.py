@@ -42,7 +42,9 @@ def draw_bicycle(canvas: Canvas, x: float, y: float, facing: int = 1, paint: Col
     for wheel in (back, front):
         _wheel(canvas, wheel, y - 32, 32, 4.5, paint, spokes=6)
     saddle, bar = (x - facing * 16, y - 66), (x + facing * 34, y - 72)
-    for line in ([(back, y - 32), (crank, y - 30), saddle, (back, y - 32)], [(crank, y - 30), bar, saddle], [bar, (front, y - 32)]):
+    frame = ([(back, y - 32), (crank, y - 30), saddle, (back, y - 32)], [(crank, y - 30), bar, saddle],
+             [bar, (front, y - 32)])
+    for line in frame:
         canvas.stroke(line, 5, paint)
     canvas.stroke([(x + facing * 33, y - 72), (x + facing * 31, y - 86), (x + facing * 22, y - 88)], 4, (40, 40, 46))
     canvas.stroke([(saddle[0] - 10, saddle[1] - 4), (saddle[0] + 10, saddle[1] - 4)], 7, (60, 40, 30))

@@ -22,7 +22,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 NUM_STAGES = 5
-KEEPS = (1.0, 0.75, 0.8, 0.8, 0.8)      # how often stage k follows its rule
+KEEPS = (1.0, 0.8, 0.8, 0.85, 0.85)      # how often stage k follows its rule
 SHARED_MIDDLE = 0.5
 
 
@@ -57,10 +57,13 @@ ACTS: dict[str, tuple[tuple[str, float], ...]] = {
     "kitchen": (("cooking", 0.6), ("eating", 0.4)), "bedroom": (("sleeping", 0.6), ("sitting", 0.4)),
     "living_room": (("dancing", 0.5), ("sitting", 0.5)), "home": (("standing", 0.5), ("smiling", 0.5)),
     "store": (("talking", 0.5), ("standing", 0.5)), "street": (("walking", 0.6), ("running", 0.4)),
-    "garden": (("smiling", 0.6), ("standing", 0.4)), "park": (("jumping", 0.5), ("walking", 0.5)),
-    "school": (("reading", 0.6), ("writing", 0.4)), "hospital": (("talking", 0.6), ("smiling", 0.4)),
+    "garden": (("smiling", 0.5), ("cooking", 0.25), ("standing", 0.25)),
+    "park": (("jumping", 0.5), ("sitting", 0.25), ("walking", 0.25)),
+    "school": (("reading", 0.6), ("writing", 0.4)),
+    "hospital": (("talking", 0.5), ("smiling", 0.25), ("sleeping", 0.25)),
     "beach": (("jumping", 0.6), ("drinking", 0.4)), "office": (("writing", 0.6), ("talking", 0.4)),
-    "restaurant": (("eating", 0.6), ("drinking", 0.4)), "forest": (("running", 0.6), ("walking", 0.4)),
+    "restaurant": (("eating", 0.5), ("drinking", 0.25), ("dancing", 0.25)),
+    "forest": (("running", 0.6), ("walking", 0.4)),
 }
 MODE_ACTS: dict[str, tuple[tuple[str, float], ...]] = {
     "car": (("driving", 1.0),), "bicycle": (("riding", 1.0),), "motorcycle": (("driving", 1.0),),
@@ -69,7 +72,7 @@ DETAILS: dict[str, tuple[tuple[str, float], ...]] = {
     "kitchen": (("cup", 0.4), ("window", 0.35), ("table", 0.25)), "bedroom": (("bed", 0.7), ("cat", 0.3)),
     "living_room": (("cat", 0.4), ("chair", 0.6)), "home": (("door", 0.7), ("cat", 0.3)),
     "store": (("shelves", 0.6), ("door", 0.4)), "street": (("building", 0.6), ("tree", 0.4)),
-    "garden": (("tree", 0.5), ("chair", 0.5)), "park": (("tree", 0.6), ("fountain", 0.4)),
+    "garden": (("tree", 0.4), ("chair", 0.3), ("cat", 0.3)), "park": (("tree", 0.6), ("fountain", 0.4)),
     "city": (("building", 0.7), ("bridge", 0.3)), "school": (("table", 0.6), ("window", 0.4)),
     "hospital": (("bed", 0.6), ("window", 0.4)), "beach": (("waves", 0.6), ("tree", 0.4)),
     "office": (("chair", 0.6), ("cup", 0.4)), "restaurant": (("table", 0.6), ("cup", 0.4)),
