@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from data.errors import UserError
 from extract.backbone import Backbone
@@ -111,6 +112,13 @@ class Mapper:
                 "none; what was published is kept: free the device and give the same command again, or make another "
                 "folder with a smaller --batch-size") from None
 
+    def close(self) -> None:
+        """Let go of the backbone, which others may use."""
+        self._maps.clear()
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
     def _look(self, shown: Tensor) -> tuple[Tensor, Tensor | None]:
         images = shown.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)  # (B, 3, H, W), channels last
         with torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32"):
@@ -156,7 +164,7 @@ def _fix_arithmetic(device: torch.device) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def _watch_map(backbone: Backbone, maps: list[Tensor]) -> object:
+def _watch_map(backbone: Backbone, maps: list[Tensor]) -> RemovableHandle:
     """Catch what enters the last pooling layer: (B, D, 7, 7)."""
     pools = [part for part in backbone.module.modules() if isinstance(part, nn.AdaptiveAvgPool2d)]
     if not pools:
@@ -178,7 +186,10 @@ def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, bat
     while True:
         try:
             mapper = Mapper(backbone, device, precision, batch_size, grid=grid)
-            mapper.submit(mapper.make_buffer()).result()
+            try:
+                mapper.submit(mapper.make_buffer()).result()
+            finally:
+                mapper.close()
             return batch_size
         except NoRoom:
             if batch_size == 1:
