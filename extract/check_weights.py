@@ -116,9 +116,11 @@ def _make_looker(backbone: "Backbone", fields: dict[str, Any], device_name: str,
     device = choose_device(device_name, 0)
     precision = fields.get("precision", "float32")
     if precision not in PRECISIONS or (precision == "float16" and device.type == "cpu"):
-        report.note("precision", f"the folder was made with {precision}; compared with float32 here")
+        report.note("precision", f"the folder was made with {precision!s:.20}; compared with float32 here")
         precision = "float32"
-    mapper = Mapper(backbone, device, precision, BATCH_ROWS)
+    asked = (fields.get("batch_shape") or [BATCH_ROWS])[0]  # the same shape gives the same bits on the same machine
+    batch_size = asked if isinstance(asked, int) and 0 < asked <= BATCH_ROWS else BATCH_ROWS
+    mapper = Mapper(backbone, device, precision, batch_size)
     report.facts["compared on"] = f"{device}, {precision}, torch {torch.__version__}"
 
     def look(pictures: np.ndarray) -> np.ndarray:
@@ -126,8 +128,8 @@ def _make_looker(backbone: "Backbone", fields: dict[str, Any], device_name: str,
         if pictures.shape[1:] != (size, size, 3):
             raise UserError(f"expected canaries of {size} x {size} pixels, found {pictures.shape[1:3]}; {REMEDY}")
         features = []
-        for start in range(0, len(pictures), BATCH_ROWS):
-            block = pictures[start:start + BATCH_ROWS]
+        for start in range(0, len(pictures), batch_size):
+            block = pictures[start:start + batch_size]
             buffer = mapper.make_buffer()
             buffer[:len(block)] = block
             features.append(mapper.submit(buffer).result().features[:len(block)].copy())
