@@ -38,6 +38,7 @@ from evaluate.rows import MODEL, PERMUTED, Row, model_row
 from evaluate.scoring import Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows
 from evaluate.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
+from evaluate.story_sense import chance_of_sense, score_cloze, score_ordering
 from evaluate.tag_scores import TagGuess, choose_thresholds
 from train.runs import LoadedRun, load_run, require_same_folder
 
@@ -129,6 +130,15 @@ class Evaluation:
                 scores.setdefault(row.name, {}).update(found)
         return scores
 
+    def score_sense(self) -> Scores:
+        """Cloze and ordering, where they are asked for."""
+        if not self.config.sense:
+            return {}
+        model, batch_size = self.run.model, self.config.batch_size
+        found = score_cloze(model, self.split, batch_size, self.device)
+        found |= score_ordering(model, self.split, batch_size, self.device, self.config.sense)
+        return {MODEL: found, "chance": chance_of_sense(self.split, list(found))}
+
     def compare_pixels(self, photos: dict[int, PhotoResult]) -> Scores:
         """SSIM, PSNR, LPIPS between the photo the model retrieves and the true one, headline t."""
         found, reasons = score_pixels(self.split, self.config.dataset, photos[HEADLINE_T].retrieved[:, 0],
@@ -182,8 +192,8 @@ def evaluate_run(config: EvalConfig) -> Path:
         clock.lap("captions")
         parts += [score_tag_rows(rows, split), evaluation.align(rows, of_model, baselines)]
         clock.lap("tags")
-        parts += [evaluation.compare_pixels(of_model)]
-        clock.lap("pixels")
+        parts += [evaluation.compare_pixels(of_model), evaluation.score_sense()]
+        clock.lap("pixels, story sense")
         parts += [meteor.result()]
         clock.lap("rest of METEOR")
     scores = merge_scores(*parts)

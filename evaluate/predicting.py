@@ -55,7 +55,7 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
             batch = rearrange(batch, places)
         on_device = {name: tensor.to(device) for name, tensor in batch.items()}
         outputs = model(on_device) if writing else model.encode(on_device)
-        surprise = (_caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
+        surprise = (caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
                     else torch.zeros(len(places), len(TS), dtype=torch.float64))
         parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
                       outputs["seen_logits"].sigmoid().cpu().numpy(), surprise.cpu().numpy()])
@@ -89,7 +89,7 @@ def permute_inputs(seed: int, num_stories: int) -> Rearrange:
     return rearrange
 
 
-def _caption_nll(logits: Tensor, token_ids: Tensor) -> Tensor:
+def caption_nll(logits: Tensor, token_ids: Tensor) -> Tensor:
     """Summed negative log-likelihood: logits (B, P, T-1, V), true ids (B, P, T) -> (B, P) float64."""
     target = token_ids[:, :, 1:]
     nll = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), ignore_index=PAD, reduction="none")

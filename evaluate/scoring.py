@@ -33,7 +33,7 @@ def direction(metric: str) -> int:
     base = next((part for part in reversed(parts) if not part.startswith("undescribed")), metric)
     if base in LOWER_IS_BETTER:
         return -1
-    if base in HIGHER_IS_BETTER or base.startswith("original_"):
+    if base in HIGHER_IS_BETTER or metric.startswith(("cloze.", "ordering.", "original_")):
         return 1
     if any(part.endswith(HIGHER_ENDINGS) or part in ("ap", *HIGHER_ENDINGS) for part in parts):
         return 1

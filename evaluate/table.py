@@ -11,7 +11,11 @@ TABLES = {
     "next caption": (("cider", "CIDEr-D"), ("bleu_1", "BLEU-1"), ("bleu_4", "BLEU-4"), ("rouge_l", "ROUGE-L"),
                      ("meteor", "METEOR"), ("perplexity", "perplexity"), ("distinct_2", "distinct-2")),
     "tags": (("tags_next.map", "mAP next"), ("tags_next.micro_f1", "F1 next"), ("tags_next.hamming", "Hamming next"),
-             ("tags_seen.map", "mAP seen"), ("tags_seen.micro_f1", "F1 seen"))}
+             ("tags_seen.map", "mAP seen"), ("tags_seen.micro_f1", "F1 seen")),
+    "story sense": (("cloze.other_album.1_of_2", "ending 1 of 2"), ("cloze.other_album.1_of_4", "ending 1 of 4"),
+                    ("cloze.same_album.1_of_2", "same album 1 of 2"), ("cloze.same_album.1_of_4", "same album 1 of 4"),
+                    ("ordering.spearman", "order: Spearman"), ("ordering.pairwise", "pairs"),
+                    ("ordering.exact", "exact"))}
 HEADLINE = (("r1_album", "R@1 over the album"), ("1_of_5", "1 of 5"), ("cider", "CIDEr-D"),
             ("perplexity", "perplexity"), ("tags_next.map", "mAP of next tags"))
 ROW_ORDER = (MODEL, ORACLE, "human", "model, scored as human", PERMUTED, "chance", "train mean", "copy last frame",

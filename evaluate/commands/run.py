@@ -28,7 +28,8 @@ def build_parser(prog: str) -> CommandParser:
                         help="stories with unusable photos: keep and mask, or leave out")
     for name, what in (("limit", "at most so many stories of each split; 0: all"),
                        ("resamples", "bootstrap draws over albums"), ("seed", "of draws and distractors"),
-                       ("batch_size", "stories at once")):
+                       ("batch_size", "stories at once"),
+                       ("sense", "choose endings, and put so many stories back in order; 0: neither")):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=DEFAULTS[name], help=what)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=DEFAULTS["device"], help="where to run")
     parser.add_argument("--strict", action="store_true", help="refuse a folder with other photos than the run's")
