@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from data.words import PAD
 from train.config import ModelConfig
+from train.packed_lstm import last_states, run_packed
 
 
 class TextEncoder(nn.Module):
@@ -33,11 +34,8 @@ class TextEncoder(nn.Module):
             (N, 2 * text_dim) float32; zeros where the caption is withheld. Padding never changes it.
         """
         packed = pack_padded_sequence(token_ids.T, lengths.clamp(min=1), enforce_sorted=False)
-        words, (state, _) = self.lstm(packed._replace(data=self.dropout(self.embedding(packed.data))))
-        if self.word_scores is None:
-            encoded = torch.cat([state[-2], state[-1]], dim=-1)                            # (N, 2 * text_dim)
-        else:
-            encoded = self._attend(words)
+        words = run_packed(self.lstm, packed._replace(data=self.dropout(self.embedding(packed.data))))
+        encoded = last_states(words) if self.word_scores is None else self._attend(words)  # (N, 2 * text_dim)
         if bool((lengths == 0).any()):
             encoded = encoded * (lengths > 0).to(encoded.device).unsqueeze(-1)
         return encoded.float()
@@ -95,7 +93,7 @@ class TextDecoder(nn.Module):
         context = torch.cat([hidden, tag_embedding], dim=-1).index_select(0, packed.sorted_indices)
         contexts = torch.cat([context[:size] for size in packed.batch_sizes.tolist()])     # (sum of lengths, ...)
         words = self.dropout(self.embedding(packed.data))
-        output, _ = self.lstm(packed._replace(data=torch.cat([words, contexts], dim=-1)))
+        output = run_packed(self.lstm, packed._replace(data=torch.cat([words, contexts], dim=-1)))
         return output._replace(data=self.vocabulary(self.dropout(output.data)))
 
     def start(self, hidden: Tensor, tag_embedding: Tensor) -> DecoderState:
