@@ -8,9 +8,10 @@ import pytest
 from data.errors import UserError
 from data.storyworld.albums import build_world
 from data.storyworld.config import WorldConfig
+from data.storyworld.descriptions import HAS_DESCRIPTIONS, NUM_DESCRIPTIONS, description_grammar
 from data.storyworld.future import next_aims, next_modes, next_outlooks, own_mode_chance, photo_chances
 from data.storyworld.grammar import TAG_NAMES, tags_of
-from data.storyworld.oracle import OraclePrediction, oracle_predictions, voice_chances
+from data.storyworld.oracle import OraclePrediction, description_tags, oracle_predictions, voice_chances
 from data.storyworld.sentences import outlook_grammar, sentence_grammar
 from data.storyworld.world import AIMS, KEEPS, NEXT_PLACE, Scene, draw, draw_album
 
@@ -39,6 +40,14 @@ def test_the_end_worked_out_by_hand() -> None:
     aims, missed = next_aims(history), 1 - KEEPS[4]
     expected = {BOOK: KEEPS[4], BOTTLE: missed * 2 / 6, PHONE: missed * 2 / 6, PLANT: missed / 6, LAPTOP: missed / 6}
     assert aims == pytest.approx(expected)
+
+
+def test_a_broken_promise_gives_the_other_story_away() -> None:
+    """Stage 3 at the office though the dog was seen: the album's other second aim is the laptop, whatever the way."""
+    history = [_scene(0, "kitchen", BOOK), _scene(1, "store", DOG), _scene(2, "park", mode="bicycle"),
+               _scene(3, "office", LAPTOP)]
+    missed = (1 - KEEPS[4]) / 3
+    assert next_aims(history) == pytest.approx({BOOK: KEEPS[4], PLANT: missed, BOTTLE: missed, PHONE: missed})
 
 
 def test_the_way_worked_out_by_hand() -> None:
@@ -123,6 +132,17 @@ def test_tags_are_as_frequent_as_predicted(predictions: dict[tuple[str, int], Or
                 surplus[-1] += np.array([name in found for name in TAG_NAMES]) - predicted
     deviations = np.sum(surplus, axis=0) / np.sqrt(np.sum(np.square(surplus), axis=0))
     assert np.mean(deviations ** 2) < 2 and abs(deviations).max() < 4.5
+
+
+def test_captions_in_isolation_add_up_as_they_are_written() -> None:
+    scene, rng, draws = draw_album(random.Random(2))[0][0], random.Random(5), 6000
+    found = np.zeros(len(TAG_NAMES))
+    for _ in range(draws):
+        if rng.random() < HAS_DESCRIPTIONS:
+            grammar = description_grammar(scene)
+            captions = [grammar.write(rng) for _ in range(draw(rng, NUM_DESCRIPTIONS))]
+            found += [any(name in tags_of(words) for words in captions) for name in TAG_NAMES]
+    np.testing.assert_allclose(found / draws, description_tags(scene), atol=0.025)
 
 
 def test_redundant_tags_are_those_of_the_sentence() -> None:

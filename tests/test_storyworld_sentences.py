@@ -34,6 +34,11 @@ def test_a_sentence_with_two_derivations_has_the_sum_of_both() -> None:
     assert grammar.probability("a".split()) == grammar.probability("a b b b".split()) == 0
 
 
+def test_words_divided_between_two_slots_in_two_ways_have_the_sum_of_both() -> None:
+    grammar = Grammar({"s": (("{a} {b}", 1),), "a": (("x", 1), ("x x", 3)), "b": (("x", 1), ("x x", 1))}, "s")
+    assert grammar.probability("x x x".split()) == pytest.approx(0.25 * 0.5 + 0.75 * 0.5)
+
+
 def test_sentences_come_as_often_as_their_probability_says() -> None:
     first, _ = draw_album(random.Random(8))
     grammar, rng, draws = sentence_grammar(first[:1], "first"), random.Random(1), 20_000

@@ -23,10 +23,11 @@ def _other_second(history: Sequence[Scene]) -> dict[int, float]:
     own = own_mode_chance()
     weights = {aim: own * (AIMS[second].mode == mode) + (1 - own) * (AIMS[aim].mode == mode)
                for aim in range(len(AIMS)) if aim not in (first, second)}
-    if len(history) > 3 and history[3].aim != second:
-        return {aim: float(aim == history[3].aim) for aim in weights}
+    betrayed = history[3].aim if len(history) > 3 else second
+    if betrayed is not None and betrayed != second:
+        return {betrayed: 1.0}
     total = sum(weights.values())
-    return {aim: weight / total for aim, weight in weights.items()}
+    return {aim: weight / total for aim, weight in weights.items() if weight > 0}
 
 
 def next_aims(history: Sequence[Scene]) -> dict[int, float]:
