@@ -201,6 +201,12 @@ class Features:
         return WordSet(self.root, name, self.manifest)
 
     @cached_property
+    def grid(self) -> MappedRows | None:
+        """(N, D, 7, 7) float16, the map before pooling of every photo row; None where the folder has none."""
+        shards = self.manifest.shards.get("grid", ())
+        return MappedRows([map_published(self.root, shard, "grid")["feature"] for shard in shards]) if shards else None
+
+    @cached_property
     def _thumbs(self) -> list[dict[str, np.ndarray]]:
         return [map_published(self.root, shard, "thumbs") for shard in self.manifest.shards.get("thumbs", ())]
 

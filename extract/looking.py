@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
+from data.folder import map_published
 from data.manifest import Shard
 from data.photos import OK
 from data.shards import map_shard
@@ -75,7 +76,6 @@ class Looking:
         self._sources = [usable_source(entry, folder, asked) for entry in
                          (*(planned.published for planned in plan.shards), *plan.orphans)]
         self._cache = ShardCache(self._open_source)
-        self._work_of = {work.planned.index: work for work in works}
         self._assemblies: dict[int, Assembly] = {}
         self._done: dict[int, dict[str, Shard]] = {}
         self._queue: deque[int] = deque()
@@ -233,11 +233,11 @@ class Looking:
         """The writer thread's job: write what changed, note the shard in the ledger, let go of its rows."""
         self._still_ours()
         planned = assembly.planned
-        source = self._work_of[planned.index].source
+        before = planned.published.files if planned.published is not None else {}
         files: dict[str, Shard] = {}
         for kind, arrays in assembly.arrays().items():
-            old = source.files.get(kind) if source is not None else None
-            if old is not None and _is_same(map_shard(self.folder / old.name, kind), arrays):
+            old = before.get(kind)
+            if old is not None and _holds(self.folder, old, kind, arrays):
                 files[kind] = old
                 continue
             name = choose_name(kind, planned.number, self.plan.taken)
@@ -250,6 +250,11 @@ class Looking:
         del self._assemblies[planned.index]
 
 
-def _is_same(published: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> bool:
+def _holds(folder: Path, shard: Shard, kind: str, arrays: dict[str, np.ndarray]) -> bool:
+    """Whether a published file is there and has these very arrays."""
+    try:
+        published = map_published(folder, shard, kind)
+    except UserError:
+        return False
     return all(published[name].shape == array.shape and published[name].tobytes() == array.tobytes()
                for name, array in arrays.items())

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
+from data.folder import map_published
 from data.manifest import Manifest, Shard
 from data.photos import FoundPhoto
-from data.shards import map_shard
 from data.stories import SPLITS, Dataset
 from extract.config import ExtractConfig
 from extract.ledger import NO_FILE, Entry, exists, hash_ids
+from extract.recalling import recall_photo_ids
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
         UserError: if a shard of the manifest is damaged and nothing tells which photos it held.
     """
     wanted = list(wanted_photos(dataset, config.photos))
-    published = published_shards(config.out, manifest, ledger)
+    published = published_shards(config.out, manifest, ledger, dataset)
     listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
     splits = {photo_id.encode("ascii"): SPLITS.index(split) for split, _, photo_id in reversed(wanted)}
     new = _without(listed, wanted)
@@ -107,7 +108,8 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
     taken: dict[str, set[str]] = {}
     for entry in (*published, *ledger.values()):
         for kind, shard in entry.files.items():
-            taken.setdefault(kind, set()).add(shard.name)
+            if exists(config.out, [shard]):  # what was lost comes back under its name
+                taken.setdefault(kind, set()).add(shard.name)
     plan = Plan(config.dataset, photo_id, np.array([splits.get(name, 0) for name in ids], np.uint8),
                 *_locate(ids, photos, config.dataset), _pair_albums(wanted, ids), shards, orphans, taken,
                 turn=1 + max((entry.turn for entry in ledger.values()), default=0))
@@ -145,8 +147,12 @@ def limit_stories(dataset: Dataset, limit: int | None) -> Dataset:
     return replace(dataset, stories={split: stories[:limit] for split, stories in dataset.stories.items()})
 
 
-def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry]) -> list[Entry]:
+def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry],
+                     dataset: Dataset) -> list[Entry]:
     """The photo shards of a folder's manifest in row order, with what the ledger knows of each.
+
+    Args:
+        dataset: tells which photos a lost shard held, where there is no ledger.
 
     A folder that came from elsewhere has no ledger: what its photos looked like on disk is unknown then, so that they
     are read again, but not looked at again.
@@ -161,17 +167,21 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         if known is not None and known.files["photos"].sha256 == shard.sha256:
             entries.append(replace(known, files={**files, **known.files}))
         else:
-            entries.append(_adopt(folder, shard, files, manifest.recipe["id"]))
+            photo_ids = _read_photo_ids(folder, manifest, shard, dataset)
+            entries.append(Entry(_number_of(shard.name), manifest.recipe["id"], files, photo_ids,
+                                 np.full((shard.rows, 3), -1, np.int64)))
     return entries
 
 
-def _adopt(folder: Path, shard: Shard, files: dict[str, Shard], recipe: str) -> Entry:
-    if not exists(folder, [shard]):
-        raise UserError(f"expected {shard.bytes} bytes in {folder / shard.name}, found "
-                        f"{'another size' if (folder / shard.name).exists() else 'no such file'}, and no ledger tells "
-                        "which photos it held; get the folder again, or make a new one with another --out")
-    photo_ids = np.array(map_shard(folder / shard.name, "photos")["photo_id"])
-    return Entry(_number_of(shard.name), recipe, files, photo_ids, np.full((shard.rows, 3), -1, np.int64))
+def _read_photo_ids(folder: Path, manifest: Manifest, shard: Shard, dataset: Dataset) -> np.ndarray:
+    try:
+        return np.array(map_published(folder, shard, "photos")["photo_id"])
+    except UserError as error:
+        photo_ids = recall_photo_ids(folder, manifest, shard, dataset)
+        if photo_ids is None:
+            raise UserError(f"{error}; and neither ledger nor stories tell which photos it held: get the folder again, "
+                            "or make a new one with another --out") from None
+        return photo_ids
 
 
 def _number_of(name: str) -> int:

@@ -406,3 +406,77 @@ def test_the_manifest_can_be_read_again_and_is_sorted(dataset, tmp_path):
     run(dataset, tmp_path / "f")
     raw = json.loads((tmp_path / "f/manifest.json").read_text())
     assert list(raw) == sorted(raw) and raw["files"].keys() == {"README.md", "skipped.csv"}
+
+
+def test_the_map_before_pooling_is_stored_beside_the_feature(dataset, tmp_path):
+    backbone = "tests.tiny_backbone:with_map"
+    (dataset / "images" / f"{photo_id('train', 1, 1)}.jpg").unlink()
+    features = run(dataset, tmp_path / "f", "--grid", backbone=backbone)
+    assert features.grid is not None and len(features.grid) == 36 and features.grid.row_shape == (8, 7, 7)
+    pooled = features.grid.all().astype(np.float32).mean(axis=(2, 3))
+    np.testing.assert_allclose(pooled, features.feature.all(), atol=0.02)
+    assert features.recipe["fields"]["grid"] == [7, 7]
+    with pytest.raises(UserError, match=r"grid: \[7, 7\] there, None here.*--grid"):
+        run(dataset, tmp_path / "f", backbone=backbone)
+    draw_photo(np.random.default_rng(9)).save(dataset / "images" / f"{photo_id('train', 1, 1)}.jpg")
+    grown = run(dataset, tmp_path / "f", "--grid", backbone=backbone)
+    fresh = run(dataset, tmp_path / "g", "--grid", backbone=backbone)
+    assert grown.grid is not None and fresh.grid is not None and (grown.grid.all() == fresh.grid.all()).all()
+    assert run(dataset, tmp_path / "h", backbone=backbone).grid is None
+
+
+def test_thumbnails_asked_for_later_are_made_without_looking_again(dataset, tmp_path, monkeypatch):
+    before = run(dataset, tmp_path / "f")
+    seen = count_looks(monkeypatch)
+    after = run(dataset, tmp_path / "f", "--thumbnails", "24")
+    assert not seen and shard_names(after) == shard_names(before)
+    fresh = run(dataset, tmp_path / "g", "--thumbnails", "24")
+    assert all(after.thumbnail(row) == fresh.thumbnail(row) for row in range(36)) and after.thumbnail(0)
+    assert run(dataset, tmp_path / "f", "--words", "more").thumbnail(5) == fresh.thumbnail(5)  # kept without the flag
+    with pytest.raises(UserError, match="thumbnails of 24 pixels"):
+        run(dataset, tmp_path / "f", "--thumbnails", "32")
+
+
+def test_work_is_kept_when_the_annotations_changed_before_the_first_run_ended(dataset, tmp_path, monkeypatch):
+    from extract import looking
+    real, left = looking.append_entry, [3]
+
+    def die(*arguments):
+        real(*arguments)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+    monkeypatch.setattr(looking, "append_entry", die)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, tmp_path / "f")
+    monkeypatch.setattr(looking, "append_entry", real)
+    main(["gc", str(tmp_path / "f")])  # what an unfinished run published is no garbage
+    path = dataset / "annotations/train.story-in-sequence.json"
+    raw = json.loads(path.read_text())
+    raw["annotations"] = raw["annotations"][10:]  # the first album is gone: every shard begins elsewhere now
+    path.write_text(json.dumps(raw))
+    seen = count_looks(monkeypatch)
+    features = run(dataset, tmp_path / "f")
+    fresh = run(dataset, tmp_path / "g")
+    assert features.num_photos == 30 and (features.feature.all() == fresh.feature.all()).all()
+    assert len([name for name in seen[:-30]]) == 12  # of 30; the other 18 had been published
+
+
+@pytest.mark.parametrize("has_ledger", [True, False])
+@pytest.mark.parametrize("lose", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:5000])])
+def test_a_lost_shard_comes_back_to_the_bit(dataset, tmp_path, has_ledger, lose):
+    before = snapshot_of_run(dataset, tmp_path, "--thumbnails", "24")
+    for name in ("photos/00001.h5", "thumbs/00002.h5"):
+        lose(tmp_path / "f" / name)
+    if not has_ledger:
+        shutil.rmtree(tmp_path / "f/.local")
+    run(dataset, tmp_path / "f", "--thumbnails", "24")
+    assert snapshot(tmp_path / "f") == before
+
+
+def test_a_folder_from_elsewhere_is_taken_over_without_looking_again(dataset, tmp_path, monkeypatch):
+    before = snapshot_of_run(dataset, tmp_path)
+    shutil.rmtree(tmp_path / "f/.local")
+    seen = count_looks(monkeypatch)
+    run(dataset, tmp_path / "f")
+    assert not seen and snapshot(tmp_path / "f") == before
