@@ -14,6 +14,7 @@ DEFAULTS = {field.name: field.default for field in fields(ExtractConfig)}
 
 # name -> (module with add_arguments(parser) and run(arguments), what it does)
 COMMANDS = {
+    "plan": ("extract.plan_report", "say what an extraction would do: counts, bytes, hours; writes nothing"),
     "verify": ("extract.verify", "check that a features folder is what was written, to the bit with --full"),
     "gc": ("extract.garbage", "remove shards that the manifest no longer names"),
 }
@@ -48,14 +49,19 @@ def build_parser() -> CommandParser:
         description="Look at every photo of a data folder once and keep what was seen as features, words and tags.",
         epilog="commands about a features folder (python -m extract COMMAND FEATURES):\n"
                + "\n".join(f"  {name:10} {what}" for name, (_, what) in COMMANDS.items()))
-    parser.add_argument("--data", dest="dataset", type=Path, required=True, metavar="DIR",
-                        help="data folder: annotations in VIST's format, photos anywhere below")
     parser.add_argument("--out", type=Path, required=True, metavar="FEATURES",
                         help="features folder to make or to bring up to date")
+    add_extraction_flags(parser)
+    return parser
+
+
+def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
+    """Every flag of an extraction but the features folder."""
+    parser.add_argument("--data", dest="dataset", type=Path, required=True, metavar="DIR",
+                        help="data folder: annotations in VIST's format, photos anywhere below")
     _add_backbone_flags(parser)
     _add_content_flags(parser)
     _add_machine_flags(parser)
-    return parser
 
 
 def read_config(arguments: argparse.Namespace) -> ExtractConfig:

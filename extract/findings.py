@@ -1,6 +1,6 @@
 """What checking a features folder found, and how it is said."""
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +29,13 @@ class Finding:
     remedy: str = ""
     file: str | None = None
     set_aside: str = ""
+
+
+def format_facts(facts: Mapping[str, str]) -> Iterator[str]:
+    """Facts by name as aligned lines that a terminal may be given."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        yield f"  {printable(name):<{width}}  {printable(value)}"
 
 
 @dataclass
@@ -89,9 +96,7 @@ class Report:
     def lines(self) -> Iterator[str]:
         """Everything for people: facts aligned, then each finding with its remedy below."""
         yield f"features folder {printable(self.root)}"
-        width = max(map(len, self.facts), default=0)
-        for name, value in self.facts.items():
-            yield f"  {name:<{width}}  {printable(value)}"
+        yield from format_facts(self.facts)
         for finding in sorted(self.findings, key=lambda finding: LEVELS.index(finding.level)):
             yield ""
             yield f"{finding.level:<8} {printable(finding.where)}"

@@ -76,7 +76,7 @@ def open_backbone(config: ExtractConfig, expected: dict[str, Any] | None) -> Res
         made_with = remembered["made_with"] if remembered is not None else ""
         if expected is None and remembered is not None and (config.world > 1 or read_ledger(config.out)):
             expected = remembered["recipe"]
-        recipe, precision, size = _settle(config, backbone, device, expected)
+        recipe, precision, size = settle_recipe(config, backbone, device, expected)
         if expected is not None:
             require_recipe(config.out, expected, recipe, made_with)
         files = tuple(sorted(str(path.absolute()) for path in backbone.files))
@@ -88,8 +88,9 @@ def open_backbone(config: ExtractConfig, expected: dict[str, Any] | None) -> Res
                     Opened(backbone, mapper))
 
 
-def _settle(config: ExtractConfig, backbone: "Backbone", device: "torch.device",
-            expected: dict[str, Any] | None) -> tuple[dict[str, Any], str, int]:
+def settle_recipe(config: ExtractConfig, backbone: "Backbone", device: "torch.device",
+                  expected: dict[str, Any] | None) -> tuple[dict[str, Any], str, int]:
+    """The recipe with what the flags leave open, its precision and its batch size; writes nothing."""
     from extract.mapper import fit_batch_size, resolve_precision
     fields = expected["fields"] if expected is not None else {}
     precision = fields.get("precision", "auto") if config.precision == "auto" else config.precision

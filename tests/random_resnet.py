@@ -4,8 +4,8 @@ from torchvision.models import resnet18
 
 
 def factory():
-    """(B, 3, 96, 96) -> (B, 512), without its classifier."""
+    """(B, 3, 64, 64) -> (B, 512), without its classifier."""
     module = resnet18(weights=None)
     module.fc = nn.Identity()
-    return module, {"width": 512, "size": 96, "resize": "squash", "short_side": 110, "interpolation": "bilinear",
+    return module, {"width": 512, "size": 64, "resize": "squash", "short_side": 73, "interpolation": "bilinear",
                     "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -38,7 +38,7 @@ def looked_at(tmp_path_factory):
     dataset = write_dataset(root / "data", {"train": 2, "val": 1}, photos_per_album=6)
     random = np.random.default_rng(5)
     for path in sorted((dataset / "images").iterdir()):
-        width, height = random.integers(200, 400, 2).tolist()
+        width, height = random.integers(150, 300, 2).tolist()
         fine = draw_photo(random, (width, height))
         grain = random.integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
         Image.blend(fine, Image.fromarray(grain).resize(fine.size), 0.3).save(path, quality=90)
@@ -88,7 +88,7 @@ def test_batch_norm_in_training_mode_is_caught(looked_at, monkeypatch):
 def test_a_wrong_resize_is_caught(looked_at, monkeypatch, change):
     right = canaries.read_resize
     monkeypatch.setattr(check_weights, "read_resize",
-                        lambda fields: replace(right({**fields, "short_side": 110}), **change))
+                        lambda fields: replace(right({**fields, "short_side": 73}), **change))
     report = check(*looked_at)
     assert {"pixels", "canaries decoded anew"} == {finding.where for finding in report.damaged}
     assert "canaries" not in {finding.where for finding in report.damaged}
