@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -349,3 +350,39 @@ def test_two_processes_learn_what_one_does(make_features, tmp_path):
         for part in ("train", "val"):
             assert one[part] == pytest.approx(two[part], abs=1e-5)
     assert json.loads((tmp_path / "two" / "config.json").read_text())["resolved"]["processes"] == 2
+
+
+def test_numbers_are_mirrored_to_wandb_and_its_absence_is_said(make_features, tmp_path, monkeypatch):
+    features, logged = make_features(), []
+
+    class Mirror:
+        def log(self, values, step):
+            logged.append((step, values))
+
+        def finish(self):
+            logged.append("finished")
+
+    def init(**settings):
+        assert settings["project"] == "stories" and settings["config"]["lr"] == 3e-3
+        assert settings["mode"] == "offline", "no key, no network"
+        return Mirror()
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    run = run_training(tiny(wandb="stories"), features, tmp_path / "run")
+    assert [step for step, _ in logged[:-1]] == [1, 2] and logged[-1] == "finished"
+    assert logged[1][1]["val/text"] == read_metrics(run)[1]["val"]["text"]
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match="pip install wandb"):
+        run_training(tiny(wandb="stories"), features, tmp_path / "other")
+
+
+def test_tensorboard_has_losses_and_sample_captions(make_features, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    run = run_training(tiny(), make_features(), tmp_path / "run")
+    events = EventAccumulator(str(run)).Reload()
+    assert {"train/image", "val/text", "lr", "gradient_norm"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("val/text")] == [1, 2]
+    assert b"**written**" in events.Tensors("captions/text_summary")[0].tensor_proto.string_val[0]
