@@ -24,6 +24,7 @@ from data.files import write_json
 from data.folder import Features
 from data.identity import differences
 from evaluate.alignment import load_table, score_agreement, score_caption_choice
+from evaluate.baselines.cache import cache_folder
 from evaluate.baselines.fitted import Baselines
 from evaluate.caption_scores import score_meteor
 from evaluate.config import HEADLINE_T, EvalConfig
@@ -45,7 +46,6 @@ from train.runs import LoadedRun, load_run, require_same_folder
 logger = logging.getLogger(__name__)
 
 METEOR_ROWS = (MODEL, ORACLE, "constant caption", "nearest train story")
-LOCAL = ".local"
 
 
 class Evaluation:
@@ -96,7 +96,8 @@ class Evaluation:
             return None
         val = self.val if self.val is not None and self.config.split != "val" else None
         chosen_on = val if val is not None and self.config.split == "test" else self.train
-        return Baselines.fit(self.train, self.val, chosen_on, self.space, self.config.seed, self._cache_folder())
+        return Baselines.fit(self.train, self.val, chosen_on, self.space, self.config.seed,
+                             cache_folder(self.features, self.config.run / "baselines"))
 
     def decide_tags(self, rows: list[Row], baselines: Baselines | None) -> None:
         """Turn tag probabilities into decisions, with thresholds tuned on val."""
@@ -158,11 +159,6 @@ class Evaluation:
             self.reasons["meteor"] = str(error)
             return {}
         return {name: {"meteor": estimate} for name, estimate in found.items()}
-
-    def _cache_folder(self) -> Path | None:
-        """Fitted baselines lie in the folder's .local, which is this machine's and never packed."""
-        local = self.features.root / LOCAL
-        return local / "baselines" if local.is_dir() else self.config.run / "baselines"
 
 
 def evaluate_run(config: EvalConfig) -> Path:

@@ -1,6 +1,4 @@
 """All baselines together: fitted once on the train split, kept beside the features, asked for rows of any split."""
-import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -9,15 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from data.files import replace_file
+from evaluate.baselines.cache import cache_key
 from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
 from evaluate.baselines.ngrams import NgramModel
+from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
+from evaluate.baselines.text_lstm import (TextLSTM, choose_config, load_text_lstm, save_text_lstm, score_text_lstm,
+                                          train_text_lstm, write_text_lstm)
 from evaluate.config import TS
 from evaluate.rows import Row
 from evaluate.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from evaluate.tag_scores import TagGuess
+from evaluate.writing_config import WritingConfig
 
+TEXT_LSTM = "text-only LSTM"
 NGRAMS = {"unigram": 1, "trigram": 3}
 
 logger = logging.getLogger(__name__)
@@ -31,6 +35,7 @@ class Baselines:
         train: the stories they come from. space: how photos are standardised.
         linear: ridge and probes. constants: by t one caption, in words. ngrams: by name "unigram", "trigram".
         tag_prior: (K, G) share of the train frames at each place that carry a tag.
+        text_lstm: None as long as nobody trained it (python -m evaluate baselines).
     """
 
     train: EvaluatedSplit
@@ -39,6 +44,7 @@ class Baselines:
     constants: dict[int, list[str]]
     ngrams: dict[str, NgramModel]
     tag_prior: np.ndarray
+    text_lstm: TextLSTM | None = None
 
     @classmethod
     def fit(cls, train: EvaluatedSplit, val: EvaluatedSplit | None, chosen_on: EvaluatedSplit, space: PhotoSpace,
@@ -54,10 +60,10 @@ class Baselines:
         tokens, held_out = (part.token[:, 1:].reshape(-1, width) if part is not None
                             else np.zeros((0, width), np.uint16) for part in (train, val))
         return cls(
-            train, space, _cached_linear(train, val, space, cache),
+            train, space, cached_linear(train, val, space, cache),
             {t: choose_constant(train, chosen_on, t, seed) for t in TS},
             {name: NgramModel.fit(tokens, held_out, order, num_words) for name, order in NGRAMS.items()},
-            train.tag.mean(axis=0))
+            train.tag.mean(axis=0), cached_text_lstm(train, val, cache))
 
     def rows(self, split: EvaluatedSplit, written: bool = True) -> list[Row]:
         """The baselines' rows for a split; without captions where only their tags are asked for."""
@@ -89,6 +95,12 @@ class Baselines:
                 row.written = {t: [[split.words.vocabulary[index] for index in ids]] * len(split) for t in TS}
             yield row
 
+        if self.text_lstm is not None:
+            nll = score_text_lstm(self.text_lstm, split)
+            writing = WritingConfig(max_words=split.token.shape[-1] - 2)
+            yield Row(TEXT_LSTM, nll={t: nll[:, t - 1] for t in TS},
+                      written=dict(write_text_lstm(self.text_lstm, split, writing)))
+
     def _tag_rows(self, split: EvaluatedSplit) -> Iterator[Row]:
         frames, num_tags = (0, *TS), split.tag.shape[-1]
         prior = {t: TagGuess(np.tile(self.tag_prior[t], (len(split), 1))) for t in frames}
@@ -101,11 +113,27 @@ class Baselines:
         yield Row("no tags", tags={"next": {t: silent[t] for t in TS}, "seen": silent})
 
 
-def _cached_linear(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace,
-                   cache: Path | None) -> LinearMaps:
+def cached_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, cache: Path | None,
+                     trains: bool = False) -> TextLSTM | None:
+    """The text-only LSTM of a folder: from the cache, or trained now where `trains`, else None."""
+    path = cache / f"text-lstm-{cache_key(LSTM_VERSION, train, val)}.safetensors" if cache is not None else None
+    num_words = len(train.words.vocabulary)
+    if path is not None and path.exists():
+        return load_text_lstm(path, num_words)
+    if not trains:
+        return None
+    model = train_text_lstm(train, val, choose_config(num_words))
+    if path is not None:
+        save_text_lstm(path, model)
+    return model
+
+
+def cached_linear(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace,
+                  cache: Path | None) -> LinearMaps:
+    """The linear maps of a folder: from the cache, or fitted now and kept where there is one."""
     if cache is None:
         return fit_linear(train, val, space)
-    path = cache / f"linear-{_key(train, val, space)}.npz"
+    path = cache / f"linear-{cache_key(VERSION, train, val, space.mean, space.std)}.npz"
     names = [field.name for field in fields(LinearMaps)]
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
@@ -119,14 +147,3 @@ def _cached_linear(train: EvaluatedSplit, val: EvaluatedSplit | None, space: Pho
     except OSError as error:
         logger.warning("the linear baselines cannot be kept at %s (%s): they are fitted anew each time", path, error)
     return maps
-
-
-def _key(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace) -> str:
-    """What the fitted maps depend on, hashed."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps([VERSION, train.features.recipe["id"], train.words.identity["id"],
-                              train.features.source["id"]]).encode())
-    for array in (space.mean, space.std, train.dataset.story_rows,
-                  val.dataset.story_rows if val is not None else np.zeros(0)):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]

@@ -1,0 +1,191 @@
+"""A language model of stories: an LSTM that reads a story's captions as one stream of words and sees no photo.
+
+How far it comes says how much of the next caption the captions before it give away. Like the story model it is
+asked for caption t + 1 after captions 1..t, for every t in one pass.
+"""
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.errors import UserError
+from data.files import replace_file
+from data.words import PAD
+from evaluate.config import TS
+from evaluate.split import EvaluatedSplit
+from evaluate.writing import write_captions
+from evaluate.writing_config import WritingConfig
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+SMALL_VOCABULARY = 2000
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    """How it is trained; the same for every folder but for its width."""
+
+    embedding_dim: int = 256
+    hidden_dim: int = 512
+    dropout: float = 0.3
+    lr: float = 2e-3
+    batch_size: int = 32
+    epochs: int = 20
+    patience: int = 2  # epochs without a better val loss
+    clip: float = 1.0
+    seed: int = 42
+
+
+class StreamState(NamedTuple):
+    """Where N captions that are being written stand: (N, hidden_dim) each."""
+
+    output: Tensor
+    cell: Tensor
+
+    def select(self, rows: Tensor) -> "StreamState":
+        """The state of these rows."""
+        return StreamState(self.output[rows], self.cell[rows])
+
+
+class TextLSTM(nn.Module):
+    """Embedding, one LSTM layer, a linear layer to the vocabulary."""
+
+    def __init__(self, vocabulary_size: int, config: LSTMConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
+        self.lstm = nn.LSTM(config.embedding_dim, config.hidden_dim, batch_first=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.vocabulary = nn.Linear(config.hidden_dim, vocabulary_size)
+
+    def read(self, token_ids: Tensor) -> Tensor:
+        """(B, L) ids -> (B, L, hidden_dim), the state after each."""
+        return self.lstm(self.dropout(self.embedding(token_ids)))[0]
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """(B, L) ids -> (B, L, V) logits of the id that follows each."""
+        return self.vocabulary(self.dropout(self.read(token_ids)))
+
+    def start(self, hidden: Tensor, cell: Tensor) -> StreamState:
+        """Go on after captions that have been read; (N, hidden_dim) each, see `states_after`."""
+        return StreamState(hidden, cell)
+
+    def step(self, token_ids: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Read one word of each of N captions: (N, V) logits of the next one, and the state after reading."""
+        output, (after, cell) = self.lstm(self.embedding(token_ids)[:, None],
+                                          (state.output[None].contiguous(), state.cell[None].contiguous()))
+        return self.vocabulary(output[:, 0]), StreamState(after[0], cell[0])
+
+    def states_after(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """State and cell (N, hidden_dim) after the first `lengths` (N,) ids of each row, at least 1."""
+        packed = nn.utils.rnn.pack_padded_sequence(self.embedding(token_ids), lengths, batch_first=True,
+                                                   enforce_sorted=False)
+        _, (output, cell) = self.lstm(packed)
+        return output[0], cell[0]
+
+
+def choose_config(vocabulary_size: int) -> LSTMConfig:
+    """Narrow for a small vocabulary, where a wide model only takes longer."""
+    return LSTMConfig(128, 256) if vocabulary_size <= SMALL_VOCABULARY else LSTMConfig()
+
+
+def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: LSTMConfig) -> TextLSTM:
+    """Train until val gets no better; without val for all epochs."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = TextLSTM(len(train.words.vocabulary), config)
+        optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
+        random, best, since = np.random.default_rng(config.seed), (np.inf, model.state_dict()), 0
+        for epoch in range(1, config.epochs + 1):
+            model.train()
+            for token_ids, _ in _batches(train, config.batch_size, random.permutation(len(train))):
+                loss = F.cross_entropy(model(token_ids[:, :-1]).flatten(0, 1), token_ids[:, 1:].flatten(),
+                                       ignore_index=PAD)
+                optimiser.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+                optimiser.step()
+            if val is None:
+                continue
+            surprise = score_text_lstm(model, val, config.batch_size)
+            reached = float(surprise.sum() / val.num_tokens[:, 1:].sum())
+            logger.info("text-only LSTM, epoch %d: val %.4f nats a token", epoch, reached)
+            since = 0 if reached < best[0] else since + 1
+            if since == 0:
+                best = reached, {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if since >= config.patience:
+                break
+        if val is not None:
+            model.load_state_dict(best[1])
+    return model.eval()
+
+
+@torch.inference_mode()
+def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64) -> np.ndarray:
+    """(S, 4) float64: negative log-likelihood of captions 2..5 (words and <END>), each after those before it."""
+    model.eval()
+    parts = []
+    for token_ids, frame in _batches(split, batch_size, np.arange(len(split))):
+        logits = model(token_ids[:, :-1])
+        nll = F.cross_entropy(logits.flatten(0, 1), token_ids[:, 1:].flatten(), ignore_index=PAD, reduction="none")
+        nll = nll.double().view(logits.shape[:2])
+        told = frame[:, 1:] * (frame[:, 1:] == frame[:, :-1])  # a caption's <START> is given, as it is to every model
+        parts.append(torch.stack([(nll * (told == number)).sum(dim=1) for number in range(2, 6)], dim=1).numpy())
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConfig, batch_size: int = 64
+                    ) -> dict[int, list[list[str]]]:
+    """Captions t + 1 after the true captions 1..t, in words, by t."""
+    written: dict[int, list[list[str]]] = {t: [] for t in TS}
+    for token_ids, frame in _batches(split, batch_size, np.arange(len(split))):
+        for t in TS:
+            lengths = ((frame > 0) & (frame <= t)).sum(dim=1)
+            captions = write_captions(model, *model.states_after(token_ids, lengths), writing)
+            written[t] += [[split.words.vocabulary[index] for index in caption.token_ids] for caption in captions]
+    return written
+
+
+def save_text_lstm(path: Path, model: TextLSTM) -> None:
+    """Write the weights as safetensors."""
+    from safetensors.torch import save_file
+    with replace_file(path) as partial:
+        save_file(model.state_dict(), partial)
+
+
+def load_text_lstm(path: Path, vocabulary_size: int) -> TextLSTM:
+    """Read what `save_text_lstm` wrote.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    model = TextLSTM(vocabulary_size, choose_config(vocabulary_size))
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise UserError(f"expected the text-only LSTM in {path}, found {type(error).__name__}; delete that file and "
+                        "train it again with: python -m evaluate baselines") from None
+    return model.eval()
+
+
+def _batches(split: EvaluatedSplit, batch_size: int, order: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    """Streams (B, L) int64 of a story's five captions, padded, and the frame 1..5 of each id, 0 at padding."""
+    for start in range(0, len(order), batch_size):
+        rows = split.token[order[start:start + batch_size]]                                # (B, K, T)
+        streams = [row[row != PAD].astype(np.int64) for row in rows]
+        longest = max(map(len, streams))
+        token_ids = np.zeros((len(rows), longest), np.int64)
+        frame = np.zeros((len(rows), longest), np.int64)
+        for place, (stream, row) in enumerate(zip(streams, rows)):
+            token_ids[place, :len(stream)] = stream
+            frame[place, :len(stream)] = np.repeat(np.arange(1, len(row) + 1), (row != PAD).sum(axis=1))
+        yield torch.from_numpy(token_ids), torch.from_numpy(frame)

@@ -1,0 +1,104 @@
+"""The text-only LSTM: likelihood by steps and in one pass agree, captions before help, and it is trained once."""
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.folder import Features
+from evaluate.__main__ import main
+from evaluate.baselines.text_lstm import (LSTMConfig, TextLSTM, load_text_lstm, save_text_lstm, score_text_lstm,
+                                          train_text_lstm, write_text_lstm)
+from evaluate.split import EvaluatedSplit
+from evaluate.writing_config import WritingConfig
+from tests.tiny_runs import write_run
+
+CONFIG = LSTMConfig(embedding_dim=12, hidden_dim=16, dropout=0.0, lr=5e-2, batch_size=24, epochs=60, patience=60)
+
+
+@pytest.fixture
+def folder(make_features: Callable[..., Path]) -> Path:
+    torch.set_num_threads(1)
+    return make_features(stories={"train": 24, "val": 6, "test": 6})
+
+
+def open_split(folder: Path, name: str) -> EvaluatedSplit:
+    return EvaluatedSplit(Features.open(folder), "default", name)
+
+
+def repeat_one_word(split: EvaluatedSplit) -> None:
+    """Make every caption of a story the same single word: known from the first caption on."""
+    split.token[:] = 0
+    split.token[..., 0], split.token[..., 2] = 1, 2
+    split.token[..., 1] = 4 + np.arange(len(split))[:, None] % 4
+
+
+def test_likelihood_of_a_pass_is_that_of_single_steps(folder):
+    split = open_split(folder, "test")
+    torch.manual_seed(0)
+    model = TextLSTM(20, CONFIG).eval()
+    found = score_text_lstm(model, split, batch_size=4)
+    for story, t in ((0, 1), (5, 4)):
+        before = np.concatenate([row[row != 0] for row in split.token[story, :t]]).astype(np.int64)
+        words = split.token[story, t][split.token[story, t] != 0].astype(np.int64)
+        with torch.inference_mode():
+            state = model.start(*model.states_after(torch.from_numpy(before)[None], torch.tensor([len(before)])))
+            total = 0.0
+            for word, following in zip(words[:-1], words[1:]):
+                logits, state = model.step(torch.tensor([word]), state)
+                total -= logits.log_softmax(-1)[0, following].item()
+        assert found[story, t - 1] == pytest.approx(total, rel=1e-5)
+
+
+def test_it_learns_from_the_captions_before_and_writes_them(folder):
+    train, test = open_split(folder, "train"), open_split(folder, "test")
+    repeat_one_word(train)
+    repeat_one_word(test)
+    model = train_text_lstm(train, None, CONFIG)
+    per_token = score_text_lstm(model, test) / 2  # one word and <END>
+    assert per_token.max() < 0.4 < np.log(4) / 2  # without reading: one of four words
+    written = write_text_lstm(model, test, WritingConfig())
+    vocabulary = test.words.vocabulary
+    for t in (1, 4):
+        assert written[t] == [[vocabulary[4 + story % 4]] for story in range(6)]
+
+
+def test_training_is_seeded_keeps_the_best_epoch_and_leaves_the_global_generator(folder):
+    train, val = open_split(folder, "train"), open_split(folder, "val")
+    config = LSTMConfig(embedding_dim=12, hidden_dim=16, lr=3e-2, batch_size=8, epochs=6, patience=2)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first, second = (train_text_lstm(train, val, config) for _ in range(2))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(one, other) for one, other in zip(first.state_dict().values(),
+                                                             second.state_dict().values()))
+    longer = train_text_lstm(train, val, LSTMConfig(**{**config.__dict__, "epochs": 30}))
+    assert score_text_lstm(longer, val).sum() <= score_text_lstm(first, val).sum() + 1e-6
+
+
+def test_saved_and_loaded_scores_the_same(folder, tmp_path):
+    split = open_split(folder, "test")
+    model = TextLSTM(20, LSTMConfig(128, 256)).eval()
+    save_text_lstm(tmp_path / "model.safetensors", model)
+    again = load_text_lstm(tmp_path / "model.safetensors", 20)
+    np.testing.assert_array_equal(score_text_lstm(model, split), score_text_lstm(again, split))
+
+
+def test_one_command_trains_it_and_every_evaluation_shows_it(folder, tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setattr("evaluate.baselines.fitted.choose_config", lambda _: LSTMConfig(128, 256, epochs=1))
+    run = write_run(tmp_path / "run", folder)
+    arguments = ["--run", str(run), "--no-meteor", "--no-page"]
+    assert main(arguments) == 0 and "text-only LSTM" not in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".local" not in path.parts}
+    caplog.set_level("INFO")
+    assert main(["baselines", "--features", str(folder)]) == 0 and "text-only LSTM, epoch 1" in caplog.text
+    assert before == {path: path.read_bytes() for path in folder.rglob("*")
+                      if path.is_file() and ".local" not in path.parts}  # what is published stays as it was
+    capsys.readouterr()
+    assert main(arguments) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("text-only LSTM"))
+    assert len(row.split()) >= 6  # captions and a perplexity
+    caplog.clear()
+    assert main(["baselines", "--features", str(folder)]) == 0 and "epoch" not in caplog.text
