@@ -1,0 +1,87 @@
+"""List runs: what differs between them, how far they came, and what they scored."""
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import read_json
+from evaluate.table import align, format_value
+from train.config import FREE_SETTINGS
+from train.runs import CONFIG, RunRecord, read_metrics, read_record
+
+logger = logging.getLogger(__name__)
+
+HEADLINE = {"r1_album": "R@1 album", "1_of_5": "1 of 5", "cider": "CIDEr-D", "perplexity": "perplexity",
+            "tags_next.map": "mAP next"}
+SPLITS = ("test", "val")  # of these the first that was evaluated is shown
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run folder: settings, epochs done, best val loss (unweighted image + text), scores by metric."""
+
+    path: Path
+    record: RunRecord
+    epochs: int
+    best_val: float | None
+    split: str
+    scores: dict[str, float | None]
+
+
+def find_runs(roots: Sequence[Path]) -> list[ListedRun]:
+    """Every run below some folders, in the order of their paths; broken ones are told and left out.
+
+    Raises:
+        UserError: if a folder does not exist or there is no run at all.
+    """
+    runs = []
+    for root in roots:
+        if not root.is_dir():
+            raise UserError(f"expected a folder with runs at {root}, found none; name one: make runs RUNS=FOLDER")
+        for config in sorted(root.rglob(CONFIG)):
+            try:
+                runs.append(_read_run(config.parent))
+            except UserError as error:
+                logger.warning("left out: %s", error)
+    if not runs:
+        raise UserError(f"expected runs below {', '.join(map(str, roots))}, found none; train one with: make train")
+    return runs
+
+
+def format_runs(runs: Sequence[ListedRun]) -> str:
+    """A table of runs, after what all of them share."""
+    settings = [{**asdict(run.record.config), "features": run.record.features} for run in runs]
+    differing = [name for name in settings[0] if name not in FREE_SETTINGS
+                 and len({repr(row[name]) for row in settings}) > 1]
+    metrics = [metric for metric in HEADLINE if any(run.scores.get(metric) is not None for run in runs)]
+    cells = [["run", *differing, "epochs", "best val", "scored on", *(HEADLINE[metric] for metric in metrics)]]
+    for run, row in zip(runs, settings):
+        cells.append([str(run.path), *(str(row[name]) for name in differing),
+                      f"{run.epochs} of {run.record.config.epochs}", format_value(run.best_val), run.split,
+                      *(format_value(run.scores.get(metric)) for metric in metrics)])
+    return align(cells)
+
+
+def _read_run(path: Path) -> ListedRun:
+    record, metrics = read_record(path), read_metrics(path)
+    losses = [loss for line in metrics if (loss := _unweighted(line.get("val"))) is not None]
+    split = next((split for split in SPLITS if (path / f"eval-{split}.json").exists()), "")
+    return ListedRun(path, record, len(metrics), min(losses, default=None), split,
+                     _read_scores(path / f"eval-{split}.json") if split else {})
+
+
+def _unweighted(losses: Any) -> float | None:
+    """What training selects by: image + text, the parts there are."""
+    parts = [losses[name] for name in ("image", "text") if losses.get(name) is not None] if losses else []
+    return sum(parts) if parts else None
+
+
+def _read_scores(path: Path) -> dict[str, float | None]:
+    raw = read_json(path, "a run's numbers", "evaluate it again")
+    try:
+        return {metric: raw["rows"]["model"].get(metric, {}).get("value") for metric in HEADLINE}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"expected a run's numbers in {path}, found {type(error).__name__}: {error}; evaluate it again"
+                        ) from None
