@@ -14,9 +14,10 @@ import numpy as np
 
 from data.errors import UserError
 from data.folder import Features, map_published
-from data.photos import OK, BadPhoto, find_photos, read_photo
+from data.photos import BadPhoto, find_photos, read_photo
 from data.pictures import decode_photo
 from extract.canaries import GROUP, read_resize
+from extract.centring import centred_cosine, measure_statistics
 from extract.findings import Report
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 MEDIAN_LIMIT = 0.99
 WORST_LIMIT = {"bfloat16": 0.95}  # else MEDIAN_LIMIT
 PIXEL_LIMIT = 1.0  # mean difference of 255; decoders differ by less, another resize rule by more
-STATISTICS_ROWS = 4096
-DEVIATION_FLOOR = 0.01  # of the mean deviation: a unit that hardly ever fires would otherwise be nothing but noise
 BATCH_ROWS = 32
 REMEDY = "the features of this folder and those made here do not mix: find the weights or the versions that it names"
 
@@ -51,7 +50,8 @@ def check_weights(root: Path, weights: str, report: Report, backbone_name: str |
     if backbone.spec.width != features.width:
         return  # told above
     look = _make_looker(backbone, fields, device, report)
-    mean, deviation = measure_statistics(features)
+    rows = np.flatnonzero(features.usable)
+    mean, deviation = measure_statistics(features.feature, rows if len(rows) else canaries["photo"])
     ids = features.photo_id.take(canaries["photo"])
     _compare(canaries["feature"], look(canaries["picture"]), mean, deviation, ids, fields, "canaries", report)
     if dataset is not None:
@@ -59,23 +59,6 @@ def check_weights(root: Path, weights: str, report: Report, backbone_name: str |
         if len(indices):
             _compare(canaries["feature"][indices], look(pictures), mean, deviation, ids[indices], fields,
                      "canaries decoded anew", report)
-
-
-def measure_statistics(features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation (D,) float32 of the good photos, over at most STATISTICS_ROWS of them."""
-    rows = np.flatnonzero(features.usable)
-    rows = rows if len(rows) else np.flatnonzero(features.status == OK)
-    picked = features.feature.take(rows[np.linspace(0, len(rows) - 1, min(len(rows), STATISTICS_ROWS)).astype(int)])
-    picked = picked.astype(np.float32)
-    deviation = picked.std(axis=0)
-    return picked.mean(axis=0), np.maximum(deviation, DEVIATION_FLOOR * deviation.mean() + 1e-6)
-
-
-def centred_cosine(first: np.ndarray, second: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """(n,) cosines between two (n, D) sets of features after standardising both."""
-    first, second = ((part.astype(np.float32) - mean) / deviation for part in (first, second))
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
 
 
 def _read_canaries(features: Features) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ DEFAULTS = {field.name: field.default for field in fields(ExtractConfig)}
 COMMANDS = {
     "plan": ("extract.plan_report", "say what an extraction would do: counts, bytes, hours; writes nothing"),
     "verify": ("extract.verify", "check that a features folder is what was written, to the bit with --full"),
+    "inspect": ("extract.inspection", "show what a features folder holds, also while it is being made"),
     "gc": ("extract.garbage", "remove shards that the manifest no longer names"),
 }
 
