@@ -19,13 +19,6 @@ LOCK = "lock-{rank}"  # of every process of an extraction
 log = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
-    parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
-    parser.add_argument("--damaged", action="store_true", help="remove what verify set aside as damaged too")
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Run the command.
 

@@ -45,16 +45,6 @@ class PhotoRows:
         return len(self.status)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
-    parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder, finished or not")
-    parser.add_argument("--photo", metavar="ID", help="draw the nearest neighbours of this photo")
-    parser.add_argument("--data", dest="dataset", type=Path, metavar="DIR",
-                        help="take pictures from these photos (default: the folder's thumbnails)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where pictures go (default: FEATURES-inspect)")
-    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="text alone")
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Print what the folder holds and draw it.
 

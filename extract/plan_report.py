@@ -15,6 +15,7 @@ from data.photos import scan_photos
 from extract.canaries import NUM_CANARIES
 from extract.config import ExtractConfig
 from extract.findings import format_facts
+from extract.flags import TIMED_PHOTOS
 from extract.ledger import NO_FILE
 from extract.progress import spell_seconds
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from extract.plan import Plan
     from extract.work import Work
 
-TIMED_PHOTOS = 64
 THUMBNAIL_BITS = 2.0  # a pixel of a small JPEG, roughly
 SPARE = 1.05  # of the bytes reckoned: headers, pages, manifest
 
@@ -42,15 +42,6 @@ class Measured:
     compute: float
     thumbnail: float
     where: str
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags: those of the extraction that is planned."""
-    from extract.command import add_extraction_flags
-    parser.add_argument("out", type=Path, metavar="FEATURES", help="features folder that would be made or continued")
-    parser.add_argument("--no-timing", dest="timing", action="store_false",
-                        help=f"do not look at {TIMED_PHOTOS} photos to measure the speed")
-    add_extraction_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -27,22 +27,6 @@ DOUBTFUL = "it may be the manifest that is wrong: verify again when that was mad
 GET_AGAIN = "get the folder again: without a ledger nothing here can make this file anew"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
-    parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder")
-    parser.add_argument("--full", action="store_true", help="hash every file too: finds any flipped bit")
-    parser.add_argument("--weights", metavar="random|imagenet|PATH",
-                        help="make the canaries' features anew with these weights and compare")
-    parser.add_argument("--backbone", metavar="NAME|module:factory",
-                        help="with --weights: the backbone; a plug-in must be named, others the folder names")
-    parser.add_argument("--data", dest="dataset", type=Path, metavar="DIR",
-                        help="with --weights: decode the canaries from these photos too")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                        help="with --weights: where to (%(default)s)")
-    parser.add_argument("--keep", action="store_true", help="leave damaged files where they are")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Print the report.
 
