@@ -207,6 +207,30 @@ class Features:
         return MappedRows([map_published(self.root, shard, "grid")["feature"] for shard in shards]) if shards else None
 
     @cached_property
+    def views(self) -> MappedRows | None:
+        """(N, W, D) float16, W augmented views of every photo row; None where the folder has none."""
+        shards = self.manifest.shards.get("views", ())
+        pieces = [map_published(self.root, shard, "views")["feature"] for shard in shards]
+        if not pieces:
+            return None
+        shapes = {piece.shape[1:] for piece in pieces}
+        if len(shapes) > 1 or pieces[0].shape[2] != self.width or sum(map(len, pieces)) != self.num_photos:
+            raise UserError(f"expected equally many views of width {self.width} of each of {self.num_photos} photos in "
+                            f"{self.root}, found {sorted(shapes)} of {sum(map(len, pieces))}; run verify")
+        return MappedRows(pieces)
+
+    def require_views(self) -> MappedRows:
+        """The augmented views; see `views`.
+
+        Raises:
+            UserError: if the folder has none.
+        """
+        if self.views is None:
+            raise UserError(f"expected augmented views in {self.root}, found none; make them with: make features "
+                            f"FEATURES={self.root} VIEWS=4, or leave --views out")
+        return self.views
+
+    @cached_property
     def _thumbs(self) -> list[dict[str, np.ndarray]]:
         return [map_published(self.root, shard, "thumbs") for shard in self.manifest.shards.get("thumbs", ())]
 

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.folder import NUM_FRAMES, Features
+from data.mapped import MappedRows
 
 logger = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
+VIEWS_SALT = 1  # so that views are not drawn with the numbers that shuffle the stories
 
 
 class StoryDataset:
@@ -22,6 +24,7 @@ class StoryDataset:
         missing: "drop" leaves out stories with an unusable photo, "mask" keeps them and masks the photo.
         limit: at most so many stories; 0 or None for all.
         fraction: share of the split's albums, drawn by `seed`; a smaller share is part of a larger one.
+        views: show each story clean or as one augmented view, drawn by `seed` and epoch; see `begin_epoch`.
 
     Attributes:
         story_rows: (len(self),) int64, rows in the split's arrays. num_dropped: stories left out for their photos.
@@ -29,7 +32,7 @@ class StoryDataset:
     """
 
     def __init__(self, features: Features, split: str, words: str = "default", missing: str = "drop",
-                 limit: int | None = None, fraction: float = 1.0, seed: int = 42) -> None:
+                 limit: int | None = None, fraction: float = 1.0, seed: int = 42, views: bool = False) -> None:
         self.features, self.split, self.missing = features, split, missing
         self.words = features.words(words)
         self.arrays = self.words.split(split)
@@ -44,6 +47,12 @@ class StoryDataset:
             rows = rows[whole]
         self.num_dropped = int((~whole).sum()) if missing == "drop" else 0
         self.story_rows = rows[:limit] if limit else rows
+        self.seed, self._num_views, self._views = seed, 0, None
+        if views:
+            stored = features.require_views()                                              # (N, W, D)
+            self._num_views = stored.row_shape[0]
+            self._views = MappedRows([piece.reshape(-1, features.width) for piece in stored.pieces])
+        self.begin_epoch(1)
 
     def __len__(self) -> int:
         return len(self.story_rows)
@@ -61,18 +70,28 @@ class StoryDataset:
             tag_targets: (B, K, G) float32 multi-hot, all columns.
             tag_source: (B, K) uint8, see `data.folder`.
             story_index: (B,) int64, the row in the split's arrays.
+            input_features: (B, K, D) float16, what is seen in place of image_features; with `views` alone.
         """
         rows = self.story_rows[np.asarray(indices, np.int64)]
         usable, longest = self._usable[rows], int(self.caption_length[rows].max(initial=2))
         photos = self.features.feature.take(self._photo[rows].ravel()).reshape(len(rows), NUM_FRAMES, -1)
         if not usable.all():
             photos[~usable] = 0
-        return {"image_features": torch.from_numpy(photos),
+        shown = {} if self._views is None else {"input_features": torch.from_numpy(self._take_views(rows, photos))}
+        return {**shown,
+                "image_features": torch.from_numpy(photos),
                 "photo_mask": torch.from_numpy(usable),
                 "token_ids": torch.from_numpy(self.arrays.token.take(rows)[:, :, :longest].astype(np.int64)),
                 "tag_targets": torch.from_numpy(self.arrays.tag.take(rows).astype(np.float32)),
                 "tag_source": torch.from_numpy(self.arrays.tag_source.take(rows)),
                 "story_index": torch.from_numpy(rows)}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw what each story shows in an epoch: 0 its photos as they are, v > 0 their augmented view v - 1."""
+        self.epoch = epoch
+        if self._views is not None:
+            random = np.random.default_rng([self.seed, epoch, VIEWS_SALT])
+            self._shown = random.integers(0, self._num_views + 1, len(self.arrays))        # (S,)
 
     def prefetch(self, indices: np.ndarray) -> None:
         """Ask the system to read the photos of these stories ahead; returns at once."""
@@ -87,6 +106,13 @@ class StoryDataset:
     def photo_rows(self) -> np.ndarray:
         """Sorted rows of the usable photos that the stories name, each once."""
         return np.unique(self._photo[self.story_rows][self._usable[self.story_rows]])
+
+    def _take_views(self, rows: np.ndarray, photos: np.ndarray) -> np.ndarray:
+        assert self._views is not None
+        shown, is_changed = photos.copy(), self._usable[rows] & (self._shown[rows] > 0)[:, None]   # (B, K)
+        place = self._photo[rows].astype(np.int64) * self._num_views + self._shown[rows][:, None] - 1
+        shown[is_changed] = self._views.take(place[is_changed])
+        return shown
 
     def _draw_albums(self, fraction: float, seed: int) -> np.ndarray:
         albums, album_index = np.unique(self.arrays.album_id.all(), return_inverse=True)

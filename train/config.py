@@ -68,6 +68,7 @@ class TrainConfig(ModelConfig):
     preset: str = setting("paper", "paper, or small: the same model narrow enough for a laptop")
     words: str = setting("default", "word set of the features folder")
     missing: str = setting("drop", "train stories with an unusable photo: drop them, or mask the photo")
+    views: bool = setting(False, "each epoch, see a story clean or as one of the augmented views that the folder has")
     fraction: float = setting(1.0, "share of the train albums, seeded and nested")
     limit: int = setting(0, "at most so many stories of each split; 0: all")
     seed: int = setting(42, "of initial weights, order, dropout and the share of albums")

@@ -8,7 +8,7 @@ from data.files import read_json
 from data.folder import WordSet
 from data.identity import Identity
 from train.model import StoryModel
-from train.runs import BEST, VOCABULARY, read_record, read_weights
+from train.runs import BEST, VOCABULARY, read_recipe, read_record, read_weights
 
 # rows that stand for words or tags, by the end of the tensor's name
 WORD_ROWS = ("embedding.weight", "vocabulary.weight", "vocabulary.bias")
@@ -48,7 +48,7 @@ def take_over(model: StoryModel, run_path: Path, words: WordSet, recipe: Identit
               f"{len(words.tag_names)} tags")
     if left:
         report += f"; not taken over (absent there or of another shape): {', '.join(left)}"
-    if record.recipe["id"] != recipe["id"]:
+    if read_recipe(run_path, record)["id"] != recipe["id"]:
         report += "; its photos went through another recipe, so what reads and predicts features starts far off"
     return report
 

@@ -99,14 +99,15 @@ class StoryModel(nn.Module):
 
         Args:
             batch: see `train.batches.StoryDataset`. A caption of <PAD> alone is withheld, a frame without
-                `photo_mask` has no photo.
+                `photo_mask` has no photo; `input_features` (B, K, D) replaces `image_features` as what is seen.
 
         Returns:
             "seen" (B, K, fusion_dim) fused with the caption withheld, "fused" (B, P, fusion_dim) as the sequence
             reads it, "hidden" (B, P, hidden_dim) the attended state, "seen_logits" (B, K, G), "next_logits"
             (B, P, G), "tag_embedding" (B, P, tag_embedding_dim), "predicted_features" (B, P, D) standardised.
         """
-        photos = self.standardise(batch["image_features"]) * batch["photo_mask"].unsqueeze(-1)
+        shown_features = batch.get("input_features", batch["image_features"])
+        photos = self.standardise(shown_features) * batch["photo_mask"].unsqueeze(-1)
         seen_photos = self.fusion.read_photos(photos)
         seen = self.fusion.mix(seen_photos)
         if self.config.task == "next":

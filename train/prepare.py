@@ -1,6 +1,7 @@
 """Before anything is learned: which stories take part, what `auto` comes to, what the run folder already holds."""
 import logging
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,12 @@ FRESH, GO_ON, COMPLETE, REFUSED = "fresh", "go on", "complete", "refused"
 MEMORY_SHARE = 0.5  # features above this share of the memory are streamed
 
 
-def open_splits(config: TrainConfig, features: Features) -> tuple[TrainConfig, StoryDataset, StoryDataset | None]:
+def open_splits(config: TrainConfig, features: Features, make: Callable[..., StoryDataset] = StoryDataset
+                ) -> tuple[TrainConfig, StoryDataset, StoryDataset | None]:
     """Open the train stories, and the val stories where there are any (always with photos masked).
+
+    Args:
+        make: the kind of dataset.
 
     Returns:
         The settings, with `missing` at "mask" where train has no usable photo at all; train; val or None.
@@ -32,11 +37,11 @@ def open_splits(config: TrainConfig, features: Features) -> tuple[TrainConfig, S
     Raises:
         UserError: if no train story is left.
     """
-    train_set = StoryDataset(features, "train", config.words, config.missing, config.limit, config.fraction,
-                             config.seed)
+    train_set = make(features, "train", config.words, config.missing, config.limit, config.fraction, config.seed,
+                     config.views)
     if not len(train_set):
         config = replace(config, missing="mask")
-        masked = StoryDataset(features, "train", config.words, "mask", config.limit, config.fraction, config.seed)
+        masked = make(features, "train", config.words, "mask", config.limit, config.fraction, config.seed)
         if not len(masked) or masked.num_photos:
             raise UserError(f"expected train stories with all their photos in {features.root}, found none among "
                             f"{len(masked)}; use --missing mask, or get the photos and run make features again")
@@ -44,7 +49,7 @@ def open_splits(config: TrainConfig, features: Features) -> tuple[TrainConfig, S
     if "val" not in train_set.words.splits:
         logger.warning("no val split in %s: no early stopping, the last epoch counts as the best", features.root)
         return config, train_set, None
-    return config, train_set, StoryDataset(features, "val", config.words, "mask", config.limit)
+    return config, train_set, make(features, "val", config.words, "mask", config.limit)
 
 
 def resolve(config: TrainConfig, features: Features, world: World) -> dict[str, Any]:
@@ -114,6 +119,9 @@ def _list_changes(began: RunRecord, now: RunRecord) -> list[str]:
     for kind in ("recipe", "words", "source"):
         changed += [f"features folder's {kind}, {line}"
                     for line in differences(getattr(began, kind), getattr(now, kind))]
+    for name in sorted(began.finetune.keys() | now.finetune.keys()):
+        if began.finetune.get(name) != now.finetune.get(name):
+            changed.append(f"finetune {name}: {began.finetune.get(name)!r} there, {now.finetune.get(name)!r} here")
     return changed
 
 

@@ -7,9 +7,10 @@ metrics.jsonl        one line per epoch
 best.safetensors     weights of the best epoch, feature statistics among them
 last.pt              everything needed to go on, `weights_only=True` loads it
 epoch-0001.safetensors, events.out.tfevents.*, curves.png
+backbone.safetensors what photos must go through before a fine-tuned model reads them; see train.finetune
 """
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from safetensors.torch import load_file, save_file
 from data.errors import UserError
 from data.files import read_json, replace_file, write_json
 from data.folder import WordSet
-from data.identity import Identity, require_same
+from data.identity import Identity, identify, require_same
 from train.config import TrainConfig
 from train.model import StoryModel
 
 VERSION = 1
 CONFIG, METRICS, BEST, LAST, CURVES = "config.json", "metrics.jsonl", "best.safetensors", "last.pt", "curves.png"
 VOCABULARY = "vocabulary.json"
+BACKBONE = "backbone.safetensors"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class RunRecord:
         recipe, words, source: identities of the features folder. features: where it lay.
         stories: counts of train and val stories, those dropped, and photos.
         resolved: what `auto` came to on the machine that began the run.
+        finetune: settings and beginning of a fine-tuning; empty for plain training.
     """
 
     config: TrainConfig
@@ -48,6 +51,7 @@ class RunRecord:
     features: str
     stories: dict[str, int]
     resolved: dict[str, Any]
+    finetune: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def write_record(run_path: Path, record: RunRecord) -> Path:
     return write_json(run_path / CONFIG, {
         "version": VERSION, "settings": asdict(record.config), "sizes": record.sizes, "recipe": record.recipe,
         "words": record.words, "source": record.source, "features": record.features, "stories": record.stories,
-        "resolved": record.resolved})
+        "resolved": record.resolved, **({"finetune": record.finetune} if record.finetune else {})})
 
 
 def read_record(run_path: Path) -> RunRecord:
@@ -85,11 +89,11 @@ def read_record(run_path: Path) -> RunRecord:
         found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
         raise UserError(f"expected version {VERSION} in {path}, found {found!r}; {remedy}")
     try:
-        known = {field.name for field in fields(TrainConfig)}
+        known = {setting.name for setting in fields(TrainConfig)}
         settings = {name: value for name, value in raw["settings"].items() if name in known}
         return RunRecord(TrainConfig(**settings), dict(raw["sizes"]), _identity(raw["recipe"]),
                          _identity(raw["words"]), _identity(raw["source"]), str(raw["features"]),
-                         dict(raw["stories"]), dict(raw["resolved"]))
+                         dict(raw["stories"]), dict(raw["resolved"]), dict(raw.get("finetune", {})))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"expected a whole config.json in {path}, found {type(error).__name__}: {error}; "
                         f"{remedy}") from None
@@ -109,8 +113,20 @@ def load_run(run_path: Path, device: str | torch.device = "cpu", weights: str = 
     except RuntimeError as error:
         raise UserError(f"expected the weights of {run_path / CONFIG} in {run_path / weights}, found others: "
                         f"{error}; train the run again with --force") from None
-    return LoadedRun(run_path, record.config, model.to(device).eval(), record.recipe, record.words, record.source,
-                     int(metadata.get("epoch", 0)), record.features)
+    return LoadedRun(run_path, record.config, model.to(device).eval(), read_recipe(run_path, record), record.words,
+                     record.source, int(metadata.get("epoch", 0)), record.features)
+
+
+def read_recipe(run_path: Path, record: RunRecord) -> Identity:
+    """The recipe of the features that a run's model reads: its folder's, through its own backbone if fine-tuned.
+
+    Raises:
+        UserError: if the backbone of a fine-tuned run is absent or damaged.
+    """
+    if not record.finetune:
+        return record.recipe
+    _, metadata = read_weights(run_path / BACKBONE)
+    return identify({**record.recipe["fields"], "weights": metadata.get("weights", "unknown")})
 
 
 def build_model(config: TrainConfig, sizes: dict[str, Any]) -> StoryModel:
@@ -143,8 +159,9 @@ def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Iden
         UserError: naming each field that differs, both values, and the mending command.
     """
     whose, where = f"run {run_path}", f"features folder {features_path}"
-    require_same("recipe", run.recipe, recipe, whose, where,
-                 f"use the run's own folder ({run.features}) or train on this one with another RUN=")
+    own = (f"make the folder it reads with: make features WEIGHTS={run_path / BACKBONE} FEATURES=ANOTHER"
+           if (run_path / BACKBONE).exists() else f"use the run's own folder ({run.features})")
+    require_same("recipe", run.recipe, recipe, whose, where, f"{own} or train on this one with another RUN=")
     require_same("words", run.words, words, whose, where,
                  f"make the folder's words with --words-from {run.features}, or train on this one with another RUN=")
 

@@ -3,7 +3,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,20 +68,30 @@ def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, forc
             if world.is_writer:
                 logger.info("%s is complete: nothing to do (--force starts anew beside it)", run_path)
             return run_path
-        trainer = _build_trainer(record, train_set, world)
-        progress = Progress()
+        trainer = build_trainer(record, train_set, world)
         if plan == FRESH:
             _initialise(trainer, record, features, train_set, world)
-        else:
-            progress = load_checkpoint(run_path / LAST, trainer.sums, trainer.parts, world.device)
-            logger.info("going on with %s at epoch %d, batch %d", run_path, progress.epoch, progress.step + 1)
-        if world.is_writer and plan == FRESH:
-            write_json(run_path / VOCABULARY, {"words": words.vocabulary, "tags": words.tag_names})
-            write_record(run_path, record)
-        monitor = Monitor(run_path, config, progress.epoch) if world.is_writer else None
-        stack.enter_context(_stop_on_signals(trainer))
-        TrainingRun(run_path, record, trainer, train_set, val_set, monitor, progress).finish()
+        open_run(TrainingRun, run_path, record, trainer, train_set, val_set, plan).finish()
     return run_path
+
+
+def open_run(kind: "type[TrainingRun]", run_path: Path, record: RunRecord, trainer: Trainer, train_set: StoryDataset,
+             val_set: StoryDataset | None, plan: str) -> "TrainingRun":
+    """A run at its beginning, its folder labelled, or where its last.pt stands.
+
+    Args:
+        kind: of run. trainer: initialised where the plan is FRESH.
+    """
+    progress, world = Progress(), trainer.world
+    if plan != FRESH:
+        progress = load_checkpoint(run_path / LAST, trainer.sums, trainer.parts, world.device)
+        logger.info("going on with %s at epoch %d, batch %d", run_path, progress.epoch, progress.step + 1)
+    elif world.is_writer:
+        words = train_set.words
+        write_json(run_path / VOCABULARY, {"words": words.vocabulary, "tags": words.tag_names})
+        write_record(run_path, record)
+    monitor = Monitor(run_path, record.config, progress.epoch) if world.is_writer else None
+    return kind(run_path, record, trainer, train_set, val_set, monitor, progress)
 
 
 class TrainingRun:
@@ -97,9 +107,10 @@ class TrainingRun:
     def finish(self) -> None:
         """Run every epoch that is left, then draw the curves."""
         try:
-            while not self.progress.complete:
-                self._run_epoch()
-                self._end_epoch()
+            with _stop_on_signals(self.trainer):
+                while not self.progress.complete:
+                    self._run_epoch()
+                    self._end_epoch()
         except TrainingDiverged:
             if self.trainer.world.device.type == "cpu":  # on CUDA the weights are some steps past it by now
                 self._save()
@@ -110,6 +121,7 @@ class TrainingRun:
 
     def _run_epoch(self) -> None:
         progress, trainer = self.progress, self.trainer
+        self.train_set.begin_epoch(progress.epoch)
         order = self._order_stories(progress.epoch)
         starts = range(0, len(order), self.config.batch_size)
         began, before, first = time.monotonic(), progress.seconds, progress.step
@@ -198,11 +210,14 @@ class TrainingRun:
     def _write_samples(self) -> str:
         dataset = self.val_set or self.train_set
         batch = dataset.__getitems__(np.arange(min(NUM_SAMPLES, len(dataset))))
-        moved = {name: tensor.to(self.trainer.world.device) for name, tensor in batch.items()}
+        with torch.no_grad():
+            moved = self.trainer.move(batch)
         return write_samples(self.trainer.model, moved, dataset.words.vocabulary)
 
 
-def _build_trainer(record: RunRecord, train_set: StoryDataset, world: World) -> Trainer:
+def build_trainer(record: RunRecord, train_set: StoryDataset, world: World,
+                  make: Callable[..., Trainer] = Trainer) -> Trainer:
+    """A trainer with a fresh model of the run's seed and sizes; `make` takes the arguments of Trainer."""
     config = record.config
     torch.manual_seed(config.seed)
     model = build_model(config, record.sizes).to(world.device)
@@ -216,7 +231,7 @@ def _build_trainer(record: RunRecord, train_set: StoryDataset, world: World) -> 
         if config.compile:
             for part in (model.fusion, model.image_decoder, model.seen_head, model.next_head):
                 part.compile()
-    return Trainer(config, model, world, record.resolved["precision"], swaps)
+    return make(config, model, world, record.resolved["precision"], swaps)
 
 
 def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_set: StoryDataset,

@@ -58,6 +58,11 @@ class Trainer:
         return {"model": self.model, "optimizer": self.optimizer, "plateau": self.plateau}
 
     @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What the gradient norm is taken over."""
+        return list(self.model.parameters())
+
+    @property
     def lr(self) -> float:
         """The learning rate now."""
         return float(self.optimizer.param_groups[0]["lr"])
@@ -74,7 +79,7 @@ class Trainer:
         seed_step(self.config.seed, self.world.rank, epoch, step)
         mine = share_batch(indices, self.world.rank, self.world.size)
         is_counted = len(mine) > 0  # the last batch may have fewer stories than there are processes
-        batch = self._augment(self._move(dataset.__getitems__(mine if is_counted else indices[:1])), epoch)
+        batch = self._augment(self.move(dataset.__getitems__(mine if is_counted else indices[:1])), epoch)
         self.model.train()
         terms = self._measure(batch, is_counted)
         counts = self._agree(terms, epoch, step)
@@ -83,12 +88,16 @@ class Trainer:
         total = self.criterion.total(means)
         assert isinstance(total, Tensor)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.backward(total)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self._check_gradient(norm, epoch, step)
         self.optimizer.step()
         self._add(terms)
         self._add({"gradient": Term(norm, torch.ones_like(norm))})
+
+    def backward(self, total: Tensor) -> None:
+        """Give every weight its gradient, summed over the processes."""
+        total.backward()
 
     def take_means(self, everywhere: bool = True) -> dict[str, float]:
         """The means since the last `clear`, over all processes or this one; what has no valid element is left out."""
@@ -106,7 +115,7 @@ class Trainer:
         kept, self.sums = self.sums, torch.zeros_like(self.sums)
         size = max(self.config.batch_size, 64)
         for start in range(self.world.rank * size, len(dataset), self.world.size * size):
-            batch = self._move(dataset.__getitems__(np.arange(start, min(start + size, len(dataset)))))
+            batch = self.move(dataset.__getitems__(np.arange(start, min(start + size, len(dataset)))))
             outputs = self._forward(self.model, batch)
             self._add({**self.criterion(outputs, batch),
                        "image_raw": self.criterion.raw_image_error(outputs, batch)})
@@ -166,7 +175,8 @@ class Trainer:
             row[0] += term.sum.detach()
             row[1] += term.count
 
-    def _move(self, batch: Batch) -> Batch:
+    def move(self, batch: Batch) -> Batch:
+        """A dataset's batch as the model reads it, on the device."""
         lengths = (batch["token_ids"] != 0).sum(dim=-1)  # stays on the CPU, where packing needs it
         moved = {name: tensor.to(self.world.device, non_blocking=True) for name, tensor in batch.items()}
         return {**moved, "caption_length": lengths}
