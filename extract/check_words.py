@@ -10,9 +10,9 @@ from data.annotations import is_plain_name
 from data.errors import UserError
 from data.files import sha256_file
 from data.folder import DII, MAX_WORDS_BYTES, SIS, WordSet, map_published, refuse_links
-from data.identity import identify
 from data.manifest import Manifest, WordsEntry
 from data.words import END, PAD, RESERVED, START
+from extract.check_files import follows_from_fields
 from extract.check_photos import decode_id
 from extract.findings import Report
 
@@ -35,7 +35,7 @@ def check_words(root: Path, manifest: Manifest, report: Report) -> None:
         stories = ", ".join(f"{group.rpartition('/')[2]} {sum(shard.rows for shard in manifest.shards[group])}"
                             for group in groups)
         report.facts[f"words {name}"] = f"stories: {stories or 'none'}"
-        if identify(entry.identity["fields"])["id"] != entry.identity["id"]:
+        if not follows_from_fields(entry.identity):
             report.contradict(f"words/{name}", "expected the words identity to be the sha256 of its fields, found "
                               "another", "get the folder again, or make it anew")
     known = {f"words/{name}/" for name in manifest.words}

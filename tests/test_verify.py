@@ -3,7 +3,10 @@ import json
 import random
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from extract.command import main
 from extract.verify import verify_folder
 from tests.photo_dataset import write_dataset
 
+ROOT = Path(__file__).resolve().parents[1]
 BACKBONE = "tests.tiny_backbone:factory"
 
 
@@ -217,6 +221,22 @@ def test_identities_are_recomputed_from_their_fields(folder):
     mended = identify(forged["fields"])
     replace(manifest, recipe=mended).save(folder)
     assert not found(folder)
+
+
+@pytest.mark.parametrize("fields", [{}, {"version": 1, "mean": float("nan")}, {"version": [1] * 3, "size": 10**40}])
+def test_an_identity_of_strange_fields_is_damage_and_no_crash(folder, fields):
+    manifest = load_manifest(folder)
+    replace(manifest, recipe={**manifest.recipe, "fields": fields}).save(folder)
+    assert "recipe identity" in found(folder)
+
+
+@pytest.mark.parametrize("command", ["plan", "verify", "inspect", "gc"])
+def test_help_of_each_command_imports_nothing_heavy(command):
+    code = ("import sys\nfrom extract.command import main\ntry:\n    main([sys.argv[1], '--help'])\n"
+            "except SystemExit as stop:\n    assert not stop.code\n"
+            "assert not {'torch', 'numpy', 'h5py', 'PIL', 'matplotlib'} & set(sys.modules)")
+    result = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0 and "FEATURES" in result.stdout, result.stderr
 
 
 def test_foreign_and_unnamed_files_are_listed_as_warnings(folder):
