@@ -105,6 +105,10 @@ class Canvas:
         strip = Image.fromarray(column.round().astype(np.uint8)).resize((WIDTH * OVERSAMPLING, rows))
         self.image.paste(strip, (0, round(top * OVERSAMPLING)))
 
+    def soften(self, color: Color, share: float) -> None:
+        """Fade all that is drawn so far towards a colour, as haze or a wide aperture does."""
+        self.image.paste(Image.blend(self.image, Image.new("RGB", self.image.size, color), share))
+
     def finish(self) -> Image.Image:
         """The picture, 360 x 270 RGB."""
         return self.image.reduce(OVERSAMPLING)

@@ -17,7 +17,7 @@ class WorldConfig:
         seed: another seed is another world with the same rules.
         tags: what the captions of single photos (DII) tell. "informative": all that the photo shows, so
             that tags name the things that decide how the story ends although the story's own sentence
-            mentions them in less than a third of the cases. "redundant": only what every story sentence
+            mentions them in about half of the cases. "redundant": only what every story sentence
             about that photo says, so that a frame's tags are exactly those of its sentence. Photos
             and story sentences are the same in both.
         workers: processes that draw; 0 takes all cores. Never changes a byte, and is no part of the world.

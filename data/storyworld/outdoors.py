@@ -11,7 +11,7 @@ SKIES: dict[str, tuple[tuple[Color, Color], ...]] = {        # by weather, then 
     "sunny": (((128, 190, 246), (255, 228, 190)), ((56, 150, 240), (186, 226, 252)), ((98, 78, 160), (255, 166, 96))),
     "cloudy": (((160, 178, 200), (222, 218, 214)), ((140, 164, 190), (206, 216, 226)),
                ((96, 90, 130), (214, 168, 150))),
-    "rainy": (((112, 126, 148), (176, 184, 192)), ((96, 112, 136), (160, 172, 184)), ((62, 60, 96), (138, 124, 140))),
+    "rainy": (((126, 142, 172), (186, 196, 208)), ((108, 132, 170), (178, 192, 208)), ((78, 74, 120), (176, 146, 150))),
     "snowy": (((186, 204, 226), (240, 240, 246)), ((170, 194, 222), (232, 240, 248)),
               ((110, 106, 156), (228, 196, 206))),
 }
@@ -36,8 +36,8 @@ def draw_sky(canvas: Canvas, scene: Scene, horizon: float, rng: random.Random) -
 def ground_color(scene: Scene, color: Color) -> Color:
     """A ground's colour in this weather: whitened by snow, darkened by rain."""
     if scene.weather == "snowy":
-        return mix(color, (240, 244, 252), 0.55)
-    return darker(color, 0.12) if scene.weather == "rainy" else color
+        return mix(color, (240, 244, 252), 0.4)
+    return darker(color, 0.06) if scene.weather == "rainy" else color
 
 
 def draw_hills(canvas: Canvas, scene: Scene, horizon: float, color: Color, rng: random.Random) -> None:

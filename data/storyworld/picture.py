@@ -1,10 +1,11 @@
 """A scene as a picture: backdrop, hero in a pose, the things that matter, light and weather."""
 import random
+from dataclasses import dataclass
 
 from PIL import Image
 
 from data.storyworld.acts import draw_hero
-from data.storyworld.canvas import HEIGHT, WIDTH, Canvas, Color, darker, lighter
+from data.storyworld.canvas import HEIGHT, WIDTH, Canvas, Color, lighter
 from data.storyworld.indoors import INDOORS
 from data.storyworld.outdoors import OUTDOORS, draw_weather
 from data.storyworld.things import (AIM_THINGS, draw_cat, draw_chair, draw_cup, draw_palm, draw_pine, draw_table,
@@ -13,9 +14,25 @@ from data.storyworld.world import AIMS, Scene
 
 TINTS: tuple[tuple[float, float, float], ...] = ((1.0, 0.985, 0.95), (1.0, 1.0, 1.0), (0.98, 0.86, 0.80))
 INDOOR_TINTS: tuple[tuple[float, float, float], ...] = ((1.0, 0.99, 0.97), (1.0, 1.0, 1.0), (0.97, 0.90, 0.84))
-CLOTHS: dict[str, Color] = {"book": (250, 206, 90), "plant": (246, 240, 228), "bottle": (24, 84, 74),
-                            "laptop": (46, 62, 120), "phone": (120, 30, 120), "dog": (70, 130, 220)}
-WEATHER_DIMS = {"sunny": 1.0, "cloudy": 0.95, "rainy": 0.88, "snowy": 0.98}
+
+
+@dataclass(frozen=True)
+class Display:
+    """How an aim's thing is shown: its size and the striped cloth that it stands on."""
+
+    size: float
+    cloth: Color
+    stripe: Color
+    slant: float = 0
+
+
+DISPLAYS = {"book": Display(1.6, (250, 206, 90), (236, 176, 50)),
+            "plant": Display(1.45, (246, 240, 228), (150, 200, 120)),
+            "bottle": Display(1.7, (24, 84, 74), (16, 60, 54)), "laptop": Display(1.4, (46, 62, 120), (30, 40, 90), 16),
+            "phone": Display(1.62, (120, 30, 120), (170, 60, 170), 16),
+            "dog": Display(1.62, (70, 130, 220), (236, 240, 250), 16)}
+HAZE, HAZE_SHARE = (236, 234, 230), 0.5          # behind a close-up the place steps back
+WEATHER_DIMS = {"sunny": 1.0, "cloudy": 0.95, "rainy": 0.94, "snowy": 0.98}
 
 
 def draw_picture(scene: Scene, seed: str) -> Image.Image:
@@ -24,31 +41,33 @@ def draw_picture(scene: Scene, seed: str) -> Image.Image:
     canvas = Canvas()
     outdoors = scene.place in OUTDOORS
     (OUTDOORS if outdoors else INDOORS)[scene.place](canvas, scene, rng)
+    if scene.stage < 2:
+        canvas.soften(HAZE, HAZE_SHARE)
     facing = 1 if rng.random() < 0.5 else -1
-    middle = WIDTH / 2 - facing * (66 if scene.stage < 2 else 10) + (rng.random() - 0.5) * 24
-    aside = middle - facing * 72 if scene.stage < 2 else middle + facing * 112
+    middle = WIDTH / 2 - facing * (84 if scene.stage < 2 else 10) + (rng.random() - 0.5) * 24
+    aside = middle - facing * 66 if scene.stage < 2 else middle + facing * 112
     if scene.act != "sleeping":
         _draw_detail(canvas, scene, aside, 224, rng)
     draw_hero(canvas, scene, middle, facing, rng)
     if scene.act == "sleeping":
         _draw_detail(canvas, scene, aside, 254, rng)
     if scene.stage < 2 and scene.aim is not None:
-        _draw_aim(canvas, AIMS[scene.aim].thing, WIDTH / 2 + facing * (90 + rng.random() * 14), facing, rng)
+        _draw_aim(canvas, AIMS[scene.aim].thing, WIDTH / 2 + facing * (78 + rng.random() * 14), rng)
     if outdoors:
         draw_weather(canvas, scene, rng)
     return _lit(canvas.finish(), scene, outdoors, rng)
 
 
-def _draw_aim(canvas: Canvas, thing: str, x: float, facing: int, rng: random.Random) -> None:
-    """The thing beside the hero, close to the camera and therefore large."""
-    cloth = CLOTHS[thing]
-    left, right = sorted((x - facing * 92, WIDTH / 2 + facing * (WIDTH / 2 + 8)))
-    canvas.rect(left, 236, right, HEIGHT + 10, cloth, 8)
-    for fold in range(round(left) + 10, round(right), 22):
-        canvas.rect(fold, 244, fold + 8, HEIGHT, darker(cloth, 0.14))
-    canvas.rect(left, 236, right, 245, lighter(cloth, 0.3), 5)
-    canvas.shadow(x, 243, 64, 6)
-    AIM_THINGS[thing](canvas, x, 244, 1.28 + rng.random() * 0.14)
+def _draw_aim(canvas: Canvas, thing: str, x: float, rng: random.Random) -> None:
+    """The thing beside the hero: on a cloth in the foreground, close to the camera and therefore large."""
+    look = DISPLAYS[thing]
+    canvas.rect(0, 234, WIDTH, HEIGHT, look.cloth)
+    for fold in range(-20, WIDTH, 30):
+        canvas.polygon([(fold, 234), (fold + 15, 234), (fold + 15 - look.slant, HEIGHT), (fold - look.slant, HEIGHT)],
+                       look.stripe)
+    canvas.rect(0, 231, WIDTH, 236, lighter(look.cloth, 0.35))
+    canvas.shadow(x, 247, 66, 7)
+    AIM_THINGS[thing](canvas, x, 248, look.size * (0.96 + rng.random() * 0.08))
 
 
 def _draw_detail(canvas: Canvas, scene: Scene, x: float, ground: float, rng: random.Random) -> None:

@@ -17,11 +17,11 @@ PRONOUNS = {"female": ("she", "her"), "male": ("he", "his"), "first": ("i", "my"
 
 SENTENCES: tuple[Rules, ...] = (
     (("{subject} {act} {where} .", 3), ("{when} , {subject} {act} {where} .", 2),
-     ("{subject} {act} {where} and {noticed} .", 4), ("{where} , {subject} {noticed} .", 3),
+     ("{subject} {act} {where} and {noticed} .", 10), ("{where} , {subject} {noticed} .", 6),
      ("it was {a_day} and {subject} {act} {where} .", 2), ("{subject} {act} {where} , {beside} .", 2),
      ("{subject} {act} {beside} .", 1)),
-    (("{subject} {act} {where} .", 3), ("{then} {subject} {found} {where} .", 4),
-     ("{subject} {act} {where} and {found} .", 3), ("{then} {subject} {act} {weather} .", 2),
+    (("{subject} {act} {where} .", 3), ("{then} {subject} {found} {where} .", 9),
+     ("{subject} {act} {where} and {found} .", 8), ("{then} {subject} {act} {weather} .", 2),
      ("{subject} {act} {where} , {beside} .", 2), ("after leaving {first_place} , {subject} {act} {where} .", 2)),
     (("{subject} {act} {vehicle} .", 3), ("{then} {subject} {act} {where} .", 3),
      ("{subject} {act} {vehicle} {where} .", 2), ("{subject} {act} {vehicle} {weather} .", 2),
@@ -45,7 +45,7 @@ BROKEN_FIRST: Rules = (("nobody thought of {first_thing} and", 2),
 NOTICED: Rules = (("kept looking at {the_thing}", 2), ("could only think of {the_thing}", 2),
                   ("got {the_thing} ready", 2), ("had big plans", 2))
 FOUND: Rules = (("came across {a_thing}", 2), ("noticed {a_thing}", 2), ("discovered {a_thing}", 2),
-                ("had a surprise", 4))
+                ("had a surprise", 2))
 SHARED_SLOTS: dict[str, Rules] = {
     "then": (("then", 3), ("a little later", 2), ("after that", 2), ("soon", 2)),
     "at_last": (("at last", 3), ("finally", 3), ("in the end", 2)),
