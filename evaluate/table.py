@@ -59,6 +59,8 @@ def describe_result(evaluation: dict) -> list[str]:
     """What can be said about the model against the baselines, in sentences."""
     protocol, sentences = evaluation["protocol"], []
     albums = protocol["albums"]
+    if not protocol["intervals"]["drawn"] and albums >= MIN_ALBUMS:
+        return ["No intervals were drawn (--resamples 0): no difference in these tables can be told from chance."]
     if not protocol["intervals"]["drawn"]:
         return [f"Nothing is proven here: {albums} albums are too few for intervals (at least {MIN_ALBUMS}), so no "
                 "difference in these tables can be told from chance."]

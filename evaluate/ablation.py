@@ -1,0 +1,183 @@
+"""Train a grid, evaluate every run on val, hold every row against the reference.
+
+What is there already is not done again, so an interrupted grid goes on. Each training is a process of its own with
+its share of the cores; its words go to seed-<n>.log beside the run.
+"""
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import UserError
+from evaluate.ablation_config import AblationConfig
+from evaluate.bootstrap import Estimate
+from evaluate.compare import TESTED
+from evaluate.config import HEADLINE_T
+from evaluate.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid
+from evaluate.measure_lines import measure_lines, read_lines
+from train.checkpoint import is_complete
+from train.config import list_differences
+from train.monitor import format_time
+from train.runs import BEST, CONFIG, LAST, read_metrics, read_record
+
+logger = logging.getLogger(__name__)
+
+SPLIT = "val"
+LOSS = "val loss"  # image + text, what training selects by
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A finished grid.
+
+    Attributes:
+        estimates: row -> metric -> mean over seeds, with joint draws of seeds and albums. deviations: over seeds of
+            the whole sample. differences: row - reference, paired. seconds: row -> training, mean over seeds.
+    """
+
+    grid: Grid
+    out: Path
+    estimates: dict[str, dict[str, Estimate]]
+    deviations: dict[str, dict[str, float]]
+    differences: dict[str, dict[str, Estimate]]
+    seconds: dict[str, float]
+    num_albums: int
+    trainings: list[Training]
+
+
+def run_ablation(config: AblationConfig) -> Ablation:
+    """Train what is not there yet, evaluate it on val, and measure.
+
+    Raises:
+        UserError: if the grid is bad, a run that is there was begun with other settings, or a training fails.
+    """
+    grid = read_grid(config.grid or DEFAULT_GRID)
+    out = config.out or config.features.resolve().parent / "ablations" / grid.path.stem.replace("_", "-")
+    trainings = plan_trainings(grid, out)
+    _refuse_others(trainings)
+    open_ones = [training for training in trainings if not is_done(training)]
+    if open_ones:
+        logger.info("%d of %d trainings are there; %d to go into %s", len(trainings) - len(open_ones), len(trainings),
+                    len(open_ones), out)
+        _work_off(open_ones, config)
+    return measure_ablation(grid, trainings, out, config.resamples, config.seed)
+
+
+def is_done(training: Training) -> bool:
+    """Whether a run is trained to its end and evaluated since."""
+    numbers = training.run_path / f"eval-{SPLIT}.json"
+    best, last = training.run_path / BEST, training.run_path / LAST
+    return (numbers.exists() and best.exists() and last.exists()
+            and numbers.stat().st_mtime_ns >= best.stat().st_mtime_ns and is_complete(last))
+
+
+def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_resamples: int, seed: int) -> Ablation:
+    """Read every run's predictions on val and draw seeds and albums together.
+
+    A draw takes seeds with replacement and albums with replacement; rows share both, so differences are paired: a
+    lucky seed or an easy album is the same luck for all.
+    """
+    measured: dict[str, dict[int, dict[str, Estimate]]] = {row: {} for row in grid.rows}
+    num_albums = 0
+    for training in trainings:
+        lines = read_lines(training.run_path / f"predictions-{SPLIT}.jsonl")
+        told = [line for key, line in sorted(lines.items()) if key[1] == HEADLINE_T]
+        of_run, num_albums = measure_lines(told, num_resamples, seed)
+        measured[training.row][training.seed] = {**of_run, LOSS: _val_loss(training, of_run)}
+    drawn = np.random.default_rng(seed).integers(0, len(grid.seeds), (num_resamples, len(grid.seeds)))
+    metrics = [metric for metric in (*TESTED, LOSS) if all(
+        metric in of_seed for of_seeds in measured.values() for of_seed in of_seeds.values())]
+    stacked = {row: {metric: [of_seeds[number][metric] for number in grid.seeds] for metric in metrics}
+               for row, of_seeds in measured.items()}
+    estimates = {row: {metric: draw_jointly(of_seeds, drawn) for metric, of_seeds in found.items()}
+                 for row, found in stacked.items()}
+    deviations = {row: {metric: float(np.std([seed.draws[0] for seed in of_seeds], ddof=1)) if len(of_seeds) > 1
+                        else float("nan") for metric, of_seeds in found.items()} for row, found in stacked.items()}
+    differences = {row: {metric: found[metric] - estimates[grid.reference][metric] for metric in metrics}
+                   for row, found in estimates.items() if row != grid.reference}
+    seconds = {row: float(np.mean([sum(line["seconds"] for line in read_metrics(training.run_path))
+                                   for training in trainings if training.row == row])) for row in grid.rows}
+    return Ablation(grid, out, estimates, deviations, differences, seconds, num_albums, list(trainings))
+
+
+def draw_jointly(of_seeds: Sequence[Estimate], drawn: np.ndarray) -> Estimate:
+    """The mean over seeds; in each draw over the seeds drawn, on the albums drawn.
+
+    Args:
+        of_seeds: n estimates of R resamples each (or of none: then the draws are of seeds alone).
+        drawn: (R, n) places of seeds.
+    """
+    whole = np.array([estimate.draws[0] for estimate in of_seeds])
+    draws = np.stack([estimate.draws for estimate in of_seeds])                            # (n, R + 1)
+    if draws.shape[1] == 1:
+        return Estimate(whole.mean(keepdims=True), of_seeds[0].n)
+    resampled = draws[drawn, np.arange(1, draws.shape[1])[:, None]].mean(axis=1)
+    return Estimate(np.concatenate([[whole.mean()], resampled]), of_seeds[0].n)
+
+
+def _val_loss(training: Training, estimates: dict[str, Estimate]) -> Estimate:
+    """The best epoch's unweighted loss: known for the whole val split only, so the same in every draw."""
+    losses = [line["val"]["image"] + line["val"]["text"] for line in read_metrics(training.run_path)
+              if line.get("val") and None not in (line["val"].get("image"), line["val"].get("text"))]
+    like = next(iter(estimates.values()))
+    return Estimate(np.full(len(like.draws), min(losses, default=np.nan)), like.n)
+
+
+def _refuse_others(trainings: Sequence[Training]) -> None:
+    for training in trainings:
+        if (training.run_path / CONFIG).exists():
+            changed = list_differences(read_record(training.run_path).config, training.config)
+            if changed:
+                raise UserError(f"row {training.row!r}: expected the run {training.run_path} to be of the settings of "
+                                f"the grid, found others: {'; '.join(changed)}; name another folder with --out, or "
+                                "delete that run")
+
+
+def _work_off(trainings: Sequence[Training], config: AblationConfig) -> None:
+    """Run trainings, `jobs` at a time; the first failure stops what has not begun."""
+    threads = max(1, (os.cpu_count() or 1) // config.jobs)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    started, finished = time.monotonic(), 0
+
+    def work(training: Training) -> None:
+        nonlocal finished
+        _run_one(training, config.features, environment)
+        finished += 1
+        left = (time.monotonic() - started) / finished * (len(trainings) - finished)
+        logger.info("%d of %d: %s, seed %d; %s to go", finished, len(trainings), training.row, training.seed,
+                    format_time(left))
+
+    with ThreadPoolExecutor(config.jobs) as workers:
+        futures = [workers.submit(work, training) for training in trainings]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            for future in futures:
+                future.cancel()
+    for future in done:
+        if not future.cancelled():
+            future.result()
+
+
+def _run_one(training: Training, features: Path, environment: dict[str, str]) -> None:
+    run_path, log = training.run_path, training.run_path.with_suffix(".log")
+    # no intervals for each run: the grid's table draws its own
+    commands = {"training": ["train", "--features", str(features), "--out", str(run_path), "--config",
+                             str(training.settings_path)],
+                "evaluating": ["evaluate", "--run", str(run_path), "--features", str(features), "--split", SPLIT,
+                               "--no-baselines", "--no-meteor", "--no-page", "--resamples", "0"]}
+    with open(log, "w", encoding="utf-8") as words:
+        for what, arguments in commands.items():
+            ended = subprocess.run([sys.executable, "-m", *arguments], stdout=words, stderr=subprocess.STDOUT,
+                                   env=environment, check=False)
+            if ended.returncode:
+                said = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
+                raise UserError(f"row {training.row!r}, seed {training.seed}: {what} ended with code "
+                                f"{ended.returncode} and said: {said}; see {log}, then give the same command again")
