@@ -1,0 +1,97 @@
+"""Ranking 200,000 candidate photos for 5,000 queries against the bare matrix product, and the memory it takes.
+
+    python -m tests.benchmarks.retrieval [--candidates 200000] [--queries 5000] [--width 2048]
+
+Candidates are float16 rows of a mapped file, standardised on the way as evaluation does. Memory is what is anonymous
+(mapped files do not count), at its peak, less what the process had before.
+"""
+import argparse
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from evaluate.retrieval import BLOCK, normalise, rank_candidates
+
+SPEED, MEMORY = 0.8, 1e9  # wanted: share of the bare product's speed, bytes
+
+
+def measure(num_candidates: int, num_queries: int, width: int) -> tuple[float, float]:
+    """Share of the bare product's speed, and bytes of anonymous memory."""
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _write_candidates(Path(folder) / "features", num_candidates, width, random)
+        mean, std = np.full(width, 1.0, np.float32), np.full(width, 2.0, np.float32)
+
+        def read(index: np.ndarray) -> np.ndarray:
+            block = rows.take(index, axis=0).astype(np.float32)
+            block -= mean
+            block /= std
+            return normalise(block)
+        target = random.integers(0, num_candidates, num_queries)
+        excluded = random.integers(0, num_candidates, (num_queries, 4))
+        before = _anonymous_bytes()
+        queries = normalise(read(target) + 0.02 * random.standard_normal((num_queries, width), np.float32))
+        with _Peak() as peak:
+            started = time.perf_counter()
+            found = rank_candidates(queries, read, num_candidates, target, excluded)
+            taken = time.perf_counter() - started
+        assert np.nanmedian(found.rank) == 1, "a noisy copy is found among all candidates"
+        bare = _time_bare_product(queries, num_candidates)
+    memory = peak.bytes - before
+    print(f"ranking {taken:6.1f} s    bare product {bare:6.1f} s    speed {bare / taken:.2f} of it (at least {SPEED} "
+          f"wanted)    {memory / 1e6:.0f} MB (at most {MEMORY / 1e6:.0f} wanted)")
+    return bare / taken, memory
+
+
+def _write_candidates(path: Path, num_candidates: int, width: int, random: np.random.Generator) -> np.ndarray:
+    rows = np.memmap(path, np.float16, "w+", shape=(num_candidates, width))
+    for start in range(0, num_candidates, BLOCK):
+        stop = min(start + BLOCK, num_candidates)
+        rows[start:stop] = random.standard_normal((stop - start, width), np.float32) * 2 + 1
+    rows.flush()
+    return np.memmap(path, np.float16, "r", shape=(num_candidates, width))
+
+
+def _time_bare_product(queries: np.ndarray, num_candidates: int) -> float:
+    """Seconds of the same products on float32 rows that lie ready."""
+    block = np.ones((BLOCK, queries.shape[1]), np.float32)
+    started = time.perf_counter()
+    for start in range(0, num_candidates, BLOCK):
+        queries @ block[:min(BLOCK, num_candidates - start)].T
+    return time.perf_counter() - started
+
+
+def _anonymous_bytes() -> int:
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))
+
+
+class _Peak:
+    """The most anonymous memory while the block runs, looked at twenty times a second."""
+
+    def __enter__(self) -> "_Peak":
+        self.bytes, self._ended = _anonymous_bytes(), threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.05):
+            self.bytes = max(self.bytes, _anonymous_bytes())
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--candidates", type=int, default=200_000)
+    parser.add_argument("--queries", type=int, default=5_000)
+    parser.add_argument("--width", type=int, default=2048)
+    arguments = parser.parse_args()
+    speed, memory = measure(arguments.candidates, arguments.queries, arguments.width)
+    assert speed >= SPEED and memory <= MEMORY
