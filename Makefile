@@ -21,13 +21,14 @@ PRESET ?= $(if $(filter storyworld,$(NAME)),small,paper)
 TASK ?= next
 SPLIT ?= test
 NPROC ?= 1
+OUT ?= $(RUN)-finetuned
 JOBS ?= 1
 ARGS ?=
 
 # More than one process: torchrun starts them, each takes its share by rank.
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
-.PHONY: help demo test test-slow lint world plan features verify inspect train eval runs compare ablate bench
+.PHONY: help demo test test-slow lint world plan features verify inspect train finetune eval runs compare ablate bench
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
@@ -79,6 +80,9 @@ inspect: $(STAMP)  ## show what a features folder holds (FEATURES)
 
 train: $(STAMP)  ## train on the features, no photo is opened (FEATURES RUN PRESET TASK NPROC ARGS)
 	@$(python) -m train --features $(FEATURES) --out $(RUN) --preset $(PRESET) --task $(TASK) $(ARGS)
+
+finetune: world  ## train a run further through the backbone, on the photos (RUN DATA FEATURES OUT NPROC ARGS)
+	@$(python) -m train.finetune --run $(RUN) --data $(PHOTOS) --features $(FEATURES) --out $(OUT) $(ARGS)
 
 eval: $(STAMP)  ## numbers beside baselines, and a page (RUN FEATURES DATA SPLIT ARGS)
 	@$(PY) -m evaluate --run $(RUN) --features $(FEATURES) --split $(SPLIT) $(if $(DATA),--data $(DATA)) $(ARGS)

@@ -30,3 +30,32 @@ class Tiny(nn.Module):
     def forward(self, images):
         time.sleep(float(os.environ.get("TINY_SECONDS", 0)))
         return self.net(images).mean(dim=(2, 3))
+
+
+def with_blocks():
+    """Has repeated blocks and a last stage, as a ResNet has."""
+    return Blocky(), dict(SPEC)
+
+
+class Block(nn.Module):
+    """Residual, with batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return x + self.norm(self.conv(x)).relu()
+
+
+class Blocky(nn.Module):
+    """(B, 3, 32, 32) -> (B, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8)
+        self.blocks = nn.Sequential(Block(), Block())
+        self.head = nn.Linear(8, 8)
+
+    def forward(self, images):
+        return self.head(self.blocks(self.norm(self.stem(images)).relu()).mean(dim=(2, 3)))

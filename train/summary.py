@@ -5,8 +5,8 @@ from train.monitor import format_means
 from train.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record
 
 
-def print_summary(run_path: Path, features_path: Path) -> None:
-    """Print the best epoch, what lies where, and what to type next."""
+def print_summary(run_path: Path, features_path: Path, next_step: str = "eval") -> None:
+    """Print the best epoch, what lies where, and what to make next, where that is named."""
     record, metrics = read_record(run_path), read_metrics(run_path)
     epoch = load_epoch(run_path / BEST)
     best = next((line for line in metrics if line["epoch"] == epoch), None)
@@ -17,4 +17,5 @@ def print_summary(run_path: Path, features_path: Path) -> None:
         losses = best["val"] or best["train"]
         print(f"best epoch {epoch} of {len(metrics)}: {'val' if best['val'] else 'train'} {format_means(losses)}")
     print(f"weights {run_path / BEST}\nnumbers {run_path / METRICS}\ncurves  {run_path / CURVES}")
-    print(f"next:   make eval RUN={run_path} FEATURES={features_path}")
+    if next_step:
+        print(f"next:   make {next_step} RUN={run_path} FEATURES={features_path}")

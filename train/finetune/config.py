@@ -1,0 +1,76 @@
+"""What fine-tuning adds to the settings of the run it begins with; no torch here."""
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from train.config import TrainConfig, setting
+
+TRAINABLE = ("all", "last")
+FREE = ("readers", "weights")  # change nothing about what comes out; the weights themselves are hashed
+
+# Settings of the run it begins with that a flag may change; the others are the run's: they shape the model.
+CHANGEABLE = ("missing", "fraction", "limit", "seed", "weight_decay", "clip", "plateau_patience", "plateau_factor",
+              "early_stopping", "image_weight", "text_weight", "tag_weight", "precision", "device", "save_every",
+              "wandb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Settings of a fine-tuning beside those of TrainConfig."""
+
+    epochs: int = setting(3, "passes over the train stories")
+    batch_size: int = setting(16, "stories of a step, over all processes together")
+    lr: float = setting(1e-4, "learning rate of the story model")
+    backbone_lr: float = setting(1e-5, "learning rate of the backbone")
+    trainable: str = setting("all", "all of the backbone, or its last stage; batch norm stays as it is")
+    photos_at_once: int = setting(80, "photos whose activations are held; a step with more of them looks at each "
+                                      "twice, with the same result")
+    checkpointing: bool = setting(False, "hold the activations between the backbone's blocks alone, compute the others "
+                                         "again")
+    augmentation: bool = setting(True, "flip, crop, turn and colour train photos, drawn once per story and epoch")
+    weights: str = setting("", "random, imagenet or a file: the weights that the features were made with, where the "
+                               "folder does not tell")
+    readers: int = setting(0, "threads that decode photos; 0: one a core")
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("photos_at_once", 1), ("readers", 0)):
+            _require(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
+        for name in ("lr", "backbone_lr"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        _require(self.trainable in TRAINABLE, "trainable", self.trainable, f"one of {', '.join(TRAINABLE)}")
+
+    def lasting(self) -> dict[str, Any]:
+        """The settings that decide what comes out and that TrainConfig lacks."""
+        known = {field.name for field in fields(TrainConfig)}
+        return {name: value for name, value in asdict(self).items() if name not in known and name not in FREE}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What one call of `python -m train.finetune` asks for.
+
+    Attributes:
+        changes: settings of the run it begins with to change, all among CHANGEABLE.
+    """
+
+    config: FinetuneConfig
+    changes: dict[str, Any]
+    begin_path: Path
+    photos_path: Path
+    features_path: Path
+    run_path: Path
+    force: bool = False
+
+
+def change_config(begun: TrainConfig, command: Command) -> TrainConfig:
+    """The settings of the run it begins with, less what has no meaning here, with what the command changes."""
+    config = command.config
+    return replace(begun, **{"init": "", "views": False, "compile": False, "reader": "mapped", "keep_every": 0,
+                             "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr,
+                             **command.changes})
+
+
+def _require(holds: bool, name: str, found: object, expected: str) -> None:
+    if not holds:
+        raise UserError(f"setting {name}: expected {expected}, found {found!r}; change --{name.replace('_', '-')}")
