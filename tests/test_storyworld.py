@@ -23,8 +23,8 @@ from data.storyworld.stored import photo_bytes
 from data.storyworld.world import Scene
 
 TINY = WorldConfig(albums=24, seed=3, workers=1)
-FROZEN = {"informative": "f271f258425c8d17f2efec36ac10642ed78135eb35068679cff69a7236e0986b",
-          "redundant": "cd808aee2a9e19f8cab7072bb99628f0f164b3418d02867858f86ea697150396"}
+FROZEN = {"informative": "df981d0aa867d831fff070b556aca9a300f05507df180c75bf5e2f076a706cb5",
+          "redundant": "669b59e3006321907a9db71d9ed9a2b2d6d89820eff1624c6dc0e02bbcb0fb66"}
 VERBATIM = Path(__file__).resolve().parents[2] / "shared" / "realdata" / "vist" / "verbatim_records.json"
 
 

@@ -24,7 +24,7 @@ from train.monitor import Monitor, write_samples
 from train.order import draw_curriculum, shuffle_stories, split_windows
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.runs import BEST, LAST, VOCABULARY, RunRecord, build_model, measure_sizes, write_record, write_weights
-from train.statistics import measure_features
+from train.statistics import begin_on_principal_directions, measure_features
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
 
 logger = logging.getLogger(__name__)
@@ -244,6 +244,9 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
             logger.info("%s", report)
     mean, std = measure_features(features, train_set.photo_rows(), config.std_floor)
     trainer.model.set_statistics(mean, std)
+    if not config.init:
+        begin_on_principal_directions(trainer.model, features, train_set.photo_rows(), config.principal_directions,
+                                      config.seed)
     if world.is_writer and not train_set.num_photos:
         logger.warning("no usable photo in train: the photo loss is off, captions and tags are learned alone")
 

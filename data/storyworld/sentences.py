@@ -30,8 +30,8 @@ SENTENCES: tuple[Rules, ...] = (
     (("{then} {subject} {act} {where} .", 3), ("{because} , {subject} {act} {where} .", 3),
      ("{subject} {act} {where} , {beside} .", 2), ("{subject} {act} {where} and {feeling} .", 2),
      ("{when} {subject} {act} {where} .", 2), ("what a surprise : {subject} {act} {where} .", 1)),
-    (("{at_last} {subject} {act} {where} .", 3), ("{ending} {subject} {act} {where} .", 3),
-     ("the day that began in {first_place} ended {where} .", 2), ("{subject} {act} {where} and {feeling} .", 2),
+    (("{at_last} {subject} {act} {where} .", 9), ("{ending} {subject} {act} {where} .", 3),
+     ("the day that began in {first_place} ended {where} .", 1), ("{subject} {act} {where} and {feeling} .", 2),
      ("{subject} {act} {where} , {beside} .", 2), ("{when} {subject} {act} {where} .", 2),
      ("what a day : {subject} {act} {where} .", 1)))
 
@@ -48,7 +48,7 @@ FOUND: Rules = (("came across {a_thing}", 2), ("noticed {a_thing}", 2), ("discov
                 ("had a surprise", 2))
 SHARED_SLOTS: dict[str, Rules] = {
     "then": (("then", 3), ("a little later", 2), ("after that", 2), ("soon", 2)),
-    "at_last": (("at last", 3), ("finally", 3), ("in the end", 2)),
+    "at_last": (("at last", 6), ("finally", 2), ("in the end", 1)),
     "feeling": FEELING}
 
 
