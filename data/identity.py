@@ -27,14 +27,15 @@ def identify(fields: Mapping[str, Any]) -> Identity:
     return {"id": hashlib.sha256(canonical.encode("ascii")).hexdigest(), "fields": json.loads(canonical)}
 
 
-def source_digest(photos: Iterable[tuple[str, str]]) -> str:
+def source_digest(photos: Iterable[tuple[str, str]], is_sorted: bool = False) -> str:
     """The sha256 over sorted photo ids with what was found for each.
 
     Args:
         photos: (photo id, hexadecimal content sha256 or the name of its status) pairs in any order.
+        is_sorted: they come in order of their ids already and need not be held all at once.
     """
     digest = hashlib.sha256()
-    for photo_id, found in sorted(photos):
+    for photo_id, found in photos if is_sorted else sorted(photos):
         digest.update(f"{photo_id}\t{found}\n".encode())
     return digest.hexdigest()
 

@@ -1,10 +1,12 @@
 """One extraction from a data folder to a features folder: what is there, what is left, do it, say that it is done."""
+import ctypes
 import errno
 import gc
 import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from data.photos import FoundPhoto, scan_photos
 from extract.config import ExtractConfig
 from extract.holding import hold_folder, take_turns
 from extract.progress import Progress, spell_seconds
-from extract.unchanged import observe, recall_unchanged, remember_state
+from extract.unchanged import digest_photos, observe, recall_unchanged, remember_state
 
 if TYPE_CHECKING:
     from data.stories import Dataset
@@ -41,8 +43,9 @@ def run_extraction(config: ExtractConfig) -> Path:
         LimitExceeded: if everything is written, but more photos are bad or missing than the limits allow.
     """
     photos, notes = scan_photos(config.dataset)
+    seen = digest_photos(photos)
     if not (config.retry or config.rehash):
-        noted = recall_unchanged(config, photos)
+        noted = recall_unchanged(config, seen)
         if noted is not None:
             log.info("%s is up to date: %s", config.out, noted["summary"])
             _check_limits(config, *noted["shares"])
@@ -53,7 +56,7 @@ def run_extraction(config: ExtractConfig) -> Path:
     _say_dataset(dataset)
     try:
         with hold_folder(config.out, config.rank, config.world) as still_held:
-            manifest = _bring_up_to_date(config, dataset, photos, still_held)
+            manifest = _bring_up_to_date(config, dataset, photos, seen, still_held)
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
@@ -81,7 +84,7 @@ def plan_folder(config: ExtractConfig, dataset: "Dataset",
     return make_plan(dataset, photos, config, manifest, read_ledger(config.out)), manifest
 
 
-def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto],
+def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto], seen: str,
                       still_held: Callable[[], None]) -> Manifest | None:
     from extract.opening import resolve_recipe
     from extract.work import find_work, share_of
@@ -92,10 +95,9 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
         with take_turns(config.out):
             stage_words(config, dataset, plan)
     skipped = dataset.skipped
-    dataset.stories.clear()  # the largest part by far; the caller still holds the rest
-    dataset.descriptions.clear()
-    dataset.album_photos.clear()
-    gc.collect()
+    for spent in (dataset.stories, dataset.descriptions, dataset.album_photos, photos):
+        spent.clear()  # what is needed of them is in the plan's arrays, at a tenth of the memory
+    _give_memory_back()
     log.info("planned %d photos in %d shards (%s)", len(plan), len(plan.shards),
              spell_seconds(time.monotonic() - started))
     side = _choose_thumbnails(config, manifest)
@@ -105,7 +107,9 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     if works:
         resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
     still_held()
-    return _finish(config, photos, plan, asked, resolved, skipped, side)
+    resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
+    _give_memory_back()
+    return _finish(config, seen, plan, asked, resolved, skipped, side)
 
 
 def ask(config: ExtractConfig, resolved: "Resolved", thumbnail_side: int) -> "Asked":
@@ -145,8 +149,8 @@ def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", ask
     return resolved
 
 
-def _finish(config: ExtractConfig, photos: dict[str, FoundPhoto], plan: "Plan", asked: "Asked", resolved: "Resolved",
-            skipped: list, side: int) -> Manifest | None:
+def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", resolved: "Resolved", skipped: list,
+            side: int) -> Manifest | None:
     from extract.publishing import Ending, complete_entries, publish_folder, share_bad, summarise
     from extract.wordsets import stage_words, staged_for
     with take_turns(config.out):
@@ -164,9 +168,18 @@ def _finish(config: ExtractConfig, photos: dict[str, FoundPhoto], plan: "Plan", 
                  *(shard.name for shards in manifest.shards.values() for shard in shards),
                  *(f"words/{name}/{file}" for name, entry in manifest.words.items() for file in entry.files)]
         summary = summarise(manifest)
-        remember_state(config, observe(config, photos, names, list(resolved.files)), share_bad(manifest), summary)
+        remember_state(config, observe(config, seen, names, list(resolved.files)), share_bad(manifest), summary)
     log.info("%s is complete: %s", config.out, summary)
     return manifest
+
+
+def _give_memory_back() -> None:
+    """Let the system have what was freed: glibc keeps a million small pieces of parsed JSON for itself otherwise."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):  # another C library
+        pass
 
 
 def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:

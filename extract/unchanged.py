@@ -14,23 +14,27 @@ STATE = "state.json"
 VERSION = 1
 
 
-def observe(config: ExtractConfig, photos: dict[str, FoundPhoto], published: Iterable[str],
-            files: list[str]) -> dict[str, Any]:
-    """What decides a folder's content, as it looks now.
-
-    Args:
-        photos: as found below the data folder. published: files of the folder. files: weights, a plug-in's source.
-    """
+def digest_photos(photos: dict[str, FoundPhoto]) -> str:
+    """A sha256 over path, size, time and inode of every photo."""
     digest = hashlib.sha256()
     for photo_id, photo in sorted(photos.items()):
         digest.update(f"{photo_id}\t{photo.path}\t{photo.size}\t{photo.mtime_ns}\t{photo.inode}\n"
                       .encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def observe(config: ExtractConfig, photos: str, published: Iterable[str], files: list[str]) -> dict[str, Any]:
+    """What decides a folder's content, as it looks now.
+
+    Args:
+        photos: their digest. published: files of the folder. files: weights, a plug-in's source.
+    """
     annotations = sorted(path for folder in (config.dataset, config.dataset / "annotations")
                          for path in folder.glob("*.json"))
     others = [str(path) for path in (*annotations, config.tag_table, config.words_from and config.words_from / MANIFEST)
               if path]
     return {"version": VERSION, "settings": config.lasting(), "packages": package_versions(), "weights_files": files,
-            "photos": digest.hexdigest(), "inputs": {name: file_state(name) for name in (*others, *sorted(files))},
+            "photos": photos, "inputs": {name: file_state(name) for name in (*others, *sorted(files))},
             "published": {name: (file_state(config.out / name) or [])[:2] for name in sorted(published)}}
 
 
@@ -39,7 +43,7 @@ def remember_state(config: ExtractConfig, state: dict[str, Any], shares: tuple[f
     write_json(config.out / LOCAL / STATE, {"state": state, "shares": list(shares), "summary": summary})
 
 
-def recall_unchanged(config: ExtractConfig, photos: dict[str, FoundPhoto]) -> dict[str, Any] | None:
+def recall_unchanged(config: ExtractConfig, photos: str) -> dict[str, Any] | None:
     """What `remember_state` noted, if everything still looks the same; else None."""
     try:
         noted = json.loads((config.out / LOCAL / STATE).read_text(encoding="utf-8"))
