@@ -4,7 +4,7 @@ import torch
 
 from train.config import ModelConfig
 from train.model import StoryModel
-from train.text import END, PAD, START
+from data.words import END, PAD, START
 
 WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=7,
               tag_embedding_dim=3, image_decoder_dim=9, decoder_dim=8)
