@@ -10,11 +10,9 @@ predictions-<split>.jsonl
     a line per (story, t): see `prediction_file`
 """
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ from evaluate.alignment import load_table, score_agreement, score_caption_choice
 from evaluate.baselines.cache import cache_folder
 from evaluate.baselines.fitted import Baselines
 from evaluate.caption_scores import score_meteor
+from evaluate.clock import Clock
 from evaluate.config import HEADLINE_T, EvalConfig
 from evaluate.meteor import MeteorAligner, MeteorUnavailable
 from evaluate.oracle import ORACLE, oracle_row
@@ -36,11 +35,13 @@ from evaluate.predicting import permute_inputs, predict_split
 from evaluate.prediction_file import write_predictions
 from evaluate.protocol import describe_protocol
 from evaluate.rows import MODEL, PERMUTED, Row, model_row
-from evaluate.scoring import Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows
+from evaluate.scoring import (Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows,
+                              summarise)
 from evaluate.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from evaluate.story_sense import chance_of_sense, score_cloze, score_ordering
 from evaluate.tag_scores import TagGuess, choose_thresholds
+from evaluate.tell import evaluate_stories
 from train.runs import LoadedRun, load_run, require_same_folder
 
 logger = logging.getLogger(__name__)
@@ -55,14 +56,13 @@ class Evaluation:
         self.config = config
         self.device = choose_device(config.device)
         self.run: LoadedRun = load_run(config.run, self.device)
-        if self.run.config.task != "next":
-            raise UserError(f"run {config.run}: expected the task 'next' here, found {self.run.config.task!r}; score "
-                            "its stories with: python -m evaluate score")
         self.features = Features.open(config.features or Path(self.run.features))
         self.words = config.words or self.run.config.words
         words = self.features.words(self.words)
         require_same_folder(self.run, config.run, self.features.recipe, words.identity, self.features.root)
         self.source_note = check_source(self.run, self.features, config)
+        if self.run.config.task == "tell":
+            return
         self.split = self._open(config.split, config.missing, config.resamples)
         self.val = self._open("val", config.missing, 0) if "val" in words.splits else None
         self.train = self._open_train(words.splits) if config.baselines else None
@@ -171,6 +171,8 @@ def evaluate_run(config: EvalConfig) -> Path:
         UserError: if the run, the folder or the split is missing or they do not fit each other.
     """
     evaluation, clock = Evaluation(config), Clock()
+    if evaluation.run.config.task == "tell":
+        return evaluate_stories(config, evaluation.run, evaluation.features, evaluation.words, evaluation.device)
     split = evaluation.split
     rows = evaluation.predict()
     clock.lap("model")
@@ -205,15 +207,6 @@ def evaluate_run(config: EvalConfig) -> Path:
     return path
 
 
-def summarise(scores: Scores, reasons: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Estimates as plain values; what the model lacks is null with its reason."""
-    rows: dict[str, dict[str, Any]] = {row: {metric: estimate.summary() for metric, estimate in metrics.items()}
-                                       for row, metrics in scores.items()}
-    for metric, reason in reasons.items():
-        rows[MODEL].setdefault(metric, {"value": None, "low": None, "high": None, "n": 0, "reason": reason})
-    return rows
-
-
 def check_source(run: LoadedRun, features: Features, config: EvalConfig) -> str:
     """Tell, or with --strict refuse, that the photos are others than those the run was trained on."""
     lines = differences(run.source, features.source)
@@ -236,19 +229,3 @@ def _decide(guess: TagGuess, thresholds: np.ndarray | None) -> TagGuess:
     if thresholds is None and guess.probs is not None:
         thresholds = np.full(guess.probs.shape[1], 0.5)
     return guess if thresholds is None else guess.decide(thresholds)
-
-
-class Clock:
-    """Seconds by part, for the log."""
-
-    def __init__(self) -> None:
-        self._last, self._laps = time.perf_counter(), {}  # type: float, dict[str, float]
-
-    def lap(self, part: str) -> None:
-        """End a part that began with the last lap."""
-        now = time.perf_counter()
-        self._laps[part] = now - self._last
-        self._last = now
-
-    def __str__(self) -> str:
-        return ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self._laps.items())

@@ -1,5 +1,6 @@
 """Rows of predictions to estimates: every metric of every row, and how the model differs from each row."""
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -114,6 +115,15 @@ def compare_rows(scores: Scores, model: str = MODEL) -> dict[str, dict[str, dict
             summary = (mine - estimate).summary()
             differences.setdefault(row, {})[metric] = {**summary, "better": _verdict(summary, sign)}
     return differences
+
+
+def summarise(scores: Scores, reasons: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Estimates as plain values; what the model lacks is null with its reason."""
+    rows: dict[str, dict[str, Any]] = {row: {metric: estimate.summary() for metric, estimate in metrics.items()}
+                                       for row, metrics in scores.items()}
+    for metric, reason in reasons.items():
+        rows[MODEL].setdefault(metric, {"value": None, "low": None, "high": None, "n": 0, "reason": reason})
+    return rows
 
 
 def _verdict(summary: dict, sign: int) -> bool | None:

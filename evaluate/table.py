@@ -8,10 +8,12 @@ from evaluate.rows import MODEL, PERMUTED
 TABLES = {
     "next photo": (("r1_album", "R@1 album"), ("1_of_5", "1 of 5"), ("1_of_100", "1 of 100"), ("r10_all", "R@10 split"),
                    ("median_rank_all", "median rank"), ("cosine_centred", "centred cosine"), ("mse", "MSE std.")),
-    "next caption": (("cider", "CIDEr-D"), ("bleu_1", "BLEU-1"), ("bleu_4", "BLEU-4"), ("rouge_l", "ROUGE-L"),
-                     ("meteor", "METEOR"), ("perplexity", "perplexity"), ("distinct_2", "distinct-2")),
+    "caption": (("cider", "CIDEr-D"), ("bleu_1", "BLEU-1"), ("bleu_4", "BLEU-4"), ("rouge_l", "ROUGE-L"),
+                ("meteor", "METEOR"), ("perplexity", "perplexity"), ("distinct_2", "distinct-2")),
     "tags": (("tags_next.map", "mAP next"), ("tags_next.micro_f1", "F1 next"), ("tags_next.hamming", "Hamming next"),
              ("tags_seen.map", "mAP seen"), ("tags_seen.micro_f1", "F1 seen")),
+    "original's protocol": (("original_bleu_1", "BLEU-1"), ("original_bleu_4", "BLEU-4"),
+                            ("original_rouge_l", "ROUGE-L")),
     "story sense": (("cloze.other_album.1_of_2", "ending 1 of 2"), ("cloze.other_album.1_of_4", "ending 1 of 4"),
                     ("cloze.same_album.1_of_2", "same album 1 of 2"), ("cloze.same_album.1_of_4", "same album 1 of 4"),
                     ("ordering.spearman", "order: Spearman"), ("ordering.pairwise", "pairs"),
@@ -20,8 +22,8 @@ HEADLINE = (("r1_album", "R@1 over the album"), ("1_of_5", "1 of 5"), ("cider", 
             ("perplexity", "perplexity"), ("tags_next.map", "mAP of next tags"))
 ROW_ORDER = (MODEL, ORACLE, "human", "model, scored as human", PERMUTED, "chance", "train mean", "copy last frame",
              "mean of inputs", "ridge from last frame", "ridge from last frame and caption", "constant caption",
-             "nearest train story", "unigram", "trigram", "text-only LSTM", "tag prior", "copy last tags",
-             "linear probe", "no tags")
+             "constant story", "nearest train story", "unigram", "trigram", "text-only LSTM", "tag prior",
+             "copy last tags", "linear probe", "no tags")
 NOT_BASELINES = (MODEL, "chance", ORACLE, "human", "model, scored as human")
 
 

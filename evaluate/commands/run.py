@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     print("\n[low, high]: 95 % over albums; + the model is better than this row, - worse (paired difference).\n")
     print("\n".join([*describe_result(evaluation), *(f"Note: {note}." for note in evaluation["protocol"]["notes"])]))
     print(f"\nnumbers      {path}\npredictions  {path.with_name(f'predictions-{config.split}.jsonl')}")
-    if arguments.page:
+    if arguments.page and evaluation["protocol"]["task"] == "next":
         print(f"page         {_write_page(config, Path(evaluation['run']['features']))}")
     print(f"\nNext: open the page; compare two runs with: make compare RUNS=\"{config.run} OTHER\"; "
           "change one thing and train again: make train RUN=... ARGS=...")

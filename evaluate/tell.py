@@ -1,0 +1,107 @@
+"""Evaluate a run of task `tell`: whole stories from all five photos, by the published album-level protocol.
+
+predictions-<split>.jsonl  {"album_id", "story_id", "story"} a line, as `python -m evaluate score` reads them
+eval-<split>.json          as for task `next`; rows are the model, one constant story, and the human writers
+"""
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.files import replace_file, write_json
+from data.folder import Features
+from evaluate.bootstrap import LEVEL, MIN_ALBUMS, Estimate
+from evaluate.config import EvalConfig
+from evaluate.predicting import caption_nll
+from evaluate.published import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, score_corpus
+from evaluate.rows import MODEL
+from evaluate.scoring import Scores, compare_rows, summarise
+from evaluate.split import EvaluatedSplit
+from evaluate.writing import write_captions
+from evaluate.writing_config import WritingConfig
+from train.model import StoryModel
+from train.runs import LoadedRun
+
+logger = logging.getLogger(__name__)
+
+ROW_NAMES = {SYSTEM: MODEL, CONSTANT: "constant story", HUMAN: "human", AS_HUMAN: "model, scored as human"}
+
+
+def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, words: str, device: str) -> Path:
+    """Write and score a story for every story of the split; several of an album are averaged within it.
+
+    Args:
+        run: of task `tell`, its recipe and words checked against the folder.
+
+    Returns:
+        The path of eval-<split>.json.
+    """
+    split = EvaluatedSplit(features, words, config.split, config.missing, config.limit, config.resamples, config.seed)
+    writing = replace(config.writing, max_words=min(config.writing.max_words, split.token.shape[-1] - 2))
+    stories, nll = tell_split(run.model, split, config.batch_size, device, writing)
+    _write_stories(config.run / f"predictions-{config.split}.jsonl", split, stories)
+    corpus = gather_albums(split, stories)
+    rows, scorer, no_meteor = score_corpus(corpus, config.meteor, config.resamples, config.seed)
+    scores: Scores = {ROW_NAMES[row]: metrics for row, metrics in rows.items()}
+    scores[MODEL] |= _score_surprise(split, nll)
+    return write_json(config.run / f"eval-{config.split}.json", {
+        "rows": summarise(scores, {"meteor": no_meteor} if no_meteor else {}),
+        "differences": compare_rows({row: metrics for row, metrics in scores.items() if row != ROW_NAMES[HUMAN]}),
+        "protocol": _describe(config, split, [*scorer.notes]), "recipe": features.recipe,
+        "words": split.words.identity,
+        "run": {"path": str(config.run), "epoch": run.epoch, "features": str(features.root)}})
+
+
+@torch.inference_mode()
+def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str, writing: WritingConfig
+               ) -> tuple[list[str], np.ndarray]:
+    """A story for every story of a split, its five sentences joined; and (S, K) float64 nats of the true captions."""
+    stories, nll = [], []
+    frames = split.token.shape[1]
+    for start in range(0, len(split), batch_size):
+        places = np.arange(start, min(start + batch_size, len(split)))
+        batch = {name: tensor.to(device) for name, tensor in split.dataset.__getitems__(places).items()}
+        outputs = model(batch)
+        nll.append(caption_nll(outputs["caption_logits"], batch["token_ids"]).cpu().numpy())
+        keys = (batch["story_index"].cpu().numpy()[:, None] * frames + np.arange(frames)).ravel()
+        captions = write_captions(model.text_decoder, outputs["hidden"].flatten(0, 1),
+                                  outputs["tag_embedding"].flatten(0, 1), writing, keys)
+        texts = [" ".join(split.words.vocabulary[index] for index in caption.token_ids) for caption in captions]
+        stories += [" ".join(texts[first:first + frames]) for first in range(0, len(texts), frames)]
+    return stories, np.concatenate(nll)
+
+
+def gather_albums(split: EvaluatedSplit, stories: list[str]) -> Corpus:
+    """Written and true stories by album, in the words of the vocabulary."""
+    album_ids = sorted(set(split.units.album_ids))
+    written: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
+    true: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
+    for album_id, story, captions in zip(split.units.album_ids, stories, split.caption_words):
+        written[album_id].append(story)
+        true[album_id].append(" ".join(word for words in captions for word in words))
+    return Corpus(album_ids, list(written.values()), list(true.values()))
+
+
+def _score_surprise(split: EvaluatedSplit, nll: np.ndarray) -> dict[str, Estimate]:
+    tokens = split.num_tokens.sum(axis=1).astype(float)
+    return {"perplexity": split.resamples.ratio(nll.sum(axis=1), tokens, len(split), np.exp)}
+
+
+def _write_stories(path: Path, split: EvaluatedSplit, stories: list[str]) -> Path:
+    with replace_file(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        for album_id, story_id, story in zip(split.units.album_ids, split.units.story_ids, stories):
+            file.write(json.dumps({"album_id": album_id, "story_id": story_id, "story": story},
+                                  ensure_ascii=False) + "\n")
+    return path
+
+
+def _describe(config: EvalConfig, split: EvaluatedSplit, notes: list[str]) -> dict:
+    return {"version": 1, "task": "tell", "split": split.name, "stories": len(split),
+            "albums": split.resamples.num_albums, "unit": "an album: one string a story, all its stories as references",
+            "missing": config.missing, "limit": config.limit, "captions": {"method": config.writing.method},
+            "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
+                          "least_albums": MIN_ALBUMS, "drawn": bool(split.resamples.enough and config.resamples)},
+            "notes": notes}

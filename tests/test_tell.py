@@ -1,0 +1,45 @@
+"""Whole stories: written for every story, scored by album, readable by the scorer of published files."""
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from evaluate.__main__ import main
+from tests.tiny_runs import write_run
+
+
+@pytest.fixture
+def run(make_features, tmp_path):
+    torch.set_num_threads(1)
+    return write_run(tmp_path / "run", make_features(stories={"train": 4, "val": 4, "test": 44}), task="tell")
+
+
+def test_stories_are_written_and_scored_by_album(run, capsys):
+    assert main(["--run", str(run), "--no-meteor", "--resamples", "50"]) == 0
+    printed = capsys.readouterr().out
+    evaluation = json.loads((run / "eval-test.json").read_text())
+    lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
+    assert len(lines) == 44 and set(lines[0]) == {"album_id", "story_id", "story"}
+    assert {"model", "constant story", "human", "model, scored as human"} == set(evaluation["rows"])
+    assert all(name in printed for name in ("constant story", "human", "perplexity"))
+    model = evaluation["rows"]["model"]
+    assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None and model["perplexity"]["value"] > 1
+    assert evaluation["protocol"]["task"] == "tell" and not (run / "report.html").exists()
+
+
+def test_the_scorer_gives_the_same_numbers(run, tmp_path):
+    from data.folder import Features
+    assert main(["--run", str(run), "--no-meteor", "--resamples", "0"]) == 0
+    words = Features.open(run.parent / "features").words().split("test")
+    references: dict[str, list[str]] = {}
+    for place, album_id in enumerate(words.album_id.all()):
+        references.setdefault(album_id.decode(), []).append(" ".join(words.caption(place, k) for k in range(5)))
+    (tmp_path / "references.json").write_text(json.dumps(references))
+    assert main(["score", "--predictions", str(run / "predictions-test.jsonl"), "--references",
+                 str(tmp_path / "references.json"), "--no-meteor", "--out", str(tmp_path / "score.json")]) == 0
+    scored = json.loads((tmp_path / "score.json").read_text())["rows"]["system"]
+    evaluated = json.loads((run / "eval-test.json").read_text())["rows"]["model"]
+    for metric in ("bleu_1", "bleu_4", "rouge_l", "cider"):
+        assert evaluated[metric]["value"] == pytest.approx(scored[metric]["value"]), metric
+    assert np.isfinite(evaluated["perplexity"]["value"])
