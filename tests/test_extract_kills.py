@@ -47,7 +47,8 @@ def command(dataset, folder, *flags):
 def start(dataset, folder, *flags, seconds=0.0, **settings):
     environment = {**os.environ, "TINY_SECONDS": str(seconds), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "extract", *command(dataset, folder, *flags)], cwd=ROOT,
-                            env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts, **settings)
+                            env=environment, stderr=subprocess.PIPE, text=True,
+                            **{"preexec_fn": _heed_interrupts, **settings})
 
 
 def _heed_interrupts():
