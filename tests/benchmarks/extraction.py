@@ -1,0 +1,168 @@
+"""Extraction against its own ceiling and against a plain loop, on the same photos in one run.
+
+    python -m tests.benchmarks.extraction [--photos 256] [--megapixels 1] [--backbone resnet50] [--compile]
+
+The ceiling is cores / (forward core-seconds + decode core-seconds), each measured alone: nothing that decodes and
+looks on the same cores can be faster. The plain loop is what people write first: full decoding in PIL, float32, a
+DataLoader without workers, batches of 16.
+"""
+import argparse
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from extract.backbone import Spec, build_backbone
+from extract.config import ExtractConfig
+from extract.looking import Looking, Timing
+from extract.mapper import Mapper, choose_device, resolve_precision
+from extract.reader import Reader, Task
+from extract.runner import run_extraction
+from tests.photo_dataset import photo_id, write_stories
+
+CEILING_SHARE = 0.92
+PLAIN_RATIOS = {1: 3.0, 12: 5.0}
+COMPILED_RATIO = 3.5
+PHOTOS_PER_ALBUM = 5
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Photos a second: of extraction, of the ceiling, of the plain loop; of the bare forward pass, of one decoder."""
+
+    ours: float
+    ceiling: float
+    plain: float
+    forward: float
+    decode: float
+
+
+class Photos(Dataset):
+    """The plain loop's dataset."""
+
+    def __init__(self, paths: list[Path], spec: Spec) -> None:
+        self.paths = paths
+        self.transform = transforms.Compose([transforms.Resize((spec.size, spec.size)), transforms.ToTensor(),
+                                             transforms.Normalize(spec.mean, spec.std)])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        with Image.open(self.paths[index]) as picture:
+            return self.transform(picture.convert("RGB"))
+
+
+def measure(num_photos: int, megapixels: float, backbone: str, compiled: bool) -> Rates:
+    """Measure all rates on drawn photos."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = write_photos(folder / "data", num_photos, megapixels)
+        cores = len(os.sched_getaffinity(0))
+        torch.set_num_threads(cores)
+        forward = time_forward(backbone, compiled)
+        decode = time_decode(backbone, paths[:64])
+        ours = time_extraction(folder, backbone, compiled)
+        plain = time_plain_loop(backbone, paths[:min(64, num_photos)])
+        forward = max(forward, time_forward(backbone, compiled))  # the machine may have been busy the first time
+    return Rates(ours, cores / (cores / forward + 1 / decode), plain, forward, decode)
+
+
+def write_photos(root: Path, num_photos: int, megapixels: float) -> list[Path]:
+    """Draw photos of soft shapes with grain (about 0.3 bytes a pixel) and stories that name them."""
+    random = np.random.default_rng(0)
+    albums = -(-num_photos // PHOTOS_PER_ALBUM)
+    write_stories(root, "train", albums, stories_per_album=1, photos_per_album=PHOTOS_PER_ALBUM)
+    width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
+    height = width * 3 // 4
+    grain = random.normal(0, 6, (height, width, 1)).astype(np.float32)
+    (root / "images").mkdir()
+    paths = []
+    for index in range(albums * PHOTOS_PER_ALBUM):
+        coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        shapes = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        paths.append(root / "images" / f"{photo_id('train', *divmod(index, PHOTOS_PER_ALBUM))}.jpg")
+        Image.fromarray((shapes + np.roll(grain, index, 0)).clip(0, 255).astype(np.uint8)).save(paths[-1], quality=88)
+    return paths
+
+
+def time_forward(backbone: str, compiled: bool, seconds: float = 8.0) -> float:
+    """Photos a second of the model alone, on all cores."""
+    built, device = build_backbone(backbone, "random"), choose_device("auto", 0)
+    mapper = Mapper(built, device, resolve_precision("auto", device), 32, compiled)
+    buffer = mapper.make_buffer()
+    mapper.submit(buffer).result()
+    started, batches = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        mapper.submit(buffer).result()
+        batches += 1
+    return batches * 32 / (time.perf_counter() - started)
+
+
+def time_decode(backbone: str, paths: list[Path]) -> float:
+    """Photos a second of one thread that reads, hashes and decodes."""
+    spec = build_backbone(backbone, "random").spec
+    reader = Reader(spec.resize_for(exact=False), 0, 1, 1, lambda content: False)
+    started = time.perf_counter()
+    for _ in reader.read(Task(0, row, path, False) for row, path in enumerate(paths)):
+        pass
+    return len(paths) / (time.perf_counter() - started)
+
+
+def time_extraction(folder: Path, backbone: str, compiled: bool) -> float:
+    """Photos a second of extraction, from the first photo read to the last shard published."""
+    taken: list[Timing] = []
+    real = Looking.run
+
+    def run(self: Looking) -> Timing:
+        if compiled:  # compiling takes half a minute once; a long run does not notice
+            self.mapper.submit(self.mapper.make_buffer()).result()
+        self.timing.started = time.perf_counter()
+        taken.append(real(self))
+        taken[0].started = time.perf_counter() - self.timing.started
+        return taken[0]
+    Looking.run = run  # type: ignore[method-assign]
+    try:
+        run_extraction(ExtractConfig(folder / "data", folder / "features", "random", backbone, compiled=compiled))
+    finally:
+        Looking.run = real  # type: ignore[method-assign]
+    return taken[0].photos / taken[0].started
+
+
+def time_plain_loop(backbone: str, paths: list[Path]) -> float:
+    """Photos a second of the loop that people write first."""
+    built = build_backbone(backbone, "random")
+    started = time.perf_counter()
+    with torch.no_grad():
+        found = [built.module(images).numpy() for images in DataLoader(Photos(paths, built.spec), batch_size=16)]
+    assert len(np.concatenate(found)) == len(paths)
+    return len(paths) / (time.perf_counter() - started)
+
+
+def main(argv: list[str] | None = None) -> Rates:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=256)
+    parser.add_argument("--megapixels", type=float, default=1.0)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args(argv)
+    rates = measure(arguments.photos, arguments.megapixels, arguments.backbone, arguments.compile)
+    wanted = COMPILED_RATIO if arguments.compile else PLAIN_RATIOS.get(round(arguments.megapixels), "none")
+    print(f"extraction {rates.ours:.1f} photos/s at {arguments.megapixels} MP: {rates.ours / rates.ceiling:.2f} of the "
+          f"ceiling {rates.ceiling:.1f} (at least {CEILING_SHARE} wanted), {rates.ours / rates.plain:.1f} times the "
+          f"plain loop's {rates.plain:.1f} (at least {wanted} wanted); forward {rates.forward:.1f}, one decoder "
+          f"{rates.decode:.1f}")
+    return rates
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""How far features drift by reduced decoding, bfloat16 and float16 storage, one by one, after standardising.
+
+    python -m tests.benchmarks.extraction_drift --data DIR [--photos 400] [--backbone resnet50] [--weights random]
+
+The reference decodes in full, computes in float32 and stores float32. Error of a photo: the length of the difference
+by the length of the standardised reference feature. Numbers mean something with trained weights only.
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.photos import BadPhoto, find_photos, read_photo
+from data.pictures import decode_photo
+from extract.backbone import Backbone, build_backbone
+from extract.mapper import PRECISIONS
+
+BATCH = 16
+VARIANTS = {"float16 storage": (True, "float32", np.float16), "reduced decode": (False, "float32", np.float32),
+            "bfloat16": (True, "bfloat16", np.float32), "float16 autocast": (True, "float16", np.float32),
+            "all as by default": (False, "bfloat16", np.float16)}
+
+
+def compute_features(backbone: Backbone, contents: list[bytes], exact: bool, precision: str,
+                     storage: type) -> np.ndarray:
+    """(N, D) float32 features as one variant gives them."""
+    resize = backbone.spec.resize_for(exact)
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) * 255 for value in (backbone.spec.mean, backbone.spec.std))
+    found = []
+    for start in range(0, len(contents), BATCH):
+        batch = contents[start:start + BATCH]
+        shown = torch.from_numpy(np.stack([decode_photo(content, resize) for content in batch]))
+        images = (shown.permute(0, 3, 1, 2).float() - mean) / std
+        with torch.inference_mode(), torch.autocast("cpu", PRECISIONS[precision], enabled=precision != "float32"):
+            found.append(backbone.module(images).float().numpy().astype(storage).astype(np.float32))
+    return np.concatenate(found)
+
+
+def compare(reference: np.ndarray, features: np.ndarray) -> tuple[float, float, float, float]:
+    """Relative error: median, 99 %, worst; and the share of photos whose nearest neighbour (cosine) changed."""
+    mean, std = reference.mean(axis=0), np.maximum(reference.std(axis=0), 1e-6)
+    left, right = (reference - mean) / std, (features - mean) / std
+    error = np.linalg.norm(right - left, axis=1) / np.linalg.norm(left, axis=1)
+    changed = (find_nearest(left) != find_nearest(right)).mean()
+    return float(np.median(error)), float(np.quantile(error, 0.99)), float(error.max()), float(changed)
+
+
+def find_nearest(features: np.ndarray) -> np.ndarray:
+    """(N,) the row of the most similar other row."""
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -2)
+    return similarity.argmax(axis=1)
+
+
+def main(argv: list[str] | None = None) -> dict[str, tuple[float, float, float, float]]:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--photos", type=int, default=400)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--weights", default="random")
+    arguments = parser.parse_args(argv)
+    backbone = build_backbone(arguments.backbone, arguments.weights)
+    contents = []
+    for _, path in sorted(find_photos(arguments.data).items())[:arguments.photos]:
+        try:
+            content = read_photo(path)
+            decode_photo(content, backbone.spec.resize_for(exact=True))
+        except BadPhoto:
+            continue
+        contents.append(content)
+    reference = compute_features(backbone, contents, True, "float32", np.float32)
+    rows = {name: compare(reference, compute_features(backbone, contents, *variant))
+            for name, variant in VARIANTS.items()}
+    print(f"{len(contents)} photos, {backbone.name}, weights {backbone.weights}\n"
+          f"{'':20}{'median':>9}{'99 %':>9}{'worst':>9}{'neighbours':>12}")
+    for name, (median, most, worst, changed) in rows.items():
+        print(f"{name:20}{median:9.4f}{most:9.4f}{worst:9.4f}{changed:12.1%}")
+    return rows
+
+
+if __name__ == "__main__":
+    main()
