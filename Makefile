@@ -20,6 +20,7 @@ WEIGHTS ?= $(if $(DATA),imagenet,random)
 PRESET ?= $(if $(filter storyworld,$(NAME)),small,paper)
 TASK ?= next
 SPLIT ?= test
+VIEWS ?=
 NPROC ?= 1
 OUT ?= $(RUN)-finetuned
 JOBS ?= 1
@@ -67,9 +68,9 @@ world: $(STAMP)
 plan: world  ## what extraction would do: counts, missing, bytes, hours (DATA FEATURES)
 	@$(PY) -m extract plan $(FEATURES) --data $(PHOTOS) --weights $(WEIGHTS) $(ARGS)
 
-features: world  ## run the backbone once over every photo (DATA FEATURES WEIGHTS NPROC ARGS)
+features: world  ## run the backbone once over every photo (DATA FEATURES WEIGHTS VIEWS NPROC ARGS)
 	@$(python) -m extract --data $(PHOTOS) --out $(FEATURES) --weights $(WEIGHTS) \
-		$(if $(DATA),,--thumbnails 160) $(ARGS)
+		$(if $(DATA),,--thumbnails 160) $(if $(VIEWS),--views $(VIEWS)) $(ARGS)
 	@mkdir -p artifacts && echo $(NAME) > artifacts/current
 
 verify: $(STAMP)  ## check a features folder (FEATURES; ARGS=--full reads every byte)

@@ -18,7 +18,7 @@ class Assembly:
     Attributes:
         unread: rows that no reader has given yet. in_flight: rows in a batch that was not looked at yet.
         copies: row -> (shard, row) whose feature it takes, once that is known.
-        grid: (n, D, 7, 7) float16 or None.
+        grid: (n, D, 7, 7) float16 or None. views: (n, W, D) float16 or None.
     """
 
     planned: PlannedShard
@@ -29,6 +29,7 @@ class Assembly:
     stat: np.ndarray
     thumbnails: list[bytes] | None
     grid: np.ndarray | None
+    views: np.ndarray | None
     unread: int = 0
     in_flight: int = 0
     bad: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -36,12 +37,13 @@ class Assembly:
 
     @classmethod
     def begin(cls, planned: PlannedShard, photo_id: np.ndarray, stat: np.ndarray, width: int, with_thumbnails: bool,
-              with_grid: bool) -> "Assembly":
+              with_grid: bool, num_views: int = 0) -> "Assembly":
         """Rows of zeros, none read."""
         rows = planned.rows
         grid = np.zeros((rows, width, GRID_SIDE, GRID_SIDE), np.float16) if with_grid else None
         return cls(planned, photo_id, np.zeros((rows, width), np.float16), np.zeros((rows, 32), np.uint8),
-                   np.zeros(rows, np.uint8), stat, [b""] * rows if with_thumbnails else None, grid)
+                   np.zeros(rows, np.uint8), stat, [b""] * rows if with_thumbnails else None, grid,
+                   np.zeros((rows, num_views, width), np.float16) if num_views else None)
 
     @property
     def is_complete(self) -> bool:
@@ -49,11 +51,14 @@ class Assembly:
         return not self.unread and not self.in_flight
 
     def keep(self, rows: np.ndarray, photos: dict[str, np.ndarray], thumbs: dict[str, np.ndarray] | None,
-             grid: dict[str, np.ndarray] | None, bad: dict[int, tuple[str, str]]) -> None:
+             grid: dict[str, np.ndarray] | None, bad: dict[int, tuple[str, str]],
+             views: dict[str, np.ndarray] | None = None) -> None:
         """Take rows over as they were published, for those that need no reading."""
         for name, own in (("feature", self.feature), ("content", self.content), ("status", self.status)):
             own[rows] = photos[name][rows]
         self.bad.update({row: cause for row, cause in bad.items() if row in set(rows.tolist())})
+        if self.views is not None and views is not None:
+            self.views[rows] = views["feature"][rows]
         for row in rows.tolist():
             self.take_beside(row, thumbs, grid, row)
 
@@ -86,4 +91,6 @@ class Assembly:
             kinds["thumbs"] = {"blob": blob, "offset": offset}
         if self.grid is not None:
             kinds["grid"] = {"feature": self.grid}
+        if self.views is not None:
+            kinds["views"] = {"feature": self.views}
         return kinds

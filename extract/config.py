@@ -25,6 +25,8 @@ class ExtractConfig:
         exact: decode JPEGs in full. batch_size: None is 32 on a processor, 128 on CUDA, halved while it has no room.
         readers: decoding threads; None takes one a core. compiled: run through torch.compile.
         grid: store the 7 x 7 map beside the pooled feature. max_bad, max_missing: shares of photos.
+        views: augmented views stored beside the clean feature of every photo, drawn per album and view. They are an
+            addition: the recipe, and with it every run trained on clean features, stays as it is.
         rank, world: this process among all; local_rank: among those of this machine.
     """
 
@@ -52,6 +54,7 @@ class ExtractConfig:
     readers: int | None = None
     compiled: bool = False
     grid: bool = False
+    views: int = 0
     max_bad: float = 0.01
     max_missing: float = 1.0
     rank: int = 0
@@ -62,7 +65,7 @@ class ExtractConfig:
         for name, low, high in (("thumbnails", 0, 1024), ("limit", 1, None), ("shard_rows", 1, 1 << 20),
                                 ("batch_size", 1, 4096), ("readers", 1, 256), ("caption_length", 3, 1000),
                                 ("vocabulary_size", 5, 1 << 16), ("max_bad", 0, 1), ("max_missing", 0, 1),
-                                ("world", 1, 1 << 16)):
+                                ("views", 0, 64), ("world", 1, 1 << 16)):
             value = getattr(self, name)
             if value is not None and (value < low or (high is not None and value > high)):
                 raise UserError(f"expected --{name.replace('_', '-')} from {low} to {'any' if high is None else high}, "

@@ -80,6 +80,8 @@ def _add_content_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what goes into the folder")
     group.add_argument("--thumbnails", type=int, default=DEFAULTS["thumbnails"], metavar="SIDE",
                        help="keep small JPEGs, their longer side in pixels (none)")
+    group.add_argument("--views", type=int, default=DEFAULTS["views"], metavar="W",
+                       help="look at so many augmented views of every photo too, an album's alike (none)")
     group.add_argument("--photos", choices=("stories", "albums"), default=DEFAULTS["photos"],
                        help="those that stories name, or all of the annotations' images (%(default)s)")
     group.add_argument("--words", default=DEFAULTS["words"], metavar="NAME", help="name of the word set (%(default)s)")

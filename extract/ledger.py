@@ -30,7 +30,7 @@ class Entry:
 
     Attributes:
         number: its place in the order of shards. ids: sha256 over the photo ids of its rows. recipe: identity's id.
-        files: kind ("photos", "thumbs", "grid") -> published file; offsets in them mean nothing here.
+        files: kind ("photos", "thumbs", "grid", "views") -> published file; offsets in them mean nothing here.
         photo_ids: (n,) bytes. stat: (n, 3) int64: size, mtime in ns, inode; NO_FILE where there was none.
         bad: row in the shard -> (cause, detail). turn: counts runs; of two lines for one name the later run's counts.
     """

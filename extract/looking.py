@@ -53,10 +53,11 @@ class Timing:
 
 @dataclass
 class Slots:
-    """A batch being filled: pictures (B, S, S, 3) and the (assembly, row) of each."""
+    """A batch being filled: pictures (B, S, S, 3), the (assembly, row) of each, its view (0: as it is)."""
 
     pictures: np.ndarray
     places: list[tuple[Assembly, int]] = field(default_factory=list)
+    views: list[int] = field(default_factory=list)
 
 
 class Looking:
@@ -118,17 +119,19 @@ class Looking:
             self._begin(work)
             rows = np.flatnonzero(work.unread).tolist()
             for row in rows:
-                yield Task(work.planned.index, row, self.plan.photo_path(work.planned.first + row), needs_thumbnails)
+                place = work.planned.first + row
+                yield Task(work.planned.index, row, self.plan.photo_path(place), needs_thumbnails,
+                           self.plan.album_id[place].decode())
 
     def _begin(self, work: Work) -> None:
         rows = self.plan.rows_of(work.planned)
         assembly = Assembly.begin(work.planned, self.plan.photo_id[rows], self.plan.stat[rows], self.mapper.spec.width,
-                                  self.asked.thumbnails, self.asked.grid)
+                                  self.asked.thumbnails, self.asked.grid, self.asked.views)
         assembly.unread = int(work.unread.sum())
         if work.source is not None and not work.unread.all():
             arrays = {kind: map_shard(self.folder / shard.name, kind) for kind, shard in work.source.files.items()}
             assembly.keep(np.flatnonzero(~work.unread), arrays["photos"], arrays.get("thumbs"), arrays.get("grid"),
-                          dict(work.source.bad))
+                          dict(work.source.bad), arrays.get("views"))
         self._assemblies[work.planned.index] = assembly
         self._queue.append(work.planned.index)
 
@@ -154,13 +157,19 @@ class Looking:
         else:
             assert photo.picture is not None, "only photos of known content come without a picture"
             self.index.add(photo.content, len(self._sources) + photo.shard, photo.row)
-            slots = self._filling
-            slots.pictures[len(slots.places)] = photo.picture
-            slots.places.append((assembly, photo.row))
-            assembly.in_flight += 1
-            if len(slots.places) == self.mapper.batch_size:
-                self._submit()
+            self._fill(photo.picture, assembly, photo.row, 0)
+        for view, picture in enumerate(photo.views, start=1):
+            self._fill(picture, assembly, photo.row, view)
         self.progress.add(1, int(photo.status != OK))
+
+    def _fill(self, picture: np.ndarray, assembly: Assembly, row: int, view: int) -> None:
+        slots = self._filling
+        slots.pictures[len(slots.places)] = picture
+        slots.places.append((assembly, row))
+        slots.views.append(view)
+        assembly.in_flight += 1
+        if len(slots.places) == self.mapper.batch_size:
+            self._submit()
 
     def _submit(self) -> None:
         slots = self._filling
@@ -181,13 +190,18 @@ class Looking:
         broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(broken):
             raise self._not_a_number(*slots.places[broken[0]])
-        for slot, (assembly, row) in enumerate(slots.places):
+        for slot, ((assembly, row), view) in enumerate(zip(slots.places, slots.views)):
+            assembly.in_flight -= 1
+            if view:
+                assert assembly.views is not None
+                assembly.views[row, view - 1] = features[slot]
+                continue
             assembly.feature[row] = features[slot]
             if assembly.grid is not None and mapped.grid is not None:
                 assembly.grid[row] = mapped.grid[slot]
-            assembly.in_flight -= 1
-        self.timing.looked_at += len(slots.places)
+        self.timing.looked_at += slots.views.count(0)
         slots.places.clear()
+        slots.views.clear()
         self._free.append(slots)
 
     def _not_a_number(self, assembly: Assembly, row: int) -> UserError:

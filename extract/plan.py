@@ -46,7 +46,8 @@ class Plan:
     Attributes:
         photo_id: (N,) bytes. split: (N,) uint8, index into SPLITS. stat: (N, 3) int64, NO_FILE where there is none.
         path, path_offset: relative paths as one (M,) blob with (N + 1,) offsets.
-        story_album: (P, 2) int32: a row and an album that has it. num_albums: of the whole dataset.
+        story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
+            of the albums that have it; empty for a photo that no story names any more.
         orphans: published shards that hold none of these rows as they are wanted; their features may still be copied.
         taken: kind -> names that published files have.
     """
@@ -58,6 +59,7 @@ class Plan:
     path: bytes
     path_offset: np.ndarray
     story_album: np.ndarray
+    album_id: np.ndarray
     shards: list[PlannedShard]
     orphans: list[Entry] = field(default_factory=list)
     taken: dict[str, set[str]] = field(default_factory=dict)
@@ -111,7 +113,8 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
             if exists(config.out, [shard]):  # what was lost comes back under its name
                 taken.setdefault(kind, set()).add(shard.name)
     plan = Plan(config.dataset, photo_id, np.array([splits.get(name, 0) for name in ids], np.uint8),
-                *_locate(ids, photos, config.dataset), _pair_albums(wanted, ids), shards, orphans, taken,
+                *_locate(ids, photos, config.dataset), _pair_albums(wanted, ids), _first_albums(wanted, ids), shards,
+                orphans, taken,
                 turn=1 + max((entry.turn for entry in ledger.values()), default=0))
     gone = sum(name not in splits for name in ids)
     if gone:
@@ -161,7 +164,7 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         return []
     entries = []
     for place, shard in enumerate(manifest.shards.get("photos", ())):
-        files = {kind: manifest.shards[kind][place] for kind in ("photos", "thumbs", "grid")
+        files = {kind: manifest.shards[kind][place] for kind in ("photos", "thumbs", "grid", "views")
                  if manifest.shards.get(kind)}
         known = ledger.get(shard.name)
         if known is not None and known.files["photos"].sha256 == shard.sha256:
@@ -251,6 +254,15 @@ def _pair_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.nda
     pairs = {(row_of[photo_id.encode("ascii")], album_of.setdefault(album_id, len(album_of)))
              for _, album_id, photo_id in wanted}
     return np.array(sorted(pairs), np.int32).reshape(-1, 2)
+
+
+def _first_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.ndarray:
+    first: dict[bytes, str] = {}
+    for _, album_id, photo_id in wanted:
+        encoded = photo_id.encode("ascii")
+        first[encoded] = min(album_id, first.get(encoded, album_id))
+    albums = [first.get(name, "").encode("ascii") for name in ids]
+    return np.array(albums, f"S{max([1, *map(len, albums)])}")
 
 
 def row_index(plan: Plan) -> dict[bytes, int]:

@@ -116,7 +116,7 @@ def _settle(config: ExtractConfig, backbone: "Backbone", manifest: "Manifest | N
 
 def _find_works(plan: "Plan", config: ExtractConfig, recipe: str, side: int) -> "list[Work]":
     from extract.work import Asked, find_work
-    return find_work(plan, config.out, Asked(recipe, side > 0, config.grid, config.retry, config.rehash))
+    return find_work(plan, config.out, Asked(recipe, side > 0, config.grid, config.retry, config.rehash, config.views))
 
 
 def _count(dataset: "Dataset", plan: "Plan", works: "list[Work]", notes: list[str]) -> dict[str, str]:
@@ -142,7 +142,8 @@ def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: "Plan", works
                   side: int, measured: Measured | None) -> dict[str, str]:
     rows, spec = sum(work.planned.rows for work in works), backbone.spec
     thumbnail = measured.thumbnail if measured is not None else side * side * 0.75 * THUMBNAIL_BITS / 8
-    row_bytes = spec.width * (2 + (2 * 49 if config.grid else 0)) + 33 + plan.photo_id.dtype.itemsize + thumbnail
+    vectors = 1 + (49 if config.grid else 0) + config.views
+    row_bytes = spec.width * 2 * vectors + 33 + plan.photo_id.dtype.itemsize + thumbnail
     stories = [story for split in dataset.stories.values() for story in split]
     captions = sum(len(caption) for story in stories for caption in story.captions)
     words = 2 * (captions + len(stories) * (5 * (2 * config.caption_length + 70) + 64))  # staged, then published
@@ -199,7 +200,8 @@ def _spell_time(rows: np.ndarray, measured: Measured | None, config: ExtractConf
         return "nothing: no photo needs to be looked at"
     if measured is None:
         return "no photo is there to be timed" if timing else "not measured (--no-timing)"
-    seconds = len(rows) / measured.rate / config.world
+    # a view costs the model as much as the photo, and the readers nearly nothing
+    seconds = len(rows) * (1 / measured.rate + config.views * measured.compute) / config.world
     return f"about {spell_seconds(seconds)}" + (f" with {config.world} processes like this one" if config.world > 1
                                                 else "")
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from data.annotations import Skipped
+from data.augmentation import VERSION as AUGMENTATION_VERSION
 from data.files import TEMPORARY, sha256_file, write_text
 from data.identity import Identity, identify, source_digest
 from data.manifest import Manifest, Shard
@@ -37,7 +38,7 @@ class Ending:
 
     Attributes:
         recipe: identity. width: D. weights, licence: of the backbone, for the card. words: name of the word set.
-        staged: its staged entry. skipped: what the annotations lost.
+        staged: its staged entry. skipped: what the annotations lost. views: augmented views of every photo.
     """
 
     recipe: Identity
@@ -48,6 +49,7 @@ class Ending:
     words: str
     staged: dict[str, Any]
     skipped: list[Skipped]
+    views: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
                                                 ending.recipe["fields"], old)
     manifest = Manifest(
         recipe=ending.recipe, source=source, width=ending.width, shards=dict(sorted(shards.items())), words=sets,
-        placeholders=tuple(placeholders), counts=count_photos(plan, table, placeholders, ending.thumbnail_side),
+        placeholders=tuple(placeholders),
+        counts=count_photos(plan, table, placeholders, ending.thumbnail_side) | count_views(ending.views),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
         canaries=canaries)
     texts = (write_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
@@ -174,6 +177,11 @@ def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any
             "placeholder_photos": sum(placeholder["photos"] for placeholder in placeholders),
             "by_split": {split: int((plan.split == index).sum()) for index, split in enumerate(SPLITS)},
             "thumbnail_side": side}
+
+
+def count_views(views: int) -> dict[str, Any]:
+    """What the manifest says of augmented views; nothing where there are none."""
+    return {"views": {"number": views, "augmentation": AUGMENTATION_VERSION}} if views else {}
 
 
 def format_skipped(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], skipped: list[Skipped]) -> str:

@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
+from data.augmentation import augment_picture, draw_augmentation
 from data.photos import MISSING, OK, BadPhoto, read_photo
 from data.pictures import Resize, make_thumbnail, open_picture, resize_picture
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A photo to read: its place, its file (None: missing), and whether its thumbnail is wanted in any case."""
+    """A photo to read: its place, its file (None: missing), whether its thumbnail is wanted in any case, its album."""
 
     shard: int
     row: int
     path: Path | None
     thumbnail: bool
+    album_id: str = ""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class ReadPhoto:
     Attributes:
         content: sha256 of the file's bytes; empty where there were none. seconds: of the thread.
         picture: (size, size, 3) uint8, None where the photo is bad or its content known. thumbnail: JPEG or empty.
+        views: augmented pictures, as many as were asked for; none where the photo is bad.
     """
 
     shard: int
@@ -37,6 +40,7 @@ class ReadPhoto:
     status: int
     content: bytes = b""
     picture: np.ndarray | None = None
+    views: tuple[np.ndarray, ...] = ()
     thumbnail: bytes = b""
     cause: str = ""
     detail: str = ""
@@ -49,11 +53,13 @@ class Reader:
 
     Args:
         thumbnail_side: 0 for none. is_known: whether a content's feature is there already, asked in the threads; such
-            a photo is not decoded.
+            a photo is not decoded, unless views are asked for: those depend on the album too.
+        views: how many augmented pictures of every photo; all photos of an album are changed alike.
     """
 
     def __init__(self, resize: Resize, thumbnail_side: int, threads: int, ahead: int,
-                 is_known: Callable[[bytes], bool]) -> None:
+                 is_known: Callable[[bytes], bool], views: int = 0) -> None:
+        self.views = views
         self.resize, self.thumbnail_side, self.threads, self.ahead = resize, thumbnail_side, threads, ahead
         self._is_known = is_known
         self.busy_seconds = 0.0
@@ -88,14 +94,17 @@ class Reader:
             raw = read_photo(task.path)
             photo.bytes_read, photo.content = len(raw), hashlib.sha256(raw).digest()
             is_known = self._is_known(photo.content)
-            if not is_known or task.thumbnail:
+            if not is_known or task.thumbnail or self.views:
                 picture = open_picture(raw, self.resize)
-                if not is_known:
-                    photo.picture = resize_picture(picture, self.resize)
+                if not is_known or self.views:
+                    resized = resize_picture(picture, self.resize)
+                    photo.picture = None if is_known else resized
+                    photo.views = tuple(augment_picture(resized, draw_augmentation("album", task.album_id, view))
+                                        for view in range(self.views))
                 if self.thumbnail_side:
                     photo.thumbnail = make_thumbnail(picture, self.thumbnail_side)
         except BadPhoto as error:
             photo.status, photo.cause, photo.detail = error.status, error.cause, error.detail
-            photo.picture = None
+            photo.picture, photo.views = None, ()
         photo.seconds = time.perf_counter() - started
         return photo

@@ -102,7 +102,7 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
              spell_seconds(time.monotonic() - started))
     side = _choose_thumbnails(config, manifest)
     resolved = resolve_recipe(config, manifest)
-    asked = ask(config, resolved, side)
+    asked = ask(config, resolved, side, manifest)
     works = share_of(find_work(plan, config.out, asked), config.rank, config.world)
     if works:
         resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
@@ -112,10 +112,11 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     return _finish(config, seen, plan, asked, resolved, skipped, side)
 
 
-def ask(config: ExtractConfig, resolved: "Resolved", thumbnail_side: int) -> "Asked":
-    """What a run asks of every shard."""
+def ask(config: ExtractConfig, resolved: "Resolved", thumbnail_side: int, manifest: Manifest | None) -> "Asked":
+    """What a run asks of every shard; a folder keeps the views that it was made with."""
     from extract.work import Asked
-    return Asked(resolved.recipe["id"], thumbnail_side > 0, config.grid, config.retry, config.rehash)
+    return Asked(resolved.recipe["id"], thumbnail_side > 0, config.grid, config.retry, config.rehash,
+                 choose_views(config, manifest))
 
 
 def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "Asked", resolved: "Resolved",
@@ -135,7 +136,8 @@ def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", ask
     opened, index = resolved.opened, ContentIndex()
     threads = config.readers or len(os.sched_getaffinity(0))
     reader = Reader(opened.backbone.spec.resize_for(config.exact), side, threads,
-                    BATCHES_AHEAD * opened.mapper.batch_size + threads, lambda content: index.find(content) is not None)
+                    BATCHES_AHEAD * opened.mapper.batch_size // (1 + asked.views) + threads,
+                    lambda content: index.find(content) is not None, asked.views)
     total = sum(int(work.unread.sum()) for work in works)
     log.info("reading %d photos in %d shards with %d threads; %s, %s, batches of %d", total, len(works), threads,
              opened.mapper.device, opened.mapper.precision, opened.mapper.batch_size)
@@ -162,7 +164,7 @@ def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", reso
         staged = staged_for(config, plan) or stage_words(config, read_limited(config), plan)
         old = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
         ending = Ending(resolved.recipe, resolved.width, resolved.weights, resolved.licence, side, config.words, staged,
-                        skipped)
+                        skipped, asked.views)
         manifest = publish_folder(plan, config.out, entries, ending, old)
         names = [MANIFEST, "README.md", "skipped.csv",
                  *(shard.name for shards in manifest.shards.values() for shard in shards),
@@ -188,6 +190,24 @@ def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:
         raise UserError(f"expected thumbnails of {made} pixels in {config.out} as it was made with, found --thumbnails "
                         f"{config.thumbnails}; leave the flag away, or name another folder with --out")
     return config.thumbnails or made
+
+
+def choose_views(config: ExtractConfig, manifest: Manifest | None) -> int:
+    """How many augmented views the folder gets: those it has, or those asked for.
+
+    Raises:
+        UserError: if it has others.
+    """
+    made = manifest.counts.get("views") if manifest is not None else None
+    if not isinstance(made, dict):
+        return config.views
+    from data.augmentation import VERSION
+    number = made.get("number", 0)
+    if made != {"number": config.views or number, "augmentation": VERSION}:
+        raise UserError(f"expected {number} views by augmentation {made.get('augmentation')} in {config.out} as it was "
+                        f"made with, found --views {config.views} by augmentation {VERSION}; leave the flag away, or "
+                        "name another folder with --out")
+    return int(number)
 
 
 def _check_limits(config: ExtractConfig, bad: float, missing: float) -> None:

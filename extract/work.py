@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
+from data.errors import UserError
 from data.manifest import Shard
+from data.shards import map_shard
 from extract.ledger import Entry, exists
 from extract.plan import Plan, PlannedShard
 
-KINDS = ("photos", "thumbs", "grid")
+KINDS = ("photos", "thumbs", "grid", "views")
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,24 @@ class Work:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run asks of every shard: its recipe's id, the files beside the features, what to read again."""
+    """What a run asks of every shard: its recipe's id, the files beside the features, what to read again.
+
+    Attributes:
+        views: W, how many augmented views of every photo; 0 for none.
+    """
 
     recipe: str
     thumbnails: bool
     grid: bool
     retry: bool = False
     rehash: bool = False
+    views: int = 0
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of file that a shard consists of."""
-        return tuple(kind for kind, is_asked in zip(KINDS, (True, self.thumbnails, self.grid)) if is_asked)
+        return tuple(kind for kind, is_asked in zip(KINDS, (True, self.thumbnails, self.grid, self.views > 0))
+                     if is_asked)
 
 
 def find_work(plan: Plan, folder: Path, asked: Asked) -> list[Work]:
@@ -53,11 +61,20 @@ def find_work(plan: Plan, folder: Path, asked: Asked) -> list[Work]:
 
 
 def usable_source(entry: Entry | None, folder: Path, asked: Asked) -> Entry | None:
-    """A published shard less the files that are gone or of another size; None without its features."""
+    """A published shard less the files that are gone, of another size or of other views; None without its features."""
     if entry is None or entry.recipe != asked.recipe:
         return None
     files: dict[str, Shard] = {kind: shard for kind, shard in entry.files.items() if exists(folder, [shard])}
+    if asked.views and "views" in files and not _holds_views(folder, files["views"], asked.views):
+        del files["views"]
     return replace(entry, files=files) if "photos" in files else None
+
+
+def _holds_views(folder: Path, shard: Shard, views: int) -> bool:
+    try:
+        return map_shard(folder / shard.name, "views")["feature"].shape[1] == views
+    except UserError:
+        return False
 
 
 def find_unread(plan: Plan, planned: PlannedShard, source: Entry | None, asked: Asked) -> np.ndarray:
