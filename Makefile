@@ -83,7 +83,7 @@ train: $(STAMP)  ## train on the features, no photo is opened (FEATURES RUN PRES
 	@$(python) -m train --features $(FEATURES) --out $(RUN) --preset $(PRESET) --task $(TASK) $(ARGS)
 
 finetune: world  ## train a run further through the backbone, on the photos (RUN DATA FEATURES OUT NPROC ARGS)
-	@$(python) -m train.finetune --run $(RUN) --data $(PHOTOS) --features $(FEATURES) --out $(OUT) $(ARGS)
+	@$(python) -m train.finetune --init $(RUN) --data $(PHOTOS) --features $(FEATURES) --out $(OUT) $(ARGS)
 
 eval: $(STAMP)  ## numbers beside baselines, and a page (RUN FEATURES DATA SPLIT ARGS)
 	@$(PY) -m evaluate --run $(RUN) --features $(FEATURES) --split $(SPLIT) $(if $(DATA),--data $(DATA)) $(ARGS)

@@ -1,6 +1,10 @@
 """Fine-tuning: the backbone learns, what it must not touch stays, and its weights go back into extraction."""
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,3 +291,18 @@ def test_the_command_line_and_its_settings(world, capsys):
     command = read_command(["--run", "a", "--data", "b", "--features", "c", "--out", "d", "--clip", "2",
                             "--no-augmentation"])
     assert command.changes == {"clip": 2.0} and command.config.augmentation is False
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(world, tmp_path):
+    run_training(make_config({**TINY, "dropout": 0.0, "tag_dropout": 0.0}), world / "features", tmp_path / "run")
+    flags = ["--init", tmp_path / "run", "--data", world / "data", "--features", world / "features", "--epochs", "2",
+             "--batch-size", "4", "--readers", "1", "--backbone-lr", "1e-3"]
+    for processes in ("1", "2"):
+        subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes,
+                        "-m", "train.finetune", *map(str, flags), "--out", str(tmp_path / processes)],
+                       check=True, cwd=Path(__file__).resolve().parents[1], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    one, two = (read_weights(tmp_path / processes / "backbone.safetensors")[0] for processes in ("1", "2"))
+    torch.testing.assert_close(two, one, rtol=0, atol=1e-5)
+    assert [line["train"]["total"] for line in read_metrics(tmp_path / "2")] == pytest.approx(
+        [line["train"]["total"] for line in read_metrics(tmp_path / "1")], abs=1e-5)

@@ -34,7 +34,10 @@ def make_parser() -> CommandParser:
     parser = CommandParser(prog="python -m train.finetune", allow_abbrev=False, argument_default=argparse.SUPPRESS,
                            description="Train a run further on the photos themselves, its backbone too. Targets stay "
                                        "the folder's features. What is there already goes on.")
-    for name, metavar, meaning in (("run", "RUN", "run to begin with"), ("data", "DATA", "data folder with the photos"),
+    # torchrun takes --run for a beginning of its own --run-path, so there is another name
+    parser.add_argument("--run", "--init", dest="run", type=Path, required=True, metavar="RUN",
+                        help="run to begin with")
+    for name, metavar, meaning in (("data", "DATA", "data folder with the photos"),
                                    ("features", "FEATURES", "features folder that the run was trained on"),
                                    ("out", "RUN2", "run folder to write")):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar=metavar, help=meaning)
