@@ -14,12 +14,16 @@ class ContentIndex:
     """A hash table from a file's sha256 to the (shard, row) that has its feature; 50 bytes an entry.
 
     One thread adds, any may look. A look during growth may miss, never lie: whole contents are compared.
+
+    Args:
+        expected: entries there is room for before it grows.
     """
 
-    def __init__(self) -> None:
-        self._content = np.zeros((64, 32), np.uint8)
-        self._place = np.zeros((64, 2), np.int32)
-        self._slots = np.full(128, _EMPTY, np.int32)
+    def __init__(self, expected: int = 64) -> None:
+        expected = max(64, expected)
+        self._content = np.zeros((expected, 32), np.uint8)
+        self._place = np.zeros((expected, 2), np.int32)
+        self._slots = np.full(2 << (expected - 1).bit_length(), _EMPTY, np.int32)
         self._count = 0
 
     def __len__(self) -> int:

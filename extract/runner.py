@@ -106,9 +106,9 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     works = share_of(find_work(plan, config.out, asked), config.rank, config.world)
     if works:
         resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
+        resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
+        _give_memory_back()
     still_held()
-    resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
-    _give_memory_back()
     return _finish(config, seen, plan, asked, resolved, skipped, side)
 
 
@@ -133,8 +133,8 @@ def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", ask
     if resolved.opened is None:
         resolved = open_backbone(config, resolved.recipe)
     assert resolved.opened is not None
-    opened, index = resolved.opened, ContentIndex()
-    threads = config.readers or len(os.sched_getaffinity(0))
+    opened, index = resolved.opened, ContentIndex(len(plan))
+    threads = config.readers or max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     reader = Reader(opened.backbone.spec.resize_for(config.exact), side, threads,
                     BATCHES_AHEAD * opened.mapper.batch_size // (1 + asked.views) + threads,
                     lambda content: index.find(content) is not None, asked.views)

@@ -1,4 +1,5 @@
 """Extraction killed, interrupted, out of disk, or done by several processes: the folder ends with the same bytes."""
+import functools
 import os
 import resource
 import shutil
@@ -13,12 +14,21 @@ import pytest
 
 from data.errors import INTERRUPTED, UserError
 from data.lock import hold
+from data.tags import TagTable
 from extract.command import main
 from tests.photo_dataset import draw_photo, photo_id, write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ["--backbone", "tests.tiny_backbone:factory", "--weights", "random", "--batch-size", "4", "--shard-rows", "4",
          "--readers", "2", "--thumbnails", "24"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_matcher():
+    """Build the shipped tag table's matcher once, not in every run: it is half of a small run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TagTable, "load", functools.cache(TagTable.load))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +143,7 @@ def test_killed_at_every_write(dataset, undisturbed, tmp_path, call):
     assert deaths >= 2 and snapshot(folder) == undisturbed
 
 
+@pytest.mark.slow
 def test_killed_while_it_replaces_a_changed_photo(dataset, tmp_path):
     mine = shutil.copytree(dataset, tmp_path / "data")
     for folder in ("f", "g"):
@@ -159,6 +170,7 @@ def test_interrupted_it_says_how_to_go_on(dataset, undisturbed, tmp_path):
     assert snapshot(tmp_path / "f") == undisturbed
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_is_said_and_the_next_run_goes_on(dataset, undisturbed, tmp_path):
     def limit_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))  # words and small shards fit, no larger file does
