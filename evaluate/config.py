@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import UserError
-from evaluate.writing_config import WritingConfig
+from evaluate.captions.writing_config import WritingConfig
 
 SPLITS = ("train", "val", "test")
 MISSING = ("mask", "drop")

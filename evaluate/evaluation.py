@@ -21,27 +21,27 @@ from data.errors import UserError
 from data.files import write_json
 from data.folder import Features
 from data.identity import differences
-from evaluate.alignment import load_table, score_agreement, score_caption_choice
 from evaluate.baselines.cache import cache_folder
 from evaluate.baselines.fitted import Baselines
-from evaluate.caption_scores import score_meteor
+from evaluate.baselines.oracle import ORACLE, oracle_row
+from evaluate.captions.caption_scores import score_meteor
+from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable
 from evaluate.clock import Clock
 from evaluate.config import HEADLINE_T, EvalConfig
-from evaluate.meteor import MeteorAligner, MeteorUnavailable
-from evaluate.oracle import ORACLE, oracle_row
-from evaluate.photo_scores import PhotoResult, PhotoScorer
-from evaluate.pixels import score_pixels
+from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
+from evaluate.photos.pixels import score_pixels
+from evaluate.photos.space import PhotoSpace
 from evaluate.predicting import permute_inputs, predict_split
 from evaluate.prediction_file import write_predictions
 from evaluate.protocol import describe_protocol
+from evaluate.published.tell import evaluate_stories
 from evaluate.rows import MODEL, PERMUTED, Row, model_row
 from evaluate.scoring import (Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows,
                               summarise)
-from evaluate.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from evaluate.story_sense import chance_of_sense, score_cloze, score_ordering
-from evaluate.tag_scores import TagGuess, choose_thresholds
-from evaluate.tell import evaluate_stories
+from evaluate.tags.alignment import load_table, score_agreement, score_caption_choice
+from evaluate.tags.tag_scores import TagGuess, choose_thresholds
 from train.runs import LoadedRun, load_run, require_same_folder
 
 logger = logging.getLogger(__name__)

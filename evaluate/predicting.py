@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.words import PAD
+from evaluate.captions.writing import write_captions
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
-from evaluate.writing import write_captions
-from evaluate.writing_config import WritingConfig
 from train.batches import Batch
 from train.model import StoryModel
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from data.files import replace_file
 from evaluate.config import TS
-from evaluate.photo_scores import PhotoResult
+from evaluate.photos.photo_scores import PhotoResult
 from evaluate.rows import Row
 from evaluate.split import EvaluatedSplit
-from evaluate.tag_metrics import FIRST_TAG
+from evaluate.tags.tag_metrics import FIRST_TAG
 
 
 def write_predictions(path: Path, split: EvaluatedSplit, row: Row, photos: dict[int, PhotoResult]) -> Path:

@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 
 from data.folder import DII
-from evaluate.bootstrap import LEVEL, MIN_ALBUMS
 from evaluate.config import HEADLINE_T, TS, EvalConfig
-from evaluate.pools import MIN_ALBUM_POOL
+from evaluate.photos.pools import MIN_ALBUM_POOL
 from evaluate.split import EvaluatedSplit
+from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS
 
 SIMILARITY = "cosine of features standardised by the run's train statistics"
 

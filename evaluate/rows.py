@@ -3,10 +3,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluate.caption_scores import Captions
+from evaluate.captions.caption_scores import Captions
 from evaluate.config import TS
 from evaluate.predicting import ModelPredictions
-from evaluate.tag_scores import Guesses, TagGuess
+from evaluate.tags.tag_scores import Guesses, TagGuess
 
 MODEL = "model"
 PERMUTED = "model, inputs permuted"

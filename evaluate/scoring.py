@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.bootstrap import Estimate
-from evaluate.caption_scores import CaptionScorer, score_surprise
+from evaluate.captions.caption_scores import CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
-from evaluate.photo_scores import PhotoResult, PhotoScorer
+from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
 from evaluate.rows import MODEL, Row
 from evaluate.split import EvaluatedSplit
-from evaluate.tag_scores import score_tags
+from evaluate.statistics.bootstrap import Estimate
+from evaluate.tags.tag_scores import score_tags
 
 Scores = dict[str, dict[str, Estimate]]  # row -> metric -> estimate
 

@@ -6,8 +6,8 @@ import numpy as np
 from data.errors import UserError
 from data.folder import Features
 from data.words import PAD, UNK, split_words
-from evaluate.bootstrap import Resamples
-from evaluate.pools import Candidates, find_candidates
+from evaluate.photos.pools import Candidates, find_candidates
+from evaluate.statistics.bootstrap import Resamples
 from evaluate.units import Units, group_units
 from train.batches import StoryDataset
 

@@ -17,14 +17,14 @@ from data.identity import identify, require_same
 from data.photos import BadPhoto, read_photo
 from data.pictures import decode_photo
 from data.words import Vocabulary, split_words
+from evaluate.captions.detokenise import detokenise
+from evaluate.captions.writing import write_captions
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
-from evaluate.detokenise import detokenise
 from evaluate.evaluation import choose_device
-from evaluate.retrieval import rank_candidates
-from evaluate.space import PhotoSpace
-from evaluate.tag_metrics import FIRST_TAG
-from evaluate.writing import write_captions
-from evaluate.writing_config import WritingConfig
+from evaluate.photos.retrieval import rank_candidates
+from evaluate.photos.space import PhotoSpace
+from evaluate.tags.tag_metrics import FIRST_TAG
 from extract.backbone import Backbone, build_backbone, spec_fields
 from extract.mapper import Mapper
 from extract.recipe import package_versions, recall_recipe

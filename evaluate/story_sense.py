@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from data.words import PAD
-from evaluate.bootstrap import Estimate
 from evaluate.predicting import caption_nll
 from evaluate.split import EvaluatedSplit
+from evaluate.statistics.bootstrap import Estimate
 from train.batches import Batch
 from train.model import StoryModel
 

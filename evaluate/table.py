@@ -1,9 +1,9 @@
 """The result as text: three aligned tables with intervals, what was beaten in words, and how far to trust it."""
 from collections.abc import Iterable, Sequence
 
-from evaluate.bootstrap import MIN_ALBUMS
-from evaluate.oracle import ORACLE
+from evaluate.baselines.oracle import ORACLE
 from evaluate.rows import MODEL, PERMUTED
+from evaluate.statistics.bootstrap import MIN_ALBUMS
 
 TABLES = {
     "next photo": (("r1_album", "R@1 album"), ("1_of_5", "1 of 5"), ("1_of_100", "1 of 100"), ("r10_all", "R@10 split"),

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from data.errors import UserError
-from evaluate import ablation
 from evaluate.__main__ import main
-from evaluate.ablation import draw_jointly
-from evaluate.bootstrap import Estimate, Resamples
-from evaluate.grid import DEFAULT_GRID, plan_trainings, read_grid
-from evaluate.step_cost import StepCost, describe_cost
+from evaluate.ablation import runner
+from evaluate.ablation.grid import DEFAULT_GRID, plan_trainings, read_grid
+from evaluate.ablation.runner import draw_jointly
+from evaluate.ablation.step_cost import StepCost, describe_cost
+from evaluate.statistics.bootstrap import Estimate, Resamples
 from tests.tiny_runs import TINY
 
 TINY_TOML = ", ".join(f"{name} = {value}" for name, value in TINY.items())
@@ -51,7 +51,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         told = read_command(command[3:])
         run_training(told.config, told.features_path, told.run_path)
         return subprocess.CompletedProcess(command, 0)
-    monkeypatch.setattr(ablation.subprocess, "run", run)
+    monkeypatch.setattr(runner.subprocess, "run", run)
     return asked
 
 
@@ -84,7 +84,7 @@ def test_a_failed_training_is_told_with_its_last_words(grid, make_features, tmp_
         stdout.write("epoch 1\nerror: the loss is no number\n")
         stdout.flush()
         return subprocess.CompletedProcess(command, 1)
-    monkeypatch.setattr(ablation.subprocess, "run", fail)
+    monkeypatch.setattr(runner.subprocess, "run", fail)
     folder = make_features()
     assert main(["ablate", "--features", str(folder), "--grid", str(grid), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err

@@ -13,10 +13,10 @@ from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.fitted import Baselines
 from evaluate.baselines.linear import bag_of_words, fit_linear
 from evaluate.baselines.ngrams import NgramModel
+from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
-from evaluate.space import PhotoSpace
+from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
-from evaluate.text_scores import score_units
 
 TOKENS = np.array([[1, 4, 5, 2, 0], [1, 4, 6, 2, 0], [1, 4, 5, 5, 2]])  # a b, a c, a b b
 

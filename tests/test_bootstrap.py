@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from evaluate.bootstrap import Estimate, Resamples, holm
+from evaluate.statistics.bootstrap import Estimate, Resamples, holm
 
 
 def albums(count, each=3):

@@ -10,8 +10,8 @@ from data.files import sha256_file
 from data.folder import Features
 from data.shards import map_shard, write_shard
 from data.words import END, PAD, START
-from evaluate.writing import write_captions
-from evaluate.writing_config import WritingConfig
+from evaluate.captions.writing import write_captions
+from evaluate.captions.writing_config import WritingConfig
 from train.batches import StoryDataset
 from train.config import make_config
 from train.runs import build_model, measure_sizes

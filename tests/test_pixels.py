@@ -9,9 +9,9 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from data.mapped import MappedRows
 from data.shards import fixed_bytes
-from evaluate import pixels
-from evaluate.bootstrap import Resamples
-from evaluate.pixels import measure_pixels, score_pixels
+from evaluate.photos import pixels
+from evaluate.photos.pixels import measure_pixels, score_pixels
+from evaluate.statistics.bootstrap import Resamples
 from tests.photo_dataset import draw_photo
 
 NAMES = ["a", "b", "c", "broken", "absent"]

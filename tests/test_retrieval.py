@@ -6,9 +6,9 @@ import pytest
 
 from data.folder import Features
 from data.mapped import MappedRows
-from evaluate import retrieval
-from evaluate.pools import album_pools, draw_pools, find_candidates
-from evaluate.retrieval import normalise, pool_ranks, rank_candidates
+from evaluate.photos import retrieval
+from evaluate.photos.pools import album_pools, draw_pools, find_candidates
+from evaluate.photos.retrieval import normalise, pool_ranks, rank_candidates
 
 NONE = np.full((1, 1), -1)
 

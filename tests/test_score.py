@@ -7,10 +7,10 @@ import pytest
 
 from data.errors import UserError
 from evaluate.__main__ import main
-from evaluate.published import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
-from evaluate.score import format_result, match_stories, score_predictions
-from evaluate.score_config import ScoreConfig
-from evaluate.story_files import read_predictions, read_references
+from evaluate.published.score import format_result, match_stories, score_predictions
+from evaluate.published.score_config import ScoreConfig
+from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
+from evaluate.published.story_files import read_predictions, read_references
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="no java on the PATH: METEOR cannot run")
 
@@ -247,7 +247,7 @@ def test_captions_of_task_next_bring_their_references_along(write):
     text = "\n".join(map(json.dumps, lines))
     result = score(write, text)
     assert result["protocol"]["units"] == 3 and result["rows"][SYSTEM]["cider"]["n"] == 3
-    from evaluate.text_scores import score_units
+    from evaluate.captions.text_scores import score_units
     expected = score_units([written.split() for unit in units.values() for written in unit[0]], [0, 0, 1, 2],
                            [[caption.split() for caption in unit[1]] for unit in units.values()]).scores()
     assert {metric: result["rows"][SYSTEM][metric]["value"] for metric in expected} == pytest.approx(expected)

@@ -8,7 +8,7 @@ import torch
 from data.files import write_json
 from data.folder import Features
 from evaluate.__main__ import main
-from evaluate.detokenise import detokenise
+from evaluate.captions.detokenise import detokenise
 from extract.command import main as extract_photos
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run

@@ -9,17 +9,17 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 
 from data.folder import Features
-from evaluate import alignment
-from evaluate.alignment import score_agreement, score_caption_choice
-from evaluate.caption_scores import CaptionScorer, score_surprise
-from evaluate.oracle import believed_candidates
-from evaluate.photo_scores import PhotoScorer
+from evaluate.baselines.oracle import believed_candidates
+from evaluate.captions.caption_scores import CaptionScorer, score_surprise
+from evaluate.photos.photo_scores import PhotoScorer
+from evaluate.photos.space import PhotoSpace
 from evaluate.scoring import compare_rows, direction
-from evaluate.bootstrap import Estimate
-from evaluate.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
+from evaluate.statistics.bootstrap import Estimate
 from evaluate.table import describe_result, format_tables
-from evaluate.tag_scores import TagGuess, choose_thresholds, score_tags
+from evaluate.tags import alignment
+from evaluate.tags.alignment import score_agreement, score_caption_choice
+from evaluate.tags.tag_scores import TagGuess, choose_thresholds, score_tags
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 from sklearn import metrics
 
-from evaluate.bootstrap import Resamples
-from evaluate.tag_metrics import TagScores, average_precision, tune_thresholds
+from evaluate.statistics.bootstrap import Resamples
+from evaluate.tags.tag_metrics import TagScores, average_precision, tune_thresholds
 
 NAMES = ["<PAD>", "<UNK>", "dog", "cat", "park", "absent"]
 CATEGORIES = {"dog": "object", "cat": "object", "park": "location", "absent": "location"}

@@ -10,8 +10,8 @@ from data.folder import Features
 from evaluate.__main__ import main
 from evaluate.baselines.text_lstm import (LSTMConfig, TextLSTM, load_text_lstm, save_text_lstm, score_text_lstm,
                                           train_text_lstm, write_text_lstm)
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.split import EvaluatedSplit
-from evaluate.writing_config import WritingConfig
 from tests.tiny_runs import write_run
 
 CONFIG = LSTMConfig(embedding_dim=12, hidden_dim=16, dropout=0.0, lr=5e-2, batch_size=24, epochs=60, patience=60)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from data.words import END, PAD, START, UNK
-from evaluate.detokenise import detokenise
-from evaluate.writing import next_log_probs, write_captions
-from evaluate.writing_config import WritingConfig
+from evaluate.captions.detokenise import detokenise
+from evaluate.captions.writing import next_log_probs, write_captions
+from evaluate.captions.writing_config import WritingConfig
 
 V = 9  # four reserved words and five others
 

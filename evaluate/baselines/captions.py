@@ -3,10 +3,10 @@ from collections import Counter
 
 import numpy as np
 
-from evaluate.retrieval import rank_candidates
-from evaluate.space import PhotoSpace
+from evaluate.captions.text_scores import score_units
+from evaluate.photos.retrieval import rank_candidates
+from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
-from evaluate.text_scores import score_units
 
 NUM_FREQUENT, NUM_DRAWN = 40, 40  # candidates for the constant: the commonest train captions and others at random
 NUM_UNITS = 400  # units it is chosen on

@@ -11,15 +11,15 @@ from evaluate.baselines.cache import cache_key
 from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
 from evaluate.baselines.ngrams import NgramModel
-from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
 from evaluate.baselines.text_lstm import (TextLSTM, choose_config, load_text_lstm, save_text_lstm, score_text_lstm,
                                           train_text_lstm, write_text_lstm)
+from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
+from evaluate.photos.space import PhotoSpace
 from evaluate.rows import Row
-from evaluate.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
-from evaluate.tag_scores import TagGuess
-from evaluate.writing_config import WritingConfig
+from evaluate.tags.tag_scores import TagGuess
 
 TEXT_LSTM = "text-only LSTM"
 NGRAMS = {"unigram": 1, "trigram": 3}

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from data.words import RESERVED
-from evaluate.space import PhotoSpace
+from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
 VERSION = 1

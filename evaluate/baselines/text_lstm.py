@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from data.errors import UserError
 from data.files import replace_file
 from data.words import PAD
+from evaluate.captions.writing import write_captions
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
-from evaluate.writing import write_captions
-from evaluate.writing_config import WritingConfig
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from data.errors import UserError
 from data.folder import Features
 from evaluate.baselines.cache import cache_folder
 from evaluate.baselines.fitted import cached_linear, cached_text_lstm
-from evaluate.space import PhotoSpace
+from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from train.config import TrainConfig
 from train.statistics import measure_features

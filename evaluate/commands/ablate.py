@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from data.errors import CommandParser
-from evaluate.ablation_config import AblationConfig
+from evaluate.ablation.config import AblationConfig
 
 DEFAULTS = {field.name: field.default for field in fields(AblationConfig) if field.default is not MISSING}
 
@@ -14,7 +14,8 @@ def build_parser(prog: str) -> CommandParser:
     parser = CommandParser(prog=prog, description="Train every row of a grid with every seed, evaluate on val, and "
                                                   "hold the rows against one of them.")
     parser.add_argument("--features", type=Path, required=True, help="features folder")
-    parser.add_argument("--grid", type=Path, metavar="TOML", help="the grid (default: evaluate/default_grid.toml)")
+    parser.add_argument("--grid", type=Path, metavar="TOML",
+                        help="the grid (default: evaluate/ablation/default_grid.toml)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where runs and tables go (default: beside features)")
     for name, what in (("jobs", "trainings side by side"), ("resamples", "draws of seeds and albums"),
                        ("seed", "of these draws")):
@@ -26,8 +27,8 @@ def build_parser(prog: str) -> CommandParser:
 def run(arguments: argparse.Namespace) -> None:
     """Train, evaluate, print."""
     config = AblationConfig(features=arguments.features, **{name: getattr(arguments, name) for name in DEFAULTS})
-    from evaluate.ablation import run_ablation
-    from evaluate.ablation_table import format_text, write_tables
+    from evaluate.ablation.runner import run_ablation
+    from evaluate.ablation.table import format_text, write_tables
     ablation = run_ablation(config)
     paths = write_tables(ablation)
     print(format_text(ablation))
@@ -38,8 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _describe_cost(config: AblationConfig, trainings: list) -> str:
     from data.folder import Features
+    from evaluate.ablation.step_cost import describe_cost, measure_backbone
     from evaluate.evaluation import choose_device
-    from evaluate.step_cost import describe_cost, measure_backbone
     from train.runs import read_metrics, read_record
     epochs = [read_metrics(training.run_path) for training in trainings]
     stories = [read_record(training.run_path).stories["train"] for training in trainings]

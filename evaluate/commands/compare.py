@@ -4,8 +4,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from data.errors import CommandParser
-from evaluate.compare_config import CompareConfig
 from evaluate.config import SPLITS, TS
+from evaluate.statistics.compare_config import CompareConfig
 
 DEFAULTS = {field.name: field.default for field in fields(CompareConfig) if field.default is not MISSING}
 
@@ -27,7 +27,7 @@ def build_parser(prog: str) -> CommandParser:
 def run(arguments: argparse.Namespace) -> None:
     """Compare and print."""
     config = CompareConfig(systems=tuple(arguments.systems), **{name: getattr(arguments, name) for name in DEFAULTS})
-    from evaluate.compare import compare_systems, format_comparison
+    from evaluate.statistics.compare import compare_systems, format_comparison
     print(format_comparison(compare_systems(config)))
     if config.out:
         print(f"\nwritten to {config.out}")

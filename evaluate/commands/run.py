@@ -4,9 +4,9 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from data.errors import CommandParser, UserError
+from evaluate.captions.writing_config import METHODS, WritingConfig
 from evaluate.config import MISSING as MISSING_CHOICES
 from evaluate.config import SPLITS, EvalConfig
-from evaluate.writing_config import METHODS, WritingConfig
 
 DEFAULTS = {field.name: None if field.default is MISSING else field.default for field in fields(EvalConfig)}
 WRITING = {field.name: field.default for field in fields(WritingConfig)}

@@ -4,7 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from data.errors import CommandParser, printable
-from evaluate.score_config import MISSING_ALBUMS, SPLITS, ScoreConfig
+from evaluate.published.score_config import MISSING_ALBUMS, SPLITS, ScoreConfig
 
 DEFAULTS = {field.name: field.default for field in fields(ScoreConfig)}
 
@@ -35,7 +35,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> None:
     """Score and print."""
     config = ScoreConfig(**{name: getattr(arguments, name) for name in DEFAULTS})
-    from evaluate.score import format_result, score_predictions
+    from evaluate.published.score import format_result, score_predictions
     result = score_predictions(config)
     print("\n".join(map(_clean, format_result(result).split("\n"))))
     if config.out:

@@ -3,7 +3,7 @@ import argparse
 from pathlib import Path
 
 from data.errors import CommandParser, UserError
-from evaluate.writing_config import METHODS, WritingConfig
+from evaluate.captions.writing_config import METHODS, WritingConfig
 
 
 def build_parser(prog: str) -> CommandParser:

@@ -10,8 +10,8 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import read_json
-from evaluate.bootstrap import MIN_ALBUMS, Resamples
 from evaluate.page.ab_sheet import KEY_VERSION, RUN_A, RUN_B
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Resamples
 
 TIE = "tie"
 SIDES = ("left", "right", TIE)

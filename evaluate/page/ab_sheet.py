@@ -11,7 +11,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_json, write_text
 from data.folder import Features, SplitWords
-from evaluate.detokenise import detokenise
+from evaluate.captions.detokenise import detokenise
 from evaluate.page.ab_config import AbConfig
 from evaluate.page.pictures import Pictures
 from evaluate.page.report import ASSETS, content_policy, embed_json, environment

@@ -4,8 +4,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import EvalConfig
-from evaluate.writing_config import WritingConfig
 from train.config import PRESETS, TrainConfig
 
 _VARIABLES = ("preset", "task")  # have a make variable of their own

@@ -1,10 +1,10 @@
 """What the numbers allow to be said, in words."""
 from collections.abc import Sequence
 
-from evaluate.bootstrap import MIN_ALBUMS
 from evaluate.page.charts import BASELINE, MODEL, kind_of
 from evaluate.page.labels import Metric, is_better
 from evaluate.page.run_files import EvaluatedRun, Score
+from evaluate.statistics.bootstrap import MIN_ALBUMS
 
 
 PERMUTED = "model, inputs permuted"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate.retrieval import BLOCK, normalise, rank_candidates
+from evaluate.photos.retrieval import BLOCK, normalise, rank_candidates
 
 SPEED, MEMORY = 0.8, 1e9  # wanted: share of the bare product's speed, bytes
 

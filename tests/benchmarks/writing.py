@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from data.words import END, START
-from evaluate.writing import FORBIDDEN, write_captions
-from evaluate.writing_config import WritingConfig
+from evaluate.captions.writing import FORBIDDEN, write_captions
+from evaluate.captions.writing_config import WritingConfig
 from train.config import ModelConfig
 from train.text import TextDecoder
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluate.bootstrap import Estimate
 from evaluate.config import TS
-from evaluate.pools import DISTRACTORS, PoolPairs, album_pools, draw_pools
-from evaluate.retrieval import TIE, normalise, pool_ranks, rank_candidates
-from evaluate.space import PhotoSpace
+from evaluate.photos.pools import DISTRACTORS, PoolPairs, album_pools, draw_pools
+from evaluate.photos.retrieval import TIE, normalise, pool_ranks, rank_candidates
+from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
+from evaluate.statistics.bootstrap import Estimate
 
 RECALL_AT = (1, 5, 10)
 NUM_RETRIEVED = 5

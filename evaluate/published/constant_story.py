@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluate.ngrams import MAX_ORDER, TextTable
-from evaluate.text_scores import corpus_bleu, count_most
+from evaluate.captions.ngrams import MAX_ORDER, TextTable
+from evaluate.captions.text_scores import corpus_bleu, count_most
 
 SHORTLIST = 200  # of each kind, the most typical by n-gram cosine, are scored in full
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from data.words import END, PAD, START, UNK
-from evaluate.writing_config import WritingConfig
+from evaluate.captions.writing_config import WritingConfig
 
 FORBIDDEN = [PAD, START, UNK]  # never written; <END> ends
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from data.errors import UserError
-from evaluate.bootstrap import Estimate, Resamples, divide
-from evaluate.text_scores import BLEU_NAMES, corpus_bleu, score_units
+from evaluate.captions.text_scores import BLEU_NAMES, corpus_bleu, score_units
+from evaluate.statistics.bootstrap import Estimate, Resamples, divide
 
 RECALLS = {"r1_album": ("rank_album", 1), "r1_all": ("rank_all", 1), "r10_all": ("rank_all", 10),
            "1_of_5": ("rank_1_of_5", 1), "1_of_100": ("rank_1_of_100", 1)}

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluate.bootstrap import Estimate, Resamples
-from evaluate.constant_story import choose_constant, deal_halves
-from evaluate.meteor import MeteorAligner, MeteorUnavailable, best_reference, meteor_score
-from evaluate.ngrams import TextTable
-from evaluate.text_scores import average_over_units, group_references, rouge_l, score_rows
-from evaluate.variety import measure_rows, vocabulary_share
+from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable, best_reference, meteor_score
+from evaluate.captions.ngrams import TextTable
+from evaluate.captions.text_scores import average_over_units, group_references, rouge_l, score_rows
+from evaluate.captions.variety import measure_rows, vocabulary_share
+from evaluate.published.constant_story import choose_constant, deal_halves
+from evaluate.statistics.bootstrap import Estimate, Resamples
 
 SYSTEM, CONSTANT, HUMAN, AS_HUMAN = "system", "constant", "human", "system, scored as human"
 MAX_FOLDS = 5  # of the human rows: each of the first five references is held out once

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from evaluate.ngrams import TextTable
+from evaluate.captions.ngrams import TextTable
 
 REPEATED_ORDER = 4  # repetition is measured on 4-grams: shorter ones repeat in good English too
 

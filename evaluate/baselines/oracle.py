@@ -8,8 +8,8 @@ from data.errors import UserError
 from evaluate.config import TS
 from evaluate.rows import Row
 from evaluate.split import EvaluatedSplit
-from evaluate.tag_metrics import FIRST_TAG
-from evaluate.tag_scores import TagGuess
+from evaluate.tags.tag_metrics import FIRST_TAG
+from evaluate.tags.tag_scores import TagGuess
 
 logger = logging.getLogger(__name__)
 

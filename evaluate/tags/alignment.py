@@ -9,12 +9,12 @@ import numpy as np
 
 from data.tags import TagTable
 from evaluate.baselines.linear import LinearMaps
-from evaluate.bootstrap import Estimate, divide
-from evaluate.caption_scores import Captions
-from evaluate.photo_scores import PhotoResult
-from evaluate.retrieval import normalise, pool_ranks
+from evaluate.captions.caption_scores import Captions
+from evaluate.photos.photo_scores import PhotoResult
+from evaluate.photos.retrieval import normalise, pool_ranks
 from evaluate.split import EvaluatedSplit
-from evaluate.tag_metrics import FIRST_TAG
+from evaluate.statistics.bootstrap import Estimate, divide
+from evaluate.tags.tag_metrics import FIRST_TAG
 
 NUM_OTHERS = 4
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluate.bootstrap import Estimate, Resamples, divide
+from evaluate.statistics.bootstrap import Estimate, Resamples, divide
 
 FIRST_TAG = 2
 DEFAULT_THRESHOLD = 0.5

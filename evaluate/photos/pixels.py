@@ -14,8 +14,8 @@ from torch import Tensor
 from data.folder import Features
 from data.photos import BadPhoto, FoundPhoto, read_photo, scan_photos
 from data.pictures import Resize, decode_photo
-from evaluate.bootstrap import Estimate
 from evaluate.split import EvaluatedSplit
+from evaluate.statistics.bootstrap import Estimate
 
 logger = logging.getLogger(__name__)
 

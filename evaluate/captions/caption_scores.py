@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluate.bootstrap import Estimate
-from evaluate.meteor import MeteorAligner, best_reference, meteor_score
-from evaluate.ngrams import TextTable
-from evaluate.original_scores import score_as_original
+from evaluate.captions.meteor import MeteorAligner, best_reference, meteor_score
+from evaluate.captions.ngrams import TextTable
+from evaluate.captions.original_scores import score_as_original
+from evaluate.captions.text_scores import BLEU_NAMES, UnitScores, corpus_bleu, score_rows
+from evaluate.captions.variety import measure_rows, vocabulary_share
 from evaluate.split import EvaluatedSplit
-from evaluate.text_scores import BLEU_NAMES, UnitScores, corpus_bleu, score_rows
-from evaluate.variety import measure_rows, vocabulary_share
+from evaluate.statistics.bootstrap import Estimate
 
 Captions = Sequence[Sequence[str]]  # one a story, each a list of words
 HUMAN, AS_HUMAN = "human", "model, scored as human"

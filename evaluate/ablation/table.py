@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from data.files import replace_file, write_text
-from evaluate.ablation import LOSS, SPLIT, Ablation
-from evaluate.bootstrap import MIN_ALBUMS, Estimate, holm
-from evaluate.compare import LABELS, LEVEL
+from evaluate.ablation.runner import LOSS, SPLIT, Ablation
 from evaluate.scoring import direction
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, holm
+from evaluate.statistics.compare import LABELS, LEVEL
 from evaluate.table import align, format_value
 from train.monitor import format_time
 

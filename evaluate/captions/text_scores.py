@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from evaluate.ngrams import MAX_ORDER, TextTable
+from evaluate.captions.ngrams import MAX_ORDER, TextTable
 
 BLEU_NAMES = tuple(f"bleu_{order}" for order in range(1, MAX_ORDER + 1))
 SCORE_NAMES = (*BLEU_NAMES, "rouge_l", "cider")

@@ -2,7 +2,7 @@
 import numpy as np
 
 from data.folder import Features
-from evaluate.retrieval import normalise
+from evaluate.photos.retrieval import normalise
 
 
 class PhotoSpace:

@@ -12,10 +12,10 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import write_json
-from evaluate.bootstrap import MIN_ALBUMS, Estimate, holm
-from evaluate.compare_config import CompareConfig
-from evaluate.measure_lines import Line, measure_lines, read_lines
 from evaluate.scoring import direction
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, holm
+from evaluate.statistics.compare_config import CompareConfig
+from evaluate.statistics.measure_lines import Line, measure_lines, read_lines
 from evaluate.table import align, format_value
 
 LEVEL = 0.05
@@ -126,8 +126,8 @@ def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
 
 def _measure_stories(config: CompareConfig, names: Sequence[str]) -> Measured:
     """Whole stories by the published protocol, on the albums that all systems and the references have."""
-    from evaluate.published import SYSTEM, Corpus, PublishedScorer
-    from evaluate.story_files import read_predictions, read_references
+    from evaluate.published.scorer import SYSTEM, Corpus, PublishedScorer
+    from evaluate.published.story_files import read_predictions, read_references
     assert config.references is not None
     references, notes = read_references(config.references, config.split)
     systems = []

@@ -6,10 +6,10 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import write_json
-from evaluate.bootstrap import LEVEL, MIN_ALBUMS, Estimate
-from evaluate.published import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
-from evaluate.score_config import ScoreConfig
-from evaluate.story_files import Stories, WrittenCaption, read_predictions, read_references
+from evaluate.published.score_config import ScoreConfig
+from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
+from evaluate.published.story_files import Stories, WrittenCaption, read_predictions, read_references
+from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate
 from evaluate.table import align
 
 logger = logging.getLogger(__name__)

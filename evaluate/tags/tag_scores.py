@@ -4,9 +4,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.folder import DII
-from evaluate.bootstrap import Estimate
 from evaluate.split import EvaluatedSplit
-from evaluate.tag_metrics import TagScores, tune_thresholds
+from evaluate.statistics.bootstrap import Estimate
+from evaluate.tags.tag_metrics import TagScores, tune_thresholds
 
 KINDS = ("next", "seen")
 

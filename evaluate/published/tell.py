@@ -13,15 +13,15 @@ import torch
 
 from data.files import replace_file, write_json
 from data.folder import Features
-from evaluate.bootstrap import LEVEL, MIN_ALBUMS, Estimate
+from evaluate.captions.writing import write_captions
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import EvalConfig
 from evaluate.predicting import caption_nll
-from evaluate.published import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, score_corpus
+from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, score_corpus
 from evaluate.rows import MODEL
 from evaluate.scoring import Scores, compare_rows, summarise
 from evaluate.split import EvaluatedSplit
-from evaluate.writing import write_captions
-from evaluate.writing_config import WritingConfig
+from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate
 from train.model import StoryModel
 from train.runs import LoadedRun
 

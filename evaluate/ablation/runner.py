@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from evaluate.ablation_config import AblationConfig
-from evaluate.bootstrap import Estimate
-from evaluate.compare import TESTED
+from evaluate.ablation.config import AblationConfig
+from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid
 from evaluate.config import HEADLINE_T
-from evaluate.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid
-from evaluate.measure_lines import measure_lines, read_lines
+from evaluate.statistics.bootstrap import Estimate
+from evaluate.statistics.compare import TESTED
+from evaluate.statistics.measure_lines import measure_lines, read_lines
 from train.checkpoint import is_complete
 from train.config import list_differences
 from train.monitor import format_time

@@ -1,0 +1,1 @@
+"""A grid of cheap trainings held against one reference row."""

@@ -1,0 +1,1 @@
+"""Captions written freely, and what texts are scored by."""

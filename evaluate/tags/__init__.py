@@ -1,0 +1,1 @@
+"""Tags against the true ones, and against what words and photos say."""
