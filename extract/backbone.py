@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import nn
 
 from data.errors import UserError
 from data.pictures import INTERPOLATIONS, RESIZE_RULES, Resize
+from extract.packing import fold
 from extract.weights import IMAGENET, RANDOM, find_imagenet, fit_weights, hash_weights, read_weights
 
 SEED = 42  # of random weights
@@ -67,6 +69,11 @@ class Backbone:
     weights: str
     weights_sha256: str
     files: tuple[Path, ...] = ()
+
+    @cached_property
+    def folded(self) -> nn.Module:
+        """The module as features are computed with it; see `packing.fold`."""
+        return fold(self.module, self.spec.size)
 
 
 def build_backbone(name: str, weights: str, resize: str | None = None) -> Backbone:

@@ -22,7 +22,7 @@ class ExtractConfig:
         words: name of the word set. words_from: features folder whose vocabulary, tags and length are taken.
         tag_table: another tag table than the shipped one. seed: decides the splits of a lone train file.
         limit: at most so many stories of every split. retry: look at bad photos again. rehash: read every photo.
-        exact: decode JPEGs in full. batch_size: None is 32 on a processor, 128 on CUDA, halved while it has no room.
+        exact: decode JPEGs in full. batch_size: None is 8 on a processor, 128 on CUDA, halved while it has no room.
         readers: decoding threads; None takes one a core. compiled: run through torch.compile.
         grid: store the 7 x 7 map beside the pooled feature. max_bad, max_missing: shares of photos.
         views: augmented views stored beside the clean feature of every photo, drawn per album and view. They are an

@@ -80,7 +80,7 @@ class Looking:
         self._assemblies: dict[int, Assembly] = {}
         self._done: dict[int, dict[str, Shard]] = {}
         self._queue: deque[int] = deque()
-        self._free = [Slots(mapper.make_buffer()) for _ in range(3 if mapper.wants_pinned_memory else 1)]
+        self._free = [Slots(mapper.make_buffer()) for _ in range(mapper.num_buffers)]
         self._filling = self._free.pop()
         self._pending: deque[tuple[PendingBatch, Slots]] = deque()
         for key, source in enumerate(self._sources):

@@ -1,7 +1,11 @@
 """The mapper: batches of uint8 pictures in, float16 features out, on whatever device there is."""
 import logging
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import local
 
 import numpy as np
 import torch
@@ -10,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from data.errors import UserError
 from extract.backbone import Backbone
+from extract.packing import is_folded, pack
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GRID_SIDE = 7
@@ -61,9 +66,12 @@ class Mapped:
 
 
 class Mapper:
-    """A backbone on a device that looks at batches of one fixed shape.
+    """A backbone on a device that looks at batches of one fixed shape, several at a time.
 
-    One shape because results may differ in the last bit between shapes: short batches are padded with black.
+    One shape because results may differ in the last bit between shapes: short batches are padded with black. On a
+    processor every core looks at batches of its own with one thread, so that results do not depend on the number of
+    cores and no thread waits for another at the end of every layer; a module that could not be folded may keep
+    something between its layers, and gets all cores for one batch at a time.
 
     Args:
         precision: a key of PRECISIONS; float32 switches TF32 off, the others run under autocast.
@@ -75,22 +83,30 @@ class Mapper:
         self.spec, self.device, self.precision, self.batch_size = backbone.spec, device, precision, batch_size
         self.shape = (batch_size, self.spec.size, self.spec.size, 3)
         _fix_arithmetic(device)
-        self.module: nn.Module = backbone.module.to(device).to(memory_format=torch.channels_last)
-        self._maps: list[Tensor] = []
-        self._hook = _watch_map(backbone, self._maps) if grid else None
-        if compiled:
-            self.module = torch.compile(self.module)  # type: ignore[assignment]
+        folded = backbone.folded
+        self.module: nn.Module = folded if compiled or device.type != "cpu" else pack(folded, PRECISIONS[precision])
+        self.module = self.module.to(device).to(memory_format=torch.channels_last)
+        self._maps = local()
+        self._hook = _watch_map(self.module, self._maps, backbone) if grid else None
+        self.streams = count_cores() if device.type == "cpu" and is_folded(folded) else 1
+        self._pool = ThreadPoolExecutor(self.streams, "model", torch.set_num_threads,
+                                        (count_cores() // self.streams,)) if device.type == "cpu" else None
         scale = torch.tensor([self.spec.mean, self.spec.std], dtype=torch.float32, device=device) * 255
         self._mean, self._std = (part.view(1, 3, 1, 1) for part in scale)
+        if compiled:
+            self.module = torch.compile(  # type: ignore[assignment]
+                self.module, options={"freezing": True} if device.type == "cpu" else None)
+        if self._pool is not None:
+            self.submit(self.make_buffer()).result()  # one alone: compiling and packing are done for all
 
     @property
-    def wants_pinned_memory(self) -> bool:
-        """Whether pictures should lie in page-locked memory, so that copies run beside the model."""
-        return self.device.type == "cuda"
+    def num_buffers(self) -> int:
+        """How many batches are under way or being filled when nothing waits: on a GPU one is copied meanwhile."""
+        return self.streams + (1 if self._pool is not None else 2)
 
     def make_buffer(self) -> np.ndarray:
-        """An (B, size, size, 3) uint8 array of zeros for `submit`, page-locked where that helps."""
-        return torch.zeros(self.shape, dtype=torch.uint8, pin_memory=self.wants_pinned_memory).numpy()
+        """An (B, size, size, 3) uint8 array of zeros for `submit`, page-locked where copies then run beside."""
+        return torch.zeros(self.shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy()
 
     def submit(self, pictures: np.ndarray) -> "PendingBatch":
         """Start looking at a batch.
@@ -99,55 +115,82 @@ class Mapper:
             pictures: (B, size, size, 3) uint8 from `make_buffer`; it may be refilled once the result was taken.
 
         Raises:
-            NoRoom: if the device cannot hold the batch.
+            NoRoom: if the device cannot hold the batch; on a processor only its result says so.
         """
         assert pictures.shape == self.shape, (pictures.shape, self.shape)
+        if self._pool is not None:
+            return PendingBatch(self._pool.submit(self._look, pictures), self.device)
+        done: Future[tuple[Tensor, Tensor | None]] = Future()
+        done.set_result(self._look(pictures))
+        return PendingBatch(done, self.device)
+
+    def close(self) -> None:
+        """Let go of the backbone, which others may use, and of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def _look(self, pictures: np.ndarray) -> tuple[Tensor, Tensor | None]:
         try:
             with torch.inference_mode():
-                shown = torch.from_numpy(pictures).to(self.device, non_blocking=True)
-                return PendingBatch(*self._look(shown), self.device)
+                return self._compute(torch.from_numpy(pictures).to(self.device, non_blocking=True))
         except torch.OutOfMemoryError:
             raise NoRoom(
                 f"expected room on {self.device} for a batch of {self.batch_size}, which is part of the recipe, found "
                 "none; what was published is kept: free the device and give the same command again, or make another "
                 "folder with a smaller --batch-size") from None
 
-    def close(self) -> None:
-        """Let go of the backbone, which others may use."""
-        self._maps.clear()
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
-
-    def _look(self, shown: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _compute(self, shown: Tensor) -> tuple[Tensor, Tensor | None]:
         images = shown.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)  # (B, 3, H, W), channels last
         with torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "float32"):
-            self._maps.clear()
             features = self.module(images)
         if not isinstance(features, Tensor) or features.shape != (len(shown), self.spec.width):
             found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise UserError(f"expected features of shape ({len(shown)}, {self.spec.width}) from the backbone, found "
                             f"{found}; mend the width of its spec")
-        return features.to(torch.float16), self._maps[-1].to(torch.float16) if self._hook else None
+        return features.to(torch.float16), self._maps.last.to(torch.float16) if self._hook else None
+
+
+def count_cores() -> int:
+    """Cores of this process: its share of the machine's where torchrun started several."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def time_model(mapper: Mapper, rounds: int = 2) -> float:
+    """Photos a second of the model alone, with as many batches side by side as an extraction has."""
+    buffer = mapper.make_buffer()
+    mapper.submit(buffer).result()
+    started = time.perf_counter()
+    for pending in [mapper.submit(buffer) for _ in range(rounds * mapper.streams)]:
+        pending.result()
+    return rounds * mapper.streams * mapper.batch_size / (time.perf_counter() - started)
 
 
 class PendingBatch:
     """A batch on its way: on a GPU the copy back runs while the next batch is filled."""
 
-    def __init__(self, features: Tensor, grid: Tensor | None, device: torch.device) -> None:
+    def __init__(self, looked_at: "Future[tuple[Tensor, Tensor | None]]", device: torch.device) -> None:
+        self._looked_at = looked_at
         self._done: torch.cuda.Event | None = None
-        self._features, self._grid = features, grid
         if device.type == "cuda":
-            self._features = _copy_back(features)
-            self._grid = None if grid is None else _copy_back(grid)
+            features, grid = looked_at.result()
+            self._looked_at = Future()
+            self._looked_at.set_result((_copy_back(features), None if grid is None else _copy_back(grid)))
             self._done = torch.cuda.Event()
             self._done.record()
 
     def result(self) -> Mapped:
-        """Wait for the batch and give it as arrays."""
+        """Wait for the batch and give it as arrays.
+
+        Raises:
+            NoRoom: if the device could not hold it. UserError: if the backbone breaks its promise.
+        """
+        features, grid = self._looked_at.result()
         if self._done is not None:
             self._done.synchronize()
-        return Mapped(self._features.numpy(), None if self._grid is None else self._grid.contiguous().numpy())
+        return Mapped(features.numpy(), None if grid is None else grid.contiguous().numpy())
 
 
 def _copy_back(value: Tensor) -> Tensor:
@@ -164,19 +207,19 @@ def _fix_arithmetic(device: torch.device) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def _watch_map(backbone: Backbone, maps: list[Tensor]) -> RemovableHandle:
-    """Catch what enters the last pooling layer: (B, D, 7, 7)."""
-    pools = [part for part in backbone.module.modules() if isinstance(part, nn.AdaptiveAvgPool2d)]
+def _watch_map(module: nn.Module, maps: local, backbone: Backbone) -> RemovableHandle:
+    """Catch what enters the last pooling layer, (B, D, 7, 7), as `maps.last` of the thread that looks."""
+    pools = [part for part in module.modules() if isinstance(part, nn.AdaptiveAvgPool2d)]
     if not pools:
         raise UserError(f"expected a backbone that ends in average pooling for --grid, found none in {backbone.name}; "
                         "leave --grid away or choose resnet50")
 
-    def catch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def catch(pool: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].shape[1:] != (backbone.spec.width, GRID_SIDE, GRID_SIDE):
             raise UserError(f"expected a map of {backbone.spec.width} x {GRID_SIDE} x {GRID_SIDE} before pooling, "
                             f"found {tuple(inputs[0].shape[1:])} in {backbone.name}; leave --grid away or choose "
                             "resnet50")
-        maps.append(inputs[0])
+        maps.last = inputs[0]
 
     return pools[-1].register_forward_pre_hook(catch)
 

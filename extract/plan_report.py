@@ -1,8 +1,8 @@
 """What an extraction would do: counts, what is missing, bytes against the free disk, hours to go. Writes nothing."""
 import argparse
-import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from data.manifest import Manifest
     from data.stories import Dataset
     from extract.backbone import Backbone
-    from extract.mapper import Mapper
+    from extract.mapper import Mapper, PendingBatch
     from extract.plan import Plan
     from extract.work import Work
 
@@ -164,29 +164,35 @@ def _nearest(path: Path) -> Path:
 def _measure(config: ExtractConfig, plan: "Plan", works: "list[Work]", backbone: "Backbone", mapper: "Mapper",
              side: int) -> Measured | None:
     """Send some of the photos through reader and model as the extraction would, and keep nothing."""
+    from extract.mapper import count_cores, time_model
     from extract.reader import Reader, Task
     rows = _rows_to_read(plan, works)
     rows = rows[(plan.stat[rows] != NO_FILE).any(axis=1)]
     if not len(rows):
         return None
     picked = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), TIMED_PHOTOS)).astype(int))]
-    threads = config.readers or len(os.sched_getaffinity(0))
-    resize = backbone.spec.resize_for(config.exact)
-    reader = Reader(resize, side, threads, 2 * mapper.batch_size, lambda content: False)
-    buffer = mapper.make_buffer()
-    mapper.submit(buffer).result()  # the first batch pays for what is set up once
-    started, filled, compute, thumbnails = time.perf_counter(), 0, 0.0, 0
+    reader = Reader(backbone.spec.resize_for(config.exact), side, config.readers or count_cores(),
+                    2 * mapper.batch_size, lambda content: False)
+    compute = 1 / time_model(mapper)
+    free, thumbnails = [mapper.make_buffer() for _ in range(mapper.num_buffers)], 0
+    pending: deque[tuple[PendingBatch, np.ndarray]] = deque()
+    buffer, filled, started = free.pop(), 0, time.perf_counter()
     tasks = [Task(0, row, plan.photo_path(row), side > 0) for row in picked.tolist()]
     for photo in _and_end(reader.read(tasks)):
         if photo is not None and photo.picture is not None:
             buffer[filled] = photo.picture
             filled, thumbnails = filled + 1, thumbnails + len(photo.thumbnail)
         if filled == mapper.batch_size or (photo is None and filled):
-            begun, filled = time.perf_counter(), 0
-            mapper.submit(buffer).result()
-            compute += time.perf_counter() - begun
+            pending.append((mapper.submit(buffer), buffer))
+            if not free:
+                done, buffer = pending.popleft()
+                done.result()
+                free.append(buffer)
+            buffer, filled = free.pop(), 0
+    for done, _ in pending:
+        done.result()
     elapsed = time.perf_counter() - started
-    return Measured(len(picked), len(picked) / elapsed, reader.busy_seconds / len(picked), compute / len(picked),
+    return Measured(len(picked), len(picked) / elapsed, reader.busy_seconds / len(picked), compute,
                     thumbnails / len(picked), f"{mapper.device}, {mapper.precision}, batches of {mapper.batch_size}")
 
 

@@ -14,7 +14,7 @@ from extract.config import ExtractConfig
 if TYPE_CHECKING:
     from extract.backbone import Backbone
 
-VERSION = 1
+VERSION = 2  # 2: arithmetic
 ASKED = ("weights", "backbone", "precision", "resize", "exact", "batch_size", "compiled", "grid")
 LOCAL = ".local"
 REMEMBERED = ("recipe", "made_with", "width", "weights", "licence", "files", "key")
@@ -27,11 +27,13 @@ def describe_recipe(backbone: "Backbone", precision: str, batch_size: int, confi
         precision, batch_size: resolved.
     """
     from extract.backbone import spec_fields
+    from extract.packing import describe_arithmetic
     spec = backbone.spec
     return identify({
         "version": VERSION, "backbone": backbone.name, "weights": backbone.weights_sha256, **spec_fields(spec),
         "decoder": "pillow", "decoder_major": int(version("pillow").split(".")[0]), "exif": "turned upright",
         "transparency": "over white", "storage": "float16", "precision": precision,
+        "arithmetic": describe_arithmetic(backbone.folded),
         "reduced_decoding": "none" if config.exact else "JPEG at 1/2, 1/4 or 1/8, at least twice the target side",
         "batch_shape": [batch_size, 3, spec.size, spec.size], "compiled": config.compiled,
         "grid": [7, 7] if config.grid else None})

@@ -3,7 +3,6 @@ import ctypes
 import errno
 import gc
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from extract.work import Asked, Work
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-BATCHES_AHEAD = 3  # of pictures decoded before the model wants them
+BATCHES_AHEAD = 2  # of pictures decoded before the model wants them
 
 log = logging.getLogger(__name__)
 
@@ -128,15 +127,16 @@ def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", ask
     """
     from extract.contents import ContentIndex
     from extract.looking import Looking
+    from extract.mapper import count_cores
     from extract.opening import open_backbone
     from extract.reader import Reader
     if resolved.opened is None:
         resolved = open_backbone(config, resolved.recipe)
     assert resolved.opened is not None
     opened, index = resolved.opened, ContentIndex(len(plan))
-    threads = config.readers or max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    threads = config.readers or count_cores()
     reader = Reader(opened.backbone.spec.resize_for(config.exact), side, threads,
-                    BATCHES_AHEAD * opened.mapper.batch_size // (1 + asked.views) + threads,
+                    BATCHES_AHEAD * opened.mapper.streams * opened.mapper.batch_size // (1 + asked.views) + threads,
                     lambda content: index.find(content) is not None, asked.views)
     total = sum(int(work.unread.sum()) for work in works)
     log.info("reading %d photos in %d shards with %d threads; %s, %s, batches of %d", total, len(works), threads,

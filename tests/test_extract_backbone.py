@@ -192,13 +192,13 @@ def test_precision_is_resolved_by_the_device():
 
 def test_a_batch_the_device_has_no_room_for_is_halved_before_the_first_shard(monkeypatch):
     backbone = build_backbone(TINY, "random")
-    real = Mapper._look
+    real = Mapper._compute
 
     def small(self, shown):
         if len(shown) > 5:
             raise torch.OutOfMemoryError("full")
         return real(self, shown)
-    monkeypatch.setattr(mapping.Mapper, "_look", small)
+    monkeypatch.setattr(mapping.Mapper, "_compute", small)
     assert fit_batch_size(backbone, CPU, "float32", 32, grid=False) == 4
     with pytest.raises(NoRoom, match="part of the recipe"):
         look(backbone, pictures(8), 8)
