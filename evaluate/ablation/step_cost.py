@@ -1,16 +1,14 @@
 """What a training would cost with the backbone in the loop: a step is measured here, on this machine."""
-import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from data.errors import UserError
 from data.folder import NUM_FRAMES, Features
 from extract.backbone import build_backbone
-from extract.mapper import Mapper
+from extract.mapper import Mapper, time_model
 
-PHOTOS = 16  # looked at per measured step
+PHOTOS = 8  # looked at in a batch
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,7 @@ def measure_backbone(features: Features, device: str, batches: int = 2) -> StepC
     if precision == "float16" and device == "cpu":
         precision = "float32"
     mapper = Mapper(backbone, torch.device(device), precision, PHOTOS)
-    pictures = mapper.make_buffer()
-    pictures[:] = np.random.default_rng(0).integers(0, 256, pictures.shape, dtype=np.uint8)
-    mapper.submit(pictures).result()  # the first one warms up
-    started = time.perf_counter()
-    for _ in range(batches):
-        mapper.submit(pictures).result()
-    return StepCost(batches * PHOTOS / (time.perf_counter() - started))
+    return StepCost(time_model(mapper, batches))
 
 
 def describe_cost(cost: StepCost, num_stories: int, epochs: int, seconds: float) -> str:
