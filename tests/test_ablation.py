@@ -1,9 +1,13 @@
 """A grid of trainings: what is read, what is trained again, how seeds and albums are drawn, what is written."""
 import csv
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -11,12 +15,14 @@ import torch
 
 from data.errors import UserError
 from evaluate.__main__ import main
-from evaluate.ablation import runner
-from evaluate.ablation.grid import DEFAULT_GRID, plan_trainings, read_grid
-from evaluate.ablation.runner import draw_jointly
+from evaluate.ablation.grid import DEFAULT_GRID, plan_trainings, read_grid, spread_fractions
+from evaluate.ablation.plots import find_curves
+from evaluate.ablation.processes import Processes, share_cores
+from evaluate.ablation.runner import Ablation, draw_jointly
 from evaluate.ablation.step_cost import StepCost, describe_cost
 from evaluate.statistics.bootstrap import Estimate, Resamples
 from tests.tiny_runs import TINY
+from train.runs import read_record
 
 TINY_TOML = ", ".join(f"{name} = {value}" for name, value in TINY.items())
 GRID = f"""
@@ -42,16 +48,16 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     torch.set_num_threads(1)
     asked: list[list[str]] = []
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
-        asked.append(command[2:])
-        if command[2] == "evaluate":
-            return subprocess.CompletedProcess(command, main(command[3:]))
+    def call(self: Processes, arguments: list[str], words: object) -> int:
+        asked.append(arguments)
+        if arguments[0] == "evaluate":
+            return main(arguments[1:])
         from train.session import run_training
         from train.settings import read_command
-        told = read_command(command[3:])
+        told = read_command(arguments[1:])
         run_training(told.config, told.features_path, told.run_path)
-        return subprocess.CompletedProcess(command, 0)
-    monkeypatch.setattr(runner.subprocess, "run", run)
+        return 0
+    monkeypatch.setattr(Processes, "call", call)
     return asked
 
 
@@ -79,12 +85,82 @@ def test_a_grid_is_trained_once_and_goes_on(grid, started, make_features, tmp_pa
     assert "epochs: 1 there, 2 here" in capsys.readouterr().err and len(started) == 10
 
 
+def test_a_learning_curve_trains_what_the_grid_has_not(grid, started, make_features, tmp_path, capsys):
+    grid.write_text(GRID.partition('"no text!"')[0].replace("[1, 2]", "[1]"))
+    folder, out = make_features(stories={"train": 24, "val": 44}), tmp_path / "out"
+    arguments = ["ablate", "--features", str(folder), "--grid", str(grid), "--out", str(out), "--resamples", "50",
+                 "--no-cost"]
+    assert main(arguments) == 0 and len(started) == 2 and not (out / "learning-curve.png").exists()
+    assert main([*arguments, "--fraction", "1", "0.25", "0.5"]) == 0 and len(started) == 6
+    rows = list(csv.DictReader((out / "learning-curve.csv").open()))
+    assert list(dict.fromkeys(row["row"] for row in rows)) == [
+        "whole, 25 % of the albums", "whole, 50 % of the albums", "whole"]
+    assert rows[-1]["difference"] == "" and float(rows[0]["p"]) <= 1
+    assert (out / "learning-curve.png").read_bytes().startswith(b"\x89PNG") and (out / "ablation.md").exists()
+    assert "shares of the train albums" in capsys.readouterr().out
+    quarter = read_record(out / "whole-25-of-the-albums" / "seed-1").stories["train"]
+    assert 0 < quarter < read_record(out / "whole" / "seed-1").stories["train"]
+
+
+def test_rows_that_differ_in_their_share_alone_are_a_curve(grid, tmp_path):
+    grid.write_text(GRID + 'half = { fraction = 0.5 }\n"half, no text" = { fraction = 0.5, use_text = false }\n')
+    read = read_grid(grid)
+    found = find_curves(Ablation(read, tmp_path, {}, {}, {}, {}, 0, []))
+    assert found == {"whole": [(0.5, "half"), (1.0, "whole")], "no text!": [(0.5, "half, no text"), (1.0, "no text!")]}
+    assert spread_fractions(read, [0.3]).reference == "whole, 30 % of the albums"
+
+
+def test_a_run_of_another_folder_is_refused(grid, started, make_features, tmp_path, capsys):
+    folder, out = make_features(stories={"train": 8, "val": 44}), tmp_path / "out"
+    arguments = ["ablate", "--grid", str(grid), "--out", str(out), "--resamples", "50", "--no-cost", "--features"]
+    assert main([*arguments, str(folder)]) == 0
+    other = make_features("other", stories={"train": 8, "val": 44}, seed=1)
+    assert main([*arguments, str(other)]) == 2
+    assert "folder's words, seed: 0 there, 1 here" in capsys.readouterr().err and len(started) == 8
+    lines = (out / "whole" / "seed-2" / "predictions-val.jsonl").read_text().splitlines(keepends=True)
+    (out / "whole" / "seed-2" / "predictions-val.jsonl").write_text("".join(lines[8:]))  # evaluated with a limit
+    assert main([*arguments, str(folder)]) == 2
+    assert "row 'whole', seed 2: expected predictions for the 176" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("switch", ["contrastive_weight = 0.1", "curriculum = 0.5", "word_dropout = 0.1",
+                                    "synonym_swaps = 0.2", "scheduled_sampling = 0.2", "word_attention = true",
+                                    "fraction = 0.5", "missing = 'mask'", "views = true"])
+def test_a_row_may_change_any_setting_of_training(switch, grid, tmp_path):
+    grid.write_text(GRID + f"switched = {{ {switch} }}\n")
+    planned = [training for training in plan_trainings(read_grid(grid), tmp_path) if training.row == "switched"]
+    name, value = switch.split(" = ")
+    wanted = "True" if value == "true" else value.strip("'")
+    assert [str(getattr(training.config, name)) for training in planned] == [wanted, wanted]
+
+
+def test_processes_side_by_side_share_the_cores(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert share_cores(1)["OMP_NUM_THREADS"] == "5"
+    shared = share_cores(3)
+    assert (shared["OMP_NUM_THREADS"], shared["OMP_WAIT_POLICY"]) == ("2", "PASSIVE")
+    assert share_cores(20)["OMP_NUM_THREADS"] == "1"
+
+
+def test_what_is_stopped_is_told_and_nothing_else_begins(tmp_path):
+    processes = Processes(share_cores(1))
+    with open(tmp_path / "log", "w") as words, ThreadPoolExecutor(1) as worker:
+        code = worker.submit(processes.call, ["timeit", "-n", "1", "-r", "1", "__import__('time').sleep(60)"], words)
+        while not processes._running:
+            time.sleep(0.01)
+        processes.stop()
+        assert code.result(timeout=20) == -signal.SIGTERM
+        assert processes.call(["this"], words) == -signal.SIGTERM
+    assert (tmp_path / "log").read_text() == ""
+
+
 def test_a_failed_training_is_told_with_its_last_words(grid, make_features, tmp_path, capsys, monkeypatch):
-    def fail(command: list[str], stdout: object, **_: object) -> subprocess.CompletedProcess:
-        stdout.write("epoch 1\nerror: the loss is no number\n")
-        stdout.flush()
-        return subprocess.CompletedProcess(command, 1)
-    monkeypatch.setattr(runner.subprocess, "run", fail)
+    def fail(self: Processes, arguments: list[str], words: IO[str]) -> int:
+        words.write("epoch 1\nerror: the loss is no number\n")
+        words.flush()
+        return 1
+    monkeypatch.setattr(Processes, "call", fail)
     folder = make_features()
     assert main(["ablate", "--features", str(folder), "--grid", str(grid), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
@@ -146,3 +222,29 @@ def test_real_processes_side_by_side(grid: Path, make_features: Callable[..., Pa
     ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[1])
     assert ended.returncode == 0, ended.stderr
     assert (folder.parent / "ablations" / "grid" / "ablation.md").exists() and "4 of 4" in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_grid_ends_its_trainings_and_goes_on(number, grid, make_features, tmp_path):
+    """The interrupt reaches the trainings; the same command then ends with the runs of an undisturbed one."""
+    folder = make_features(stories={"train": 200, "val": 44})
+    grid.write_text(GRID.replace("epochs = 1", "epochs = 6").replace("[1, 2]", "[1]"))
+    command = [sys.executable, "-m", "evaluate", "ablate", "--features", str(folder), "--grid", str(grid), "--jobs",
+               "2", "--no-cost", "--out"]
+    root = Path(__file__).resolve().parents[1]
+    process = subprocess.Popen([*command, str(tmp_path / "disturbed")], cwd=root, stderr=subprocess.PIPE, text=True)
+    with process:
+        metrics = tmp_path / "disturbed/whole/seed-1/metrics.jsonl"
+        while not metrics.exists() or not metrics.read_text():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(60) == 130 and "goes on" in process.stderr.read()
+    assert "interrupted" in (tmp_path / "disturbed/whole/seed-1.log").read_text()
+    for name in ("disturbed", "undisturbed"):
+        ended = subprocess.run([*command, str(tmp_path / name)], capture_output=True, text=True, cwd=root)
+        assert ended.returncode == 0, ended.stderr
+    for path in ("whole/seed-1", "no-text/seed-1"):
+        first, second = (tmp_path / name / path / "best.safetensors" for name in ("disturbed", "undisturbed"))
+        assert first.read_bytes() == second.read_bytes(), path

@@ -12,6 +12,7 @@ class AblationConfig:
     features: Path
     grid: Path | None = None       # None: the one that comes along
     out: Path | None = None        # None: beside the features folder, named after the grid
+    fractions: tuple[float, ...] = ()  # of the train albums: a learning curve of the reference row instead of the grid
     jobs: int = 1                  # trainings side by side
     resamples: int = 2000          # joint draws of seeds and albums
     seed: int = 42                 # of these draws

@@ -1,6 +1,7 @@
 """A grid file: rows of settings, seeds, and the row that the others are held against."""
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows in the file's order; every row is trained with every seed."""
+    """Rows in the file's order; every row is trained with every seed. `name`: of the tables."""
 
     path: Path
     reference: str
     seeds: tuple[int, ...]
     rows: dict[str, dict[str, Any]]
+    name: str = "ablation"
 
 
 def read_grid(path: Path) -> Grid:
@@ -62,6 +64,19 @@ def read_grid(path: Path) -> Grid:
         raise UserError(f"expected the reference to be a row of {path}, found {reference!r}; name one of "
                         f"{', '.join(map(repr, rows))}")
     return Grid(path, reference, tuple(seeds), {name: {**base, **row} for name, row in rows.items()})
+
+
+def spread_fractions(grid: Grid, fractions: Sequence[float]) -> Grid:
+    """A learning curve: the reference row alone, on shares of the train albums, held against the largest.
+
+    Runs of the whole grid and of its curve share a folder, so the row of all albums is trained once.
+    """
+    settings, rows = grid.rows[grid.reference], {}
+    for share in sorted(set(fractions)):
+        whole = share == settings.get("fraction", TrainConfig.fraction)
+        rows[grid.reference if whole else f"{grid.reference}, {100 * share:g} % of the albums"] = {
+            **settings, "fraction": share}
+    return Grid(grid.path, list(rows)[-1], grid.seeds, rows, "learning-curve")
 
 
 def plan_trainings(grid: Grid, out: Path) -> list[Training]:

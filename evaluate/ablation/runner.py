@@ -1,23 +1,24 @@
 """Train a grid, evaluate every run on val, hold every row against the reference.
 
-What is there already is not done again, so an interrupted grid goes on. Each training is a process of its own with
-its share of the cores; its words go to seed-<n>.log beside the run.
+What is there already is not done again, so an interrupted grid goes on: a training that was under way goes on where it
+saved itself. Each training is a process of its own with its share of the cores; its words go to seed-<n>.log beside the
+run.
 """
 import logging
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from data.errors import UserError
+from data.folder import Features
+from data.identity import differences
 from evaluate.ablation.config import AblationConfig
-from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid
+from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
+from evaluate.ablation.processes import Processes, interrupted_by_sigterm, share_cores
 from evaluate.config import HEADLINE_T
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.statistics.compare import TESTED
@@ -60,9 +61,11 @@ def run_ablation(config: AblationConfig) -> Ablation:
     """
     grid = read_grid(config.grid or DEFAULT_GRID)
     out = config.out or config.features.resolve().parent / "ablations" / grid.path.stem.replace("_", "-")
+    if config.fractions:
+        grid = spread_fractions(grid, config.fractions)
     trainings = plan_trainings(grid, out)
-    _refuse_others(trainings)
     open_ones = [training for training in trainings if not is_done(training)]
+    _refuse_others(trainings, Features.open(config.features), bool(open_ones))
     if open_ones:
         logger.info("%d of %d trainings are there; %d to go into %s", len(trainings) - len(open_ones), len(trainings),
                     len(open_ones), out)
@@ -86,11 +89,14 @@ def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_r
     """
     measured: dict[str, dict[int, dict[str, Estimate]]] = {row: {} for row in grid.rows}
     num_albums = 0
+    keys: dict[Training, frozenset[tuple[str, int]]] = {}
     for training in trainings:
         lines = read_lines(training.run_path / f"predictions-{SPLIT}.jsonl")
         told = [line for key, line in sorted(lines.items()) if key[1] == HEADLINE_T]
+        keys[training] = frozenset(lines)
         of_run, num_albums = measure_lines(told, num_resamples, seed)
         measured[training.row][training.seed] = {**of_run, LOSS: _val_loss(training, of_run)}
+    _refuse_unequal(keys)
     drawn = np.random.default_rng(seed).integers(0, len(grid.seeds), (num_resamples, len(grid.seeds)))
     metrics = [metric for metric in (*TESTED, LOSS) if all(
         metric in of_seed for of_seeds in measured.values() for of_seed in of_seeds.values())]
@@ -130,34 +136,55 @@ def _val_loss(training: Training, estimates: dict[str, Estimate]) -> Estimate:
     return Estimate(np.full(len(like.draws), min(losses, default=np.nan)), like.n)
 
 
-def _refuse_others(trainings: Sequence[Training]) -> None:
+def _refuse_others(trainings: Sequence[Training], features: Features, is_open: bool) -> None:
+    """Runs that are there must be of these settings and this folder; of these photos only if others are to come."""
     for training in trainings:
-        if (training.run_path / CONFIG).exists():
-            changed = list_differences(read_record(training.run_path).config, training.config)
-            if changed:
-                raise UserError(f"row {training.row!r}: expected the run {training.run_path} to be of the settings of "
-                                f"the grid, found others: {'; '.join(changed)}; name another folder with --out, or "
-                                "delete that run")
+        if not (training.run_path / CONFIG).exists():
+            continue
+        record, config = read_record(training.run_path), training.config
+        if record.stories.get("photos") == 0:
+            config = replace(config, missing=record.config.missing)  # nothing to drop: training masks then
+        changed = list_differences(record.config, config)
+        kinds = {"recipe": features.recipe, "words": features.words(config.words).identity,
+                 **({"source": features.source} if is_open else {})}
+        for kind, here in kinds.items():
+            changed += [f"features folder's {kind}, {line}" for line in differences(getattr(record, kind), here)]
+        if changed:
+            raise UserError(f"row {training.row!r}: expected the run {training.run_path} to be of the settings and "
+                            f"the folder of the grid, found others: {'; '.join(changed)}; name another folder with "
+                            "--out, or delete that run")
+
+
+def _refuse_unequal(told: dict[Training, frozenset[tuple[str, int]]]) -> None:
+    """All runs must have answered for the same stories: the draws of albums are shared."""
+    first = next(iter(told))
+    for training, keys in told.items():
+        if keys != told[first]:
+            raise UserError(f"row {training.row!r}, seed {training.seed}: expected predictions for the "
+                            f"{len(told[first])} stories of {first.run_path}, found {len(keys)} in "
+                            f"{training.run_path}; delete eval-{SPLIT}.json there and give the same command again")
 
 
 def _work_off(trainings: Sequence[Training], config: AblationConfig) -> None:
-    """Run trainings, `jobs` at a time; the first failure stops what has not begun."""
-    threads = max(1, (os.cpu_count() or 1) // config.jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    """Run trainings, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way."""
+    processes = Processes(share_cores(config.jobs))
     started, finished = time.monotonic(), 0
 
     def work(training: Training) -> None:
         nonlocal finished
-        _run_one(training, config.features, environment)
+        _run_one(training, config.features, processes)
         finished += 1
         left = (time.monotonic() - started) / finished * (len(trainings) - finished)
         logger.info("%d of %d: %s, seed %d; %s to go", finished, len(trainings), training.row, training.seed,
                     format_time(left))
 
-    with ThreadPoolExecutor(config.jobs) as workers:
+    with interrupted_by_sigterm(), ThreadPoolExecutor(config.jobs) as workers:
         futures = [workers.submit(work, training) for training in trainings]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            processes.stop()
+            raise
         finally:
             for future in futures:
                 future.cancel()
@@ -166,18 +193,17 @@ def _work_off(trainings: Sequence[Training], config: AblationConfig) -> None:
             future.result()
 
 
-def _run_one(training: Training, features: Path, environment: dict[str, str]) -> None:
+def _run_one(training: Training, features: Path, processes: Processes) -> None:
     run_path, log = training.run_path, training.run_path.with_suffix(".log")
     # no intervals for each run: the grid's table draws its own
     commands = {"training": ["train", "--features", str(features), "--out", str(run_path), "--config",
                              str(training.settings_path)],
                 "evaluating": ["evaluate", "--run", str(run_path), "--features", str(features), "--split", SPLIT,
-                               "--no-baselines", "--no-meteor", "--no-page", "--resamples", "0"]}
+                               "--no-baselines", "--no-meteor", "--no-page", "--sense", "0", "--resamples", "0"]}
     with open(log, "w", encoding="utf-8") as words:
         for what, arguments in commands.items():
-            ended = subprocess.run([sys.executable, "-m", *arguments], stdout=words, stderr=subprocess.STDOUT,
-                                   env=environment, check=False)
-            if ended.returncode:
+            code = processes.call(arguments, words)
+            if code:
                 said = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
-                raise UserError(f"row {training.row!r}, seed {training.seed}: {what} ended with code "
-                                f"{ended.returncode} and said: {said}; see {log}, then give the same command again")
+                raise UserError(f"row {training.row!r}, seed {training.seed}: {what} ended with code {code} and said: "
+                                f"{said}; see {log}, then give the same command again")

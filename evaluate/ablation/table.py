@@ -1,4 +1,4 @@
-"""What a grid found, as Markdown, CSV and a plot."""
+"""What a grid found, as Markdown, CSV and plots."""
 import csv
 import io
 from collections.abc import Iterator
@@ -6,28 +6,29 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import replace_file, write_text
+from data.files import write_text
+from evaluate.ablation.plots import draw_plots
 from evaluate.ablation.runner import LOSS, SPLIT, Ablation
 from evaluate.scoring import direction
-from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, holm
+from evaluate.statistics.bootstrap import MIN_ALBUMS, holm
 from evaluate.statistics.compare import LABELS, LEVEL
 from evaluate.table import align, format_value
 from train.monitor import format_time
 
 FIELDS = ("row", "metric", "mean", "deviation_over_seeds", "difference", "low", "high", "p", "p_holm", "verdict",
           "training_seconds")
-PLOTTED = ("r1_album", "1_of_5", "cider", "perplexity")
 
 
 def write_tables(ablation: Ablation) -> list[Path]:
-    """Write ablation.md, ablation.csv and ablation.png into the grid's folder."""
+    """Write ablation.md, .csv and .png into the grid's folder, and a plot of learning curves where rows allow it."""
     records = list_records(ablation)
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    return [write_text(ablation.out / "ablation.md", format_markdown(ablation, records)),
-            write_text(ablation.out / "ablation.csv", text.getvalue()), _draw(ablation)]
+    name = ablation.grid.name
+    return [write_text(ablation.out / f"{name}.md", format_markdown(ablation, records)),
+            write_text(ablation.out / f"{name}.csv", text.getvalue()), *draw_plots(ablation)]
 
 
 def list_records(ablation: Ablation) -> list[dict]:
@@ -80,6 +81,8 @@ def _remarks(ablation: Ablation) -> list[str]:
     if len(seeds) == 1:
         remarks.append("One seed: how much a training differs from the next is not known, so a difference may be "
                        "luck.")
+    if ablation.grid.name != "ablation":
+        remarks.append("Rows are shares of the train albums, seeded and nested: a larger one holds the smaller.")
     remarks.append(f"{LOSS}: image + text, unweighted, at the best epoch; time: training alone.")
     return remarks
 
@@ -99,35 +102,3 @@ def _verdict(record: dict) -> str:
     if record["p_holm"] is None or record["p_holm"] >= LEVEL or record["low"] <= 0 <= record["high"]:
         return ""
     return "better" if (record["difference"] > 0) == (direction(record["metric"]) > 0) else "worse"
-
-
-def _draw(ablation: Ablation) -> Path:
-    """Differences to the reference with their intervals, a panel a metric."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    rows = list(ablation.differences)
-    shown = [metric for metric in PLOTTED if rows and metric in ablation.differences[rows[0]]]
-    figure = Figure(figsize=(3.2 * max(1, len(shown)) + 1.5, 0.35 * len(rows) + 1.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, max(1, len(shown)), sharey=True, squeeze=False)[0]
-    for panel, metric in zip(panels, shown):
-        for place, row in enumerate(reversed(rows)):
-            _draw_difference(panel, place, ablation.differences[row][metric])
-        panel.axvline(0, color="0.4", linewidth=0.8)
-        panel.set_title(LABELS[metric] + (" (less is better)" if direction(metric) < 0 else ""), fontsize=9)
-        panel.set_yticks(range(len(rows)), list(reversed(rows)), fontsize=8)
-        panel.tick_params(axis="x", labelsize=8)
-    figure.supxlabel(f'difference to "{ablation.grid.reference}", 95 %', fontsize=8)
-    path = ablation.out / "ablation.png"
-    with replace_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=140)
-    return path
-
-
-def _draw_difference(panel, place: int, difference: Estimate) -> None:  # type: ignore[no-untyped-def]
-    found = difference.summary()
-    if found["value"] is None:
-        return
-    panel.plot([found["value"]], [place], "o", color="C0", markersize=4)
-    if found["low"] is not None:
-        panel.plot([found["low"], found["high"]], [place, place], color="C0", linewidth=1.5)

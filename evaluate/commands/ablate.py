@@ -17,6 +17,9 @@ def build_parser(prog: str) -> CommandParser:
     parser.add_argument("--grid", type=Path, metavar="TOML",
                         help="the grid (default: evaluate/ablation/default_grid.toml)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where runs and tables go (default: beside features)")
+    parser.add_argument("--fraction", type=float, nargs="+", dest="fractions", default=DEFAULTS["fractions"],
+                        metavar="F", help="a learning curve instead: the reference row alone on these shares of the "
+                                          "train albums, for example 0.1 0.3 1")
     for name, what in (("jobs", "trainings side by side"), ("resamples", "draws of seeds and albums"),
                        ("seed", "of these draws")):
         parser.add_argument(f"--{name}", type=int, default=DEFAULTS[name], help=f"{what} (%(default)s)")
@@ -26,7 +29,8 @@ def build_parser(prog: str) -> CommandParser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, evaluate, print."""
-    config = AblationConfig(features=arguments.features, **{name: getattr(arguments, name) for name in DEFAULTS})
+    config = AblationConfig(features=arguments.features, fractions=tuple(arguments.fractions), **{
+        name: getattr(arguments, name) for name in DEFAULTS if name != "fractions"})
     from evaluate.ablation.runner import run_ablation
     from evaluate.ablation.table import format_text, write_tables
     ablation = run_ablation(config)
