@@ -4,9 +4,12 @@ Exit codes: 0 done, 2 bad input (one sentence on stderr), 3 done but over a limi
 130 interrupted.
 """
 import argparse
+import signal
 import sys
+import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 BAD_INPUT = 2
@@ -56,7 +59,8 @@ def run_command(main: Callable[[], object]) -> int:
         0, or the exit code of the error that ended it. Anything else is our defect and keeps its traceback.
     """
     try:
-        main()
+        with _terminate_as_interrupt():
+            main()
     except UserError as error:
         return _say(error, BAD_INPUT)
     except LimitExceeded as error:
@@ -67,6 +71,19 @@ def run_command(main: Callable[[], object]) -> int:
         sys.stdout = None
         return 0
     return 0
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, which batch systems send before they kill, end a command as Ctrl-C does: locks are let go of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _say(error: object, code: int) -> int:

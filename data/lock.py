@@ -91,8 +91,8 @@ def _acquire(path: Path, what: str, group: str) -> str:
     mine = path.with_name(f".{path.name}.{token}")
     holder = {"token": token, "what": what, "group": group, "host": socket.gethostname(), "pid": os.getpid(),
               "started": _started(os.getpid()), "namespace": _namespace()}
-    mine.write_text(json.dumps(holder), encoding="utf-8")
     try:
+        mine.write_text(json.dumps(holder), encoding="utf-8")
         for _ in range(20):
             try:
                 _appear(mine, path)
@@ -152,7 +152,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _is_gone(path: Path, holder: dict[str, Any], mine: Path) -> bool:
     same_machine = (holder.get("host"), holder.get("namespace")) == (socket.gethostname(), _namespace())
-    if same_machine and isinstance(holder.get("pid"), int):
+    if same_machine and isinstance(holder.get("pid"), int) and 0 < holder["pid"] < 1 << 31:
         return _started(holder["pid"]) != holder.get("started")
     try:
         os.utime(mine)
@@ -162,9 +162,13 @@ def _is_gone(path: Path, holder: dict[str, Any], mine: Path) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process of this machine began, in the kernel's ticks; empty when there is none of that id."""
+    """When a process of this machine began, in the kernel's ticks; empty when there is none of that id.
+
+    One that has died and that its parent has not asked about yet (in many containers nobody ever does) is none.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if state[0] in "ZX" else state[19]
     except OSError:
         pass
     try:  # no /proc: alive or not is all we learn

@@ -1,6 +1,7 @@
 """Who may write into a folder, and who is gone."""
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,29 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path):
             "with hold(Path(sys.argv[1]), 'x'):\n    os.kill(os.getpid(), 9)")
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")])
     assert result.returncode == -9 and (tmp_path / "lock").exists()
+    with lock.hold(tmp_path / "lock", "x"):
+        pass
+
+
+def test_a_dead_process_that_nobody_asked_about_holds_nothing(tmp_path):
+    code = ("import os, sys\nfrom pathlib import Path\nfrom data.lock import hold\n"
+            "with hold(Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    os.kill(os.getpid(), 9)")
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and left as it is
+    try:
+        assert process.stdout.read() == "held\n" and (tmp_path / "lock").exists()
+        with lock.hold(tmp_path / "lock", "x"):
+            pass
+    finally:
+        process.communicate()
+
+
+@pytest.mark.parametrize("pid, started", [(os.getpid(), "1"), (1 << 40, ""), (-1, ""), (0, "")])
+def test_a_process_id_that_somebody_else_has_by_now_or_nobody_can_have(tmp_path, pid, started):
+    holder = {"token": "t", "host": socket.gethostname(), "pid": pid, "started": started,
+              "namespace": lock._namespace()}
+    (tmp_path / "lock").write_text(json.dumps(holder))
+    os.utime(tmp_path / "lock", (1, 1))
     with lock.hold(tmp_path / "lock", "x"):
         pass
 
