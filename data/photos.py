@@ -55,7 +55,7 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
         raise UserError(f"expected a data folder at {root}, found {'a file' if root.exists() else 'nothing'}; name the "
                         "folder that holds annotations and photos")
     found: dict[str, FoundPhoto] = {}
-    rivals: dict[str, list[str]] = {}
+    rivals: set[str] = set()
     unreadable: list[str] = []
     for entry in _walk(str(root), unreadable):
         match = _FILE_NAME.fullmatch(entry.name)
@@ -68,7 +68,8 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
         photo = FoundPhoto(entry.path, status.st_size, status.st_mtime_ns, status.st_ino)
         known = found.setdefault(match[1], photo)
         if known is not photo:
-            rivals.setdefault(match[1], []).append(max(known.path, photo.path))
+            if known[1:] != photo[1:]:  # else one file, met again through a link
+                rivals.add(match[1])
             found[match[1]] = min(known, photo)
     notes = []
     if rivals:

@@ -58,6 +58,11 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path):
     (root / "2.jpg").symlink_to("2.jpg")
     (root / "3.jpg").symlink_to("nowhere.jpg")
     assert sorted(find_photos(root)) == ["1"]
+    (root / "album").mkdir()
+    (root / "album/4.jpg").write_bytes(b"x")
+    (root / "album/again").symlink_to(root / "album")
+    assert scan_photos(root)[0]["4"].path == str(root / "album/4.jpg")
+    assert scan_photos(root)[1] == []  # one file on two ways is no rival of itself
 
 
 def test_a_reader_never_waits_on_what_is_no_file(tmp_path):
