@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,16 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
+def settle_text(path: Path, text: str) -> Path:
+    """Like `write_text`, but a file that holds this text already is left alone, time and all."""
+    try:
+        if path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode():
+            return path
+    except OSError:  # what cannot be read is written anew
+        pass
+    return write_text(path, text)
+
+
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON atomically: sorted keys, indented, so that equal values give equal bytes."""
     return write_text(path, format_json(value))
@@ -71,12 +82,14 @@ def read_json(path: Path, what: str, remedy: str, max_bytes: int = MAX_JSON_BYTE
         max_bytes: a larger file is refused unread.
 
     Raises:
-        UserError: if it is absent, too large, no UTF-8, no JSON, or nested beyond reason.
+        UserError: if it is absent, no regular file, too large, no UTF-8, no JSON, or nested beyond reason.
     """
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise UserError(f"expected {what} of at most {max_bytes} bytes in {path}, found {size}; {remedy}")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise UserError(f"expected {what} as a file at {path}, found something else; {remedy}")
+        if status.st_size > max_bytes:
+            raise UserError(f"expected {what} of at most {max_bytes} bytes in {path}, found {status.st_size}; {remedy}")
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"expected {what} at {path}, found no such file; {remedy}") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.files import read_json
+from data.files import read_json, sha256_file
 from data.manifest import Manifest, Shard, load_manifest
 from data.mapped import MappedRows
 from data.photos import MISSING, OK, STATUS, TOO_LARGE, UNREADABLE
@@ -16,6 +16,7 @@ __all__ = ["MISSING", "OK", "STATUS", "TOO_LARGE", "UNREADABLE", "Features", "Sp
 SIS, DII = 1, 2  # bits of tag_source
 MAX_WORDS_BYTES = 1 << 26  # of vocabulary.json and tags.json: 65,536 words take one MB
 NUM_FRAMES = 5
+ID_FIELDS = frozenset(("photo_id", "story_id", "album_id"))
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,14 @@ class SplitWords:
 
 
 class WordSet:
-    """One word set of a folder: its vocabulary, tag columns, identity and splits."""
+    """One word set of a folder: its vocabulary, tag columns, identity and splits.
 
-    def __init__(self, root: Path, name: str, manifest: Manifest) -> None:
-        self.name, self._root, self._manifest = name, root, manifest
+    Args:
+        compare: refuse files of another sha256 than the manifest's; verify, which tells more, does so itself.
+    """
+
+    def __init__(self, root: Path, name: str, manifest: Manifest, compare: bool = True) -> None:
+        self.name, self._root, self._manifest, self._compare = name, root, manifest, compare
         entry = manifest.words[name]
         self.identity, self.info, self.counts = entry.identity, entry.info, entry.counts
         self.path = root / "words" / name
@@ -89,10 +94,28 @@ class WordSet:
             raise UserError(f"expected stories of split {split!r} in {self._root} (word set {self.name!r}), found "
                             f"{', '.join(self.splits) or 'none'}; name one of those or add its annotations")
         mapped = [map_published(self._root, shard, "words") for shard in shards]
+        for shard, arrays in zip(shards, mapped):
+            self._require_known(shard, arrays)
+        lengths = {arrays["token"].shape[2] for arrays in mapped}
+        if len(lengths) > 1:
+            raise UserError(f"expected rows of one length in the words of {self._root}, found {sorted(lengths)}; run "
+                            "verify")
         fields = {name: MappedRows([arrays[name] for arrays in mapped])
                   for name in SCHEMA["words"] if name not in ("caption", "offset")}
         filled = [arrays for arrays in mapped if len(arrays["photo"])]
         return SplitWords(**fields, captions=tuple((arrays["caption"], arrays["offset"]) for arrays in filled))
+
+    def _require_known(self, shard: Shard, arrays: dict[str, np.ndarray]) -> None:
+        """Refuse ids, columns and rows of what is not there: a model would crash on them, or learn nonsense."""
+        num_photos = sum(photos.rows for photos in self._manifest.shards.get("photos", ()))
+        for what, values, count in (("token ids", arrays["token"], len(self.vocabulary)),
+                                    ("photo rows", arrays["photo"], num_photos)):
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) < count:
+                raise UserError(f"expected {what} from 0 to {count - 1} in {self._root / shard.name}, found "
+                                f"{values.min()} to {values.max()}; run verify")
+        if arrays["tag"].shape[2] != len(self.tag_names):
+            raise UserError(f"expected {len(self.tag_names)} tag columns in {self._root / shard.name}, found "
+                            f"{arrays['tag'].shape[2]}; run verify")
 
     def _group(self, split: str) -> str:
         return f"words/{self.name}/{split}"
@@ -103,6 +126,11 @@ class WordSet:
                         MAX_WORDS_BYTES)
         if not isinstance(raw, dict):
             raise UserError(f"expected an object in {self.path / name}, found {type(raw).__name__}; run verify")
+        expected, found = self._manifest.words[self.name].files.get(name), sha256_file(self.path / name)
+        if self._compare and found != expected:  # ids of one vocabulary read with another would look like sentences
+            raise UserError(f"expected sha256 {expected!s:.12} of {self.path / name} as the manifest says, found "
+                            f"{found:.12}: new words are being written, or that was interrupted; wait for it, or give "
+                            "the command that made the folder again (make features)")
         return raw
 
     def _strings(self, name: str, key: str) -> list[str]:
@@ -129,9 +157,10 @@ class Features:
             raise UserError(f"expected photo shards in {root}, found none; make the folder with: make features")
         self.feature, self.photo_id, self.content, self._status = (
             MappedRows([arrays[name] for arrays in shards]) for name in ("feature", "photo_id", "content", "status"))
-        if self.feature.row_shape != (self.manifest.width,):
+        widths = {arrays["feature"].shape[1] for arrays in shards}
+        if widths != {self.manifest.width}:
             raise UserError(f"expected features of width {self.manifest.width} in {root}, found "
-                            f"{self.feature.row_shape[0]}; run verify")
+                            f"{', '.join(map(str, sorted(widths)))}; run verify")
 
     @classmethod
     def open(cls, root: Path) -> "Features":
@@ -246,18 +275,20 @@ class Features:
 
 
 def refuse_links(root: Path, name: str) -> None:
-    """Refuse a file of the folder that is a symbolic link or lies behind one.
+    """Refuse a file of the folder that is a symbolic link, lies behind one, or is no regular file.
 
     Args:
         name: path inside the folder.
 
     Raises:
-        UserError: if anything between the folder and the file is a link.
+        UserError: if anything between the folder and the file is a link, or what is there is a pipe or a device.
     """
     path = root / name
     if any(part.is_symlink() for part in (path, *path.parents[:name.count("/")])):
         raise UserError(f"expected {path} to lie in the folder, found a symbolic link; links are refused: copy the "
                         "file itself")
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise UserError(f"expected {path} as a file, found something else; get the folder again")
 
 
 def map_published(root: Path, shard: Shard, kind: str) -> dict[str, np.ndarray]:
@@ -276,4 +307,7 @@ def map_published(root: Path, shard: Shard, kind: str) -> dict[str, np.ndarray]:
     rows = len(arrays["offset"]) - 1 if kind == "thumbs" else len(arrays[next(iter(SCHEMA[kind]))])
     if rows != shard.rows:
         raise UserError(f"expected {shard.rows} rows in {path}, found {rows}; run verify")
+    for name in ID_FIELDS & arrays.keys():
+        if (np.ascontiguousarray(arrays[name]).view(np.uint8) > 127).any():
+            raise UserError(f"expected ASCII ids in {name!r} of {path}, found other bytes; run verify")
     return arrays

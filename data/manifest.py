@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import format_json, read_json, write_json
+from data.files import format_json, read_json, settle_text
 from data.identity import Identity
 
 FORMAT = 1
 MAX_BYTES = 1 << 28  # 400 photo shards of a VIST-size folder take 200 kB
+MAX_COUNT = 1 << 56  # of rows and bytes: sums of them stay whole numbers everywhere
+MAX_DEPTH = 64  # of objects in objects
 MANIFEST = "manifest.json"
 _PLAIN = r"[A-Za-z0-9_@-][A-Za-z0-9_.@-]*"
 _SHARD_NAME = re.compile(rf"(photos|thumbs|grid|views|canaries|words/{_PLAIN})/{_PLAIN}\.h5")
@@ -76,7 +78,7 @@ class Manifest:
             "shards": {group: [asdict(shard) for shard in shards] for group, shards in self.shards.items()},
             "words": words, "placeholders": list(self.placeholders), "counts": self.counts,
             "versions": self.versions, "canaries": self.canaries, "files": self.files}
-        return write_json(folder / MANIFEST, {**value, "sha256": _seal(value)})
+        return settle_text(folder / MANIFEST, format_json({**value, "sha256": _seal(value)}))
 
 
 def is_sealed(folder: Path) -> bool:
@@ -100,8 +102,9 @@ def load_manifest(folder: Path) -> Manifest:
     raw = read_json(path, "a features folder's manifest", _REMEDY, MAX_BYTES)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise UserError(f"expected a manifest of format {FORMAT} in {path}, found {found!r}; {_REMEDY}")
+        raise UserError(f"expected a manifest of format {FORMAT} in {path}, found {found!r:.80}; {_REMEDY}")
     try:
+        _check_values(raw)
         return Manifest(
             recipe=_identity(raw["recipe"]), source=_identity(raw["source"]), width=_count(raw["width"]),
             shards={group: _shards(group, shards) for group, shards in raw["shards"].items()},
@@ -116,6 +119,20 @@ def load_manifest(folder: Path) -> Manifest:
         raise UserError(f"expected a whole manifest in {path}, found {found}; {_REMEDY}") from None
 
 
+def _check_values(raw: Any) -> None:
+    """Refuse what JSON can say and others stumble over: endless nesting, half characters."""
+    values = [raw]
+    for _ in range(MAX_DEPTH):
+        names = [name for value in values if isinstance(value, dict) for name in value]
+        for text in (*names, *(value for value in values if isinstance(value, str))):
+            text.encode("utf-8")  # UnicodeEncodeError is a ValueError
+        values = [child for value in values if isinstance(value, (dict, list))
+                  for child in (value.values() if isinstance(value, dict) else value)]
+        if not values:
+            return
+    raise ValueError(f"values nested more than {MAX_DEPTH} deep")
+
+
 def _seal(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(format_json(value).encode()).hexdigest()
 
@@ -127,7 +144,7 @@ def _shards(group: str, raw: list[Mapping[str, Any]]) -> tuple[Shard, ...]:
                       _digest(entry["sha256"]))
         folder = group.rpartition("/")[0] if group.startswith("words/") else group
         if not _SHARD_NAME.fullmatch(shard.name) or shard.name.rpartition("/")[0] != folder:
-            raise ValueError(f"{shard.name!r} is no plain name of a {group} shard inside the folder")
+            raise ValueError(f"{shard.name!r:.80} is no plain name of a {group} shard inside the folder")
         if shard.offset != row:
             raise ValueError(f"{shard.name} begins at row {shard.offset}, the shards before it end at {row}")
         row += shard.rows
@@ -145,17 +162,17 @@ def _files(raw: Mapping[str, Any]) -> dict[str, str]:
 
 def _plain(name: str) -> str:
     if not re.fullmatch(_PLAIN, name):
-        raise ValueError(f"{name!r} is no plain name")
+        raise ValueError(f"{name!r:.80} is no plain name")
     return name
 
 
 def _digest(raw: Any) -> str:
     if not isinstance(raw, str) or not _SHA256.fullmatch(raw):
-        raise ValueError(f"{raw!r} is no sha256")
+        raise ValueError(f"{raw!r:.80} is no sha256")
     return raw
 
 
 def _count(raw: Any) -> int:
-    if not isinstance(raw, int) or isinstance(raw, bool) or raw < 0:
-        raise ValueError(f"{raw!r} is no count")
+    if not isinstance(raw, int) or isinstance(raw, bool) or not 0 <= raw <= MAX_COUNT:
+        raise ValueError(f"{raw!r:.80} is no count")
     return raw

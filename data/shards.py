@@ -27,8 +27,10 @@ words   token       (S, K, T)  uint16   <START>=1, words, <END>=2, <PAD>=0
         caption     (M,)       uint8    raw UTF-8 captions, one after another, stories first, then frames
         offset      (S*K + 1,) int64    frame k of story s is caption[offset[s*K + k]:offset[s*K + k + 1]]
 """
+import errno
 import mmap
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +41,9 @@ from data.errors import UserError
 
 PAGE = 4096
 MAX_FIELDS = 32
+MAX_PACKED = 1032  # times smaller: what deflate does to constants, and the most that it can
+MAX_PACKED_BIG, BIG = 64, 1 << 28  # a whole file of large arrays never shrinks as much
+MAX_OPEN_FILES = 1 << 16
 
 
 class Field(NamedTuple):
@@ -107,6 +112,7 @@ def map_shard(path: Path, kind: str) -> dict[str, np.ndarray]:
         UserError: if it is no such shard: unreadable, foreign or missing fields, links, virtual or external
             storage, other dtypes or shapes, or data that reaches past the end of the file.
     """
+    _allow_many_files()
     try:
         with open(path, "rb") as raw, h5py.File(path, "r", locking=False) as file:
             _check_names(path, kind, file)
@@ -117,12 +123,28 @@ def map_shard(path: Path, kind: str) -> dict[str, np.ndarray]:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise
+        if getattr(error, "errno", None) == errno.EMFILE:
+            raise UserError(f"expected to map {path}, found that this process may have no more files open; raise the "
+                            "limit (ulimit -n)") from None
         found = f"{type(error).__name__}: {error}"
         raise UserError(f"expected a {kind} shard in {path}, found {found}; run verify") from None
     rows = _count_rows(kind, {name: array.shape for name, array in arrays.items()})
     for name, field in SCHEMA[kind].items():
         _check_field(kind, name, field, arrays[name].dtype, arrays[name].shape, rows, str(path))
     return arrays
+
+
+@cache
+def _allow_many_files() -> None:
+    """Raise this process's limit of open files as far as it may be: every mapped shard holds one."""
+    try:
+        import resource
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ImportError, ValueError, OSError):  # another system: what it allows must do
+        return
 
 
 def join_blobs(blobs: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -157,11 +179,15 @@ def _map_dataset(path: Path, name: str, file: h5py.File, mapped: mmap.mmap) -> n
         raise UserError(f"shard {path}: expected numbers or fixed-length bytes in {name!r}, found {dataset.dtype}; "
                         "objects are refused: get the folder again or rebuild it")
     size = int(np.prod(dataset.shape, dtype=np.int64)) * dataset.dtype.itemsize
-    if size > 1024 * len(mapped):  # a header that promises more than any filter could have packed into this file
+    if size > MAX_PACKED * len(mapped):  # a header that promises more than any filter could have packed into this file
         raise UserError(f"shard {path}: expected {name!r} to fit its file of {len(mapped)} bytes, found a header that "
                         f"promises {size}; get the folder again or rebuild it")
     offset = dataset.id.get_offset()
     if offset is None:  # empty, compact or chunked
+        stored = dataset.id.get_storage_size()
+        if size > MAX_PACKED * stored or (size > BIG and size > MAX_PACKED_BIG * len(mapped)):
+            raise UserError(f"shard {path}: expected {name!r} to be as large as its {stored} bytes can be, found a "
+                            f"header that promises {size}; get the folder again or rebuild it")
         array = np.asarray(dataset[...])
         array.setflags(write=False)
         return array

@@ -1,5 +1,9 @@
 """The features folder as a reader sees it: round trip, and nothing in it is trusted."""
 import json
+import os
+import random
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -13,10 +17,10 @@ from data.shards import fixed_bytes, join_blobs, map_shard, write_shard
 
 
 def photo_arrays(rows=6, width=4):
-    random = np.random.default_rng(1)
-    return {"feature": random.standard_normal((rows, width)).astype(np.float16),
+    draw = np.random.default_rng(1)
+    return {"feature": draw.standard_normal((rows, width)).astype(np.float16),
             "photo_id": fixed_bytes([f"p{row}" for row in range(rows)]),
-            "content": random.integers(0, 256, (rows, 32), dtype=np.uint8), "status": np.zeros(rows, np.uint8)}
+            "content": draw.integers(0, 256, (rows, 32), dtype=np.uint8), "status": np.zeros(rows, np.uint8)}
 
 
 def test_a_folder_reads_back_what_was_written(make_features):
@@ -101,9 +105,14 @@ def boastful(file, tmp_path):
     file.create_dataset("feature", (6, 10**12), "f2", chunks=(1, 1024))
 
 
+def never_written(file, tmp_path):
+    del file["feature"]
+    file.create_dataset("feature", (6, 10**5), "f2", chunks=(1, 1024))
+
+
 @pytest.mark.parametrize("spoil, message", [
     (link_elsewhere, "link"), (virtual, "virtual"), (external_storage, "external"), (pickled, "objects"),
-    (foreign, "expected the fields"), (boastful, "promises")])
+    (foreign, "expected the fields"), (boastful, "promises"), (never_written, "0 bytes can be")])
 def test_an_untrusted_shard_is_refused(tmp_path, spoil, message):
     path = write_shard(tmp_path / "a.h5", "photos", photo_arrays())
     with h5py.File(path, "r+") as file:
@@ -129,6 +138,35 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(make_features, name):
         Features.open(folder)
 
 
+def list_places(value, place=()):
+    """Where every value of a JSON value is: keys from the top."""
+    yield place
+    pairs = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from list_places(inner, (*place, key))
+
+
+def test_any_value_of_the_manifest_may_be_anything(make_features):
+    folder = make_features(stories={"train": 4})
+    whole = (folder / "manifest.json").read_text()
+    places = list(list_places(json.loads(whole)))[1:]
+    nested = "[" * 500 + "]" * 500
+    strange = ["null", "[]", "{}", '"x"', "-1", "1e999", "NaN", "1" * 80, "true", r'"\ud800"', nested, '{"a": [1]}']
+    choose = random.Random(0)
+    for place, value in [(place, choose.choice(strange)) for place in places for _ in range(2)]:
+        manifest = json.loads(whole)
+        holder = manifest
+        for key in place[:-1]:
+            holder = holder[key]
+        holder[place[-1]] = "here"
+        (folder / "manifest.json").write_text(json.dumps(manifest).replace('"here"', value))
+        try:
+            features = Features.open(folder)
+            assert features.usable.all() and features.words().split("train").caption(0, 0)
+        except UserError as error:
+            assert len(str(error)) < 1000, (place, value)
+
+
 def test_a_shard_of_another_size_or_behind_a_link_is_refused(make_features):
     folder = make_features()
     shard = folder / "photos/00001.h5"
@@ -141,6 +179,54 @@ def test_a_shard_of_another_size_or_behind_a_link_is_refused(make_features):
     shard.symlink_to(folder / "elsewhere.h5")
     with pytest.raises(UserError, match="symbolic link"):
         Features.open(folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "photos/00001.h5", "words/default/tags.json"])
+def test_a_pipe_is_refused_not_waited_for(make_features, name):
+    folder = make_features()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if name.endswith(".h5"):
+        manifest["shards"]["photos"][1]["bytes"] = 0  # as large as a pipe
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(UserError, match="as a file.*found something else"):
+        assert Features.open(folder).words().tag_names
+
+
+@pytest.mark.parametrize("field, value, message", [
+    ("token", 20, "token ids from 0 to 19 .* found 0 to 20"), ("photo", 60, "photo rows from 0 to 59"),
+    ("photo", -1, "found -1 to"), ("story_id", "é".encode(), "ASCII ids in 'story_id'")])
+def test_stories_of_what_is_not_there_are_refused(make_features, field, value, message):
+    folder = make_features()
+    path = folder / "words/default/train-00000.h5"
+    size = path.stat().st_size
+    with h5py.File(path, "r+") as file:
+        file[field][0] = value
+    assert path.stat().st_size == size
+    with pytest.raises(UserError, match=message):
+        Features.open(folder).words().split("train")
+
+
+def test_words_that_do_not_fit_the_manifest_are_refused(make_features):
+    folder = make_features()
+    path = folder / "words/default/vocabulary.json"
+    path.write_text(path.read_text().replace('"dog"', '"cat"'))  # as when new words were being written at a kill
+    with pytest.raises(UserError, match="sha256 .* as the manifest says.*make features"):
+        Features.open(folder).words().split("train")
+
+
+def test_more_shards_than_a_process_may_have_files_open(make_features):
+    folder = make_features(stories={"train": 40}, shard_rows=1)
+    code = ("import resource, sys\nresource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[3])))\n"
+            "from pathlib import Path\nfrom data.folder import Features\n"
+            "print(len(Features.open(Path(sys.argv[1])).status))")
+
+    def opened(soft, hard):
+        return subprocess.run([sys.executable, "-c", code, str(folder), str(soft), str(hard)], capture_output=True,
+                              text=True)
+    assert opened(40, 400).stdout == "100\n"
+    assert "no more files open; raise the limit (ulimit -n)" in opened(40, 40).stderr
 
 
 def test_missing_folder_word_set_and_split_say_what_to_do(make_features, tmp_path):
