@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import Any
 
-from data.files import write_text
+from data.files import settle_text
 from data.manifest import Manifest
 
 SPLITS = ("train", "val", "test")
@@ -67,7 +67,7 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
         placeholders=counts["placeholder_photos"], distinct=counts["distinct_contents"],
         across=counts["contents_in_several_splits"], word_sets=_spell_words(manifest),
         reader=READER.format(words=name, split=split))
-    return write_text(folder / "README.md", text)
+    return settle_text(folder / "README.md", text)
 
 
 def _spell(counts: dict[str, int]) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from data.errors import CommandParser
+from data.errors import CommandParser, UserError
 from extract.config import ExtractConfig
 from extract.flags import add_extraction_flags, add_gc_flags, add_inspect_flags, add_plan_flags, add_verify_flags
 
@@ -66,7 +66,13 @@ def read_config(arguments: argparse.Namespace) -> ExtractConfig:
 
 
 def _place(flag: int | None, variable: str, default: int) -> int:
-    return flag if flag is not None else int(os.environ.get(variable, default))
+    if flag is not None:
+        return flag
+    given = os.environ.get(variable, str(default))
+    if not given.isdecimal():
+        raise UserError(f"expected a whole number in the environment's {variable}, which torchrun sets, found "
+                        f"{given!r:.40}; unset it, or give --rank and --world")
+    return int(given)
 
 
 def _start_logging(rank: int) -> None:

@@ -2,8 +2,11 @@
 import csv
 import io
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,16 @@ import numpy as np
 
 from data.annotations import Skipped
 from data.augmentation import VERSION as AUGMENTATION_VERSION
-from data.files import TEMPORARY, sha256_file, write_text
+from data.files import TEMPORARY, settle_text, sha256_file
 from data.identity import Identity, identify, source_digest
+from data.lock import STALE_SECONDS, is_gone
 from data.manifest import Manifest, Shard
 from data.photos import MISSING, OK, STATUS
 from data.shards import map_shard
 from data.stories import SPLITS
 from extract.canaries import GROUP as CANARIES, write_canaries
 from extract.card import write_card
+from extract.holding import lock_paths
 from extract.ledger import Entry, read_ledger
 from extract.plan import Plan
 from extract.recipe import package_versions
@@ -104,7 +109,7 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
         counts=count_photos(plan, table, placeholders, ending.thumbnail_side) | count_views(ending.views),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
         canaries=canaries)
-    texts = (write_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
+    texts = (settle_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
              write_card(folder, manifest))
     manifest = replace(manifest, files={path.name: sha256_file(path) for path in texts})
     manifest.save(folder)
@@ -202,10 +207,14 @@ def format_skipped(plan: Plan, table: PhotoTable, placeholders: list[dict[str, A
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left half-written; nobody writes while this runs."""
+    """Remove what killed writers left half-written; while other processes live, only what is too old to be theirs."""
+    living = sum(not is_gone(path) for path in lock_paths(folder))  # this process is one of them
+    newest = time.time() - STALE_SECONDS if living > 1 else math.inf
     for partial in (*folder.glob(f".*{TEMPORARY}"), *folder.glob(f"*/.*{TEMPORARY}"),
                     *folder.glob(f"words/*/.*{TEMPORARY}")):
-        partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # renamed by its writer meanwhile
+            if partial.lstat().st_mtime < newest:
+                partial.unlink()
 
 
 def summarise(manifest: Manifest) -> str:

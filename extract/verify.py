@@ -121,7 +121,7 @@ def _set_aside(root: Path, report: Report) -> None:
         with hold_alone(root, "verify"):
             for name in names:
                 _move(root, name, report)
-    except UserError as error:
+    except (UserError, OSError) as error:  # held by somebody, or a disk that is read only
         report.warn("setting aside", f"nothing was moved: {error}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from data.annotations import NUM_FRAMES
 from data.errors import UserError
-from data.files import replace_file, sha256_file, write_json
+from data.files import replace_file, settle_text, sha256_file, write_json
 from data.identity import Identity, identify
 from data.manifest import Manifest, Shard, WordsEntry, load_manifest
 from data.shards import join_blobs, write_shard
@@ -48,6 +48,8 @@ def stage_words(config: ExtractConfig, dataset: Dataset, plan: Plan) -> dict[str
     folder = config.out / STAGED / config.words
     table = TagTable.load(config.tag_table)
     origin = None if config.words_from is None else _read_origin(config.words_from, config.words, table)
+    if origin is not None and dataset.derived_splits:
+        _refuse_other_splits(config, dataset, origin[1])
     key = _make_key(config, dataset, plan, table, origin)
     staged = staged_words(config.out, config.words)
     if staged is not None and staged["key"] == key:
@@ -60,7 +62,7 @@ def stage_words(config: ExtractConfig, dataset: Dataset, plan: Plan) -> dict[str
     arrays = build_word_arrays(dataset, vocabulary, table, length, config.vocabulary_size)
     for warning in arrays.warnings:
         log.warning("%s", warning)
-    identity = describe_words(arrays, dataset, length) if origin is None else origin[1]
+    identity = describe_words(arrays, dataset, length, config.seed) if origin is None else origin[1]
     shards = {split: _write_split(folder, split, part, plan) for split, part in arrays.splits.items()}
     write_json(folder / "vocabulary.json", {"words": arrays.vocabulary.words})
     write_json(folder / "tags.json", {"names": table.names, "categories": table.categories})
@@ -115,22 +117,26 @@ def publish_words(folder: Path, name: str, entry: dict[str, Any],
             row += part["rows"]
         shards[group] = tuple(placed)
     for file in entry["files"]:
-        with replace_file(folder / "words" / name / file) as partial:
-            shutil.copyfile(folder / STAGED / name / file, partial)
+        settle_text(folder / "words" / name / file, (folder / STAGED / name / file).read_text(encoding="utf-8"))
     counts = {"splits": entry["counts"], "annotations": entry["annotations"]}
     return shards, WordsEntry(entry["identity"], dict(entry["files"]), entry["info"], counts)
 
 
-def describe_words(arrays: WordArrays, dataset: Dataset, length: int) -> Identity:
+def describe_words(arrays: WordArrays, dataset: Dataset, length: int, seed: int) -> Identity:
     """The words' identity: how captions become ids and tags, and the annotation files that defined it.
 
     Words made with --words-from keep the identity they come from, so that runs can be evaluated on them.
+
+    Args:
+        seed: part of it where it decided which albums are train's: with another one a run would be tested on stories
+            that it was trained on.
     """
     words = json.dumps(arrays.vocabulary.words, ensure_ascii=True)
     return identify({"version": VERSION, "tokenisation": TOKENISATION, "length": length,
                      "vocabulary": hashlib.sha256(words.encode()).hexdigest(),
                      "vocabulary_size": len(arrays.vocabulary), "tag_table": arrays.table.sha256,
-                     "num_tags": len(arrays.table), "annotations": dataset.files})
+                     "num_tags": len(arrays.table), "annotations": dataset.files,
+                     **({"split_seed": seed} if dataset.derived_splits else {})})
 
 
 def _read_origin(folder: Path, name: str, table: TagTable) -> tuple[Vocabulary, Identity]:
@@ -147,6 +153,14 @@ def _read_origin(folder: Path, name: str, table: TagTable) -> tuple[Vocabulary, 
             raise UserError(f"expected the {field} of the words in {folder}, {fields.get(field)!s:.80}, found "
                             f"{ours!s:.80} here; {remedy}")
     return Vocabulary.load(folder / "words" / chosen / "vocabulary.json"), identity
+
+
+def _refuse_other_splits(config: ExtractConfig, dataset: Dataset, origin: Identity) -> None:
+    fields = origin["fields"]
+    seed = fields.get("split_seed", config.seed)
+    if fields.get("annotations") == dataset.files and seed != config.seed:
+        raise UserError(f"expected the albums split by seed {seed!s:.20} as in the words of {config.words_from}, found "
+                        f"--seed {config.seed}: its train stories would be tested on; give --seed {seed!s:.20}")
 
 
 def _describe_wish(config: ExtractConfig, plan: Plan) -> str:

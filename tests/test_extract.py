@@ -49,6 +49,11 @@ def snapshot(folder):
             if path.is_file() and ".local" not in path.parts}
 
 
+def times_of(folder):
+    """When every published file was written."""
+    return {path: (folder / path).stat().st_mtime_ns for path in snapshot(folder)}
+
+
 def shard_names(features, kind="photos"):
     return [shard.name for shard in features.manifest.shards[kind]]
 
@@ -214,7 +219,7 @@ def test_retry_looks_only_at_the_bad_ones(dataset, tmp_path, monkeypatch):
 
 def test_a_changed_photo_costs_only_its_shard(dataset, tmp_path, monkeypatch):
     before = run(dataset, tmp_path / "f", "--thumbnails", "24")
-    old = snapshot(tmp_path / "f")
+    old, times = snapshot(tmp_path / "f"), times_of(tmp_path / "f")
     name = photo_id("train", 1, 4)  # row 10, in the second shard
     draw_photo(np.random.default_rng(99)).save(dataset / "images" / f"{name}.jpg")
     seen = count_looks(monkeypatch)
@@ -226,6 +231,7 @@ def test_a_changed_photo_costs_only_its_shard(dataset, tmp_path, monkeypatch):
     assert np.flatnonzero(changed).tolist() == [before.row_of[name]]
     new = snapshot(tmp_path / "f")
     assert all(new[path] == old[path] for path in old if path.endswith(".h5"))  # what was published never changes
+    assert {path for path, time in times.items() if times_of(tmp_path / "f")[path] != time} == {"manifest.json"}
     fresh = run(dataset, tmp_path / "g", "--thumbnails", "24")
     assert (fresh.feature.all() == after.feature.all()).all() and fresh.source["id"] == after.source["id"]
     main(["gc", str(tmp_path / "f")])
@@ -316,6 +322,17 @@ def test_words_of_another_folder_keep_its_identity(dataset, tmp_path):
     assert second.words().vocabulary == first.words().vocabulary
     assert second.words().split("test").token.row_shape == (5, 9)
     assert second.words().counts["annotations"].keys() == {"test.story-in-sequence.json"}
+
+
+def test_the_seed_that_split_the_albums_is_part_of_the_words(tmp_path):
+    dataset = write_dataset(tmp_path / "data", {"train": 8}, stories_per_album=1, photos_per_album=5)
+    first = run(dataset, tmp_path / "f", "--seed", "1")
+    assert first.words().identity["fields"]["split_seed"] == 1
+    second = run(dataset, tmp_path / "f", "--seed", "2", "--words", "other").words("other")
+    assert second.identity["fields"]["split_seed"] == 2
+    with pytest.raises(UserError, match="split by seed 1 .*found --seed 2.*give --seed 1"):
+        run(dataset, tmp_path / "g", "--seed", "2", "--words-from", str(tmp_path / "f"))
+    run(dataset, tmp_path / "g", "--seed", "1", "--words-from", str(tmp_path / "f"))
 
 
 def test_a_limit_can_be_lifted(dataset, tmp_path):

@@ -159,10 +159,11 @@ def test_killed_while_it_replaces_a_changed_photo(dataset, tmp_path):
     assert snapshot(tmp_path / "f") == snapshot(tmp_path / "g")
 
 
-def test_interrupted_it_says_how_to_go_on(dataset, undisturbed, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_how_to_go_on(dataset, undisturbed, tmp_path, number):
     process = start(dataset, tmp_path / "f", seconds=0.3)
     wait_for(lambda: published(tmp_path / "f") >= 1, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate()
     assert process.returncode == INTERRUPTED and "the same command goes on" in said and "Traceback" not in said
     assert not list((tmp_path / "f/.local").glob("lock-*"))
@@ -238,6 +239,18 @@ def test_a_second_extraction_is_refused_with_who_holds_the_folder(dataset, tmp_p
             with pytest.raises(UserError, match=rf"held by process {os.getpid()} on .*extraction, process 1 of 1"):
                 main(command(dataset, tmp_path / "f", *flags))
     assert snapshot(tmp_path / "f") == {}
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_half_written_files_of_a_living_process_are_left_alone(dataset, tmp_path, is_alive):
+    main(command(dataset, tmp_path / "f"))
+    folder = tmp_path / "f"
+    (folder / "photos/.00004-1.h5.1-aa.part").write_bytes(b"being written")
+    (folder / "photos/.00005-1.h5.1-bb.part").write_bytes(b"left behind")
+    os.utime(folder / "photos/.00005-1.h5.1-bb.part", (1, 1))
+    with hold(folder / f".local/{'lock-1' if is_alive else 'other'}", "f", "world 2"):
+        main(command(dataset, folder, "--world", "2", "--rank", "0", "--rehash"))
+    assert len(list(folder.glob("photos/.*"))) == is_alive and not (folder / "photos/.00005-1.h5.1-bb.part").exists()
 
 
 def test_a_process_that_lost_its_lock_publishes_nothing_more(dataset, tmp_path, monkeypatch):
