@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from data.errors import UserError
+from data.manifest import MANIFEST
 from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TASKS, TrainConfig, make_config
 
 CHOICES: dict[str, Iterable[str]] = {"task": TASKS, "preset": PRESETS, "missing": MISSING, "precision": PRECISIONS,
@@ -53,6 +54,17 @@ def read_command(argv: Sequence[str] | None = None) -> Command:
     if run_path is None:
         raise UserError("expected --out RUN, the folder to train into, found none; name one")
     return Command(make_config({**settings, **given}), Path(features), Path(run_path), known.force)
+
+
+def require_folder(features_path: Path) -> None:
+    """Refuse what is no features folder at all; torch takes seconds to load, so this is called before.
+
+    Raises:
+        UserError: if there is no folder, or no manifest in it.
+    """
+    if not (features_path / MANIFEST).is_file():
+        from data.folder import Features
+        Features.open(features_path)
 
 
 def make_parser() -> argparse.ArgumentParser:

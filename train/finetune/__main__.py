@@ -5,6 +5,8 @@ import sys
 
 from data.errors import run_command
 from train.finetune.command import read_command
+from train.settings import require_folder
+from train.threads import let_threads_sleep
 
 
 def main() -> None:
@@ -13,6 +15,8 @@ def main() -> None:
     is_writer = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     logging.basicConfig(level=logging.INFO if is_writer else logging.ERROR, format="%(message)s")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # equal sums on CUDA too
+    let_threads_sleep()
+    require_folder(command.features_path)
     from train.finetune.session import run_finetuning
     from train.finetune.summary import print_summary
 
