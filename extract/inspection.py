@@ -2,47 +2,24 @@
 import argparse
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.errors import UserError, printable
-from data.folder import DII, SplitWords, WordSet, map_published
-from data.manifest import MANIFEST, Manifest, Shard, load_manifest
-from data.mapped import MappedRows
+from data.errors import printable
+from data.folder import DII, SplitWords, WordSet
+from data.manifest import Manifest
 from data.photos import OK, STATUS
-from data.words import PAD, RESERVED, UNK
+from data.words import RESERVED, UNK
 from extract.findings import format_facts
-from extract.ledger import exists, read_ledger
+from extract.inspection_rows import PhotoRows, find_row, measure_lengths, measure_norms, open_rows
+from extract.ledger import read_ledger
 from extract.recipe import recall_recipe
 
-BLOCK_ROWS = 8192
 BARS, BAR_WIDTH = 12, 40
 FREQUENT_WORDS = 30
 LINE = 118
-
-
-@dataclass(frozen=True)
-class PhotoRows:
-    """The photo rows that are published; N rows of width D.
-
-    Attributes:
-        feature (N, D), photo_id (N,), content (N, 32), status (N,): as `data.shards` has them.
-        usable: (N,) bool: status ok and no placeholder. shards: what was mapped. thumbs: beside them, or empty.
-    """
-
-    feature: MappedRows
-    photo_id: np.ndarray
-    content: np.ndarray
-    status: np.ndarray
-    usable: np.ndarray
-    shards: tuple[Shard, ...]
-    thumbs: tuple[Shard, ...]
-
-    def __len__(self) -> int:
-        return len(self.status)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,59 +40,6 @@ def run(arguments: argparse.Namespace) -> None:
     if query is not None:
         from extract.inspection_pictures import show_neighbours
         print("\n".join(show_neighbours(out, folder, rows, query, arguments.dataset, arguments.pictures)))
-
-
-def open_rows(folder: Path) -> tuple[Manifest | None, PhotoRows]:
-    """Map the photo shards of the manifest or, before there is one, of the ledger.
-
-    Raises:
-        UserError: if the folder has neither, or a shard is damaged.
-    """
-    manifest = load_manifest(folder) if (folder / MANIFEST).exists() else None
-    if manifest is not None:
-        shards, thumbs = manifest.shards.get("photos", ()), manifest.shards.get("thumbs", ())
-    else:
-        entries = sorted(read_ledger(folder).values(), key=lambda entry: (entry.number, entry.turn))
-        newest = {entry.ids: entry for entry in entries if exists(folder, entry.files.values())}
-        shards = tuple(entry.files["photos"] for entry in newest.values())
-        thumbs = tuple(entry.files["thumbs"] for entry in newest.values() if "thumbs" in entry.files)
-    if not shards:
-        raise UserError(f"expected a features folder with photo shards at {folder}, found none; make it with: make "
-                        "features, or wait until its first shard is published")
-    mapped = [map_published(folder, shard, "photos") for shard in shards]
-    if len({arrays["feature"].shape[1] for arrays in mapped}) > 1:
-        raise UserError(f"expected features of one width in {folder}, found several; run verify")
-    feature, photo_id, content, status = (MappedRows([arrays[name] for arrays in mapped])
-                                          for name in ("feature", "photo_id", "content", "status"))
-    return manifest, PhotoRows(feature, photo_id.all(), content.all(), status.all(),
-                               _find_usable(manifest, content.all(), status.all()), shards,
-                               thumbs if len(thumbs) == len(shards) else ())
-
-
-def find_row(rows: PhotoRows, photo_id: str) -> int:
-    """The row of a photo whose feature can be compared.
-
-    Raises:
-        UserError: if there is no such photo, or it could not be used.
-    """
-    found = np.flatnonzero(rows.photo_id == photo_id.encode("ascii", "backslashreplace"))
-    if not len(found):
-        some = ", ".join(name.decode("ascii", "replace") for name in rows.photo_id[rows.usable][:3].tolist())
-        raise UserError(f"expected the id of a published photo, found {photo_id!r}; name one as the annotations do"
-                        + (f", for example {some}" if some else ""))
-    row = int(found[0])
-    if not rows.usable[row]:
-        what = STATUS[rows.status[row]] if OK < rows.status[row] < len(STATUS) else "a placeholder under many ids"
-        raise UserError(f"expected a photo that was read, found that {photo_id} is {what}; name another")
-    return row
-
-
-def measure_norms(rows: PhotoRows) -> np.ndarray:
-    """The Euclidean norm of the feature of every usable row."""
-    usable = np.flatnonzero(rows.usable)
-    norms = [np.linalg.norm(rows.feature.take(usable[start:start + BLOCK_ROWS]).astype(np.float32), axis=1)
-             for start in range(0, len(usable), BLOCK_ROWS)]
-    return np.concatenate(norms) if norms else np.zeros(0, np.float32)
 
 
 def describe_folder(folder: Path, manifest: Manifest | None, rows: PhotoRows, norms: np.ndarray) -> Iterator[str]:
@@ -163,11 +87,6 @@ def describe_words(words: WordSet) -> Iterator[str]:
         members = [index for index, name in enumerate(names) if words.tag_categories.get(name) == category]
         yield from _wrap((f"{names[index]} {prevalence[index]:.2f}" for index in
                           sorted(members, key=lambda index: -prevalence[index])), "    ")
-
-
-def measure_lengths(part: SplitWords) -> np.ndarray:
-    """The number of words of every caption, unknown ones included."""
-    return (part.token.all() != PAD).sum(axis=2).ravel().astype(np.int64) - 2
 
 
 def draw_bars(labels: Sequence[str], counts: Sequence[int]) -> Iterator[str]:
@@ -219,13 +138,6 @@ def _describe_split(part: SplitWords, counted: Mapping[str, Any]) -> str:
     return (f"{len(part)} stories of {len(np.unique(part.album_id.all()))} albums, "
             f"{num_words / max(1, 5 * len(part)):.1f} words a caption, {(token == UNK).sum() / max(1, num_words):.2%} "
             f"<UNK>, {counted.get('cut', 'unknown')!s:.12} captions cut, {described:.0%} of frames described")
-
-
-def _find_usable(manifest: Manifest | None, content: np.ndarray, status: np.ndarray) -> np.ndarray:
-    usable = status == OK
-    for placeholder in manifest.placeholders if manifest is not None else ():
-        usable &= ~(content == np.frombuffer(bytes.fromhex(placeholder["content"]), np.uint8)).all(axis=1)
-    return usable
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:

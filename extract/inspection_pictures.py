@@ -15,7 +15,7 @@ from data.manifest import Manifest
 from data.photos import BadPhoto, find_photos, read_photo
 from data.pictures import Resize, open_picture
 from extract.centring import find_neighbours
-from extract.inspection import PhotoRows, measure_lengths
+from extract.inspection_rows import PhotoRows, measure_lengths
 
 matplotlib.use("Agg")  # no display is asked for
 
