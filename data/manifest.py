@@ -112,7 +112,7 @@ def load_manifest(folder: Path) -> Manifest:
                                             dict(entry["counts"])) for name, entry in raw["words"].items()},
             placeholders=tuple({"content": _digest(found["content"]), "photos": _count(found["photos"]),
                                 "albums": _count(found["albums"])} for found in raw["placeholders"]),
-            counts=dict(raw["counts"]), versions=dict(raw["versions"]), canaries=dict(raw["canaries"]),
+            counts=_counts(raw["counts"]), versions=dict(raw["versions"]), canaries=dict(raw["canaries"]),
             files=_files(raw.get("files", {})))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
@@ -154,6 +154,13 @@ def _shards(group: str, raw: list[Mapping[str, Any]]) -> tuple[Shard, ...]:
 
 def _identity(raw: Mapping[str, Any]) -> Identity:
     return {"id": _digest(raw["id"]), "fields": dict(raw["fields"])}
+
+
+def _counts(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts are for people, but for those that a later run on the folder goes by."""
+    _count(raw.get("thumbnail_side", 0))
+    _count(raw.get("views", {"number": 0})["number"])
+    return dict(raw)
 
 
 def _files(raw: Mapping[str, Any]) -> dict[str, str]:

@@ -149,10 +149,12 @@ def test_hostile_names_and_pictures_do_no_harm(make_features, tmp_path, capsys):
         blob, offset = join_blobs([b"\xff\xd8 no picture"] * shard.rows)
         path = write_shard(folder / name, "thumbs", {"blob": blob, "offset": offset})
         thumbs.append(replace(shard, name=name, bytes=path.stat().st_size, sha256=sha256_file(path)))
-    replace(manifest, shards={**manifest.shards, "thumbs": tuple(thumbs)}).save(folder)
     vocabulary = folder / "words/default/vocabulary.json"
     vocabulary.write_text(json.dumps({"words": [
         word if word != "dog" else "\x1b]0;x\x07\u202edog" for word in json.loads(vocabulary.read_text())["words"]]}))
+    words = manifest.words["default"]
+    words = replace(words, files={**words.files, "vocabulary.json": sha256_file(vocabulary)})
+    replace(manifest, shards={**manifest.shards, "thumbs": tuple(thumbs)}, words={"default": words}).save(folder)
     text = inspect(folder, capsys, "--photo", evil, "--out", str(tmp_path / "out/deep"))
     assert all(character.isprintable() or character == "\n" for character in text)
     assert sorted(path.name for path in (tmp_path / "out/deep").iterdir()) == ["neighbours-row-1.png", "overview.png"]
