@@ -97,7 +97,7 @@ runs: $(STAMP)  ## list runs: what differs, headline numbers (RUNS)
 compare: $(STAMP)  ## paired comparison of runs (RUNS="a b")
 	@$(PY) -m evaluate compare $(RUNS) --split $(SPLIT) $(ARGS)
 
-bench: $(STAMP)  ## side-by-side measurements against the peers
+bench: $(STAMP)  ## measure against named peers and limits, one table (DATA for the drift; ARGS="NAME ... --quick")
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev,bench]'
 	@rm -rf build *.egg-info
-	@$(PY) -m pytest -q -s --timeout 0 -m bench tests/benchmarks
+	@$(PY) -m tests.benchmarks $(if $(DATA),--data $(DATA)) $(ARGS)

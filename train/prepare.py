@@ -54,10 +54,18 @@ def open_splits(config: TrainConfig, features: Features, make: Callable[..., Sto
 
 def resolve(config: TrainConfig, features: Features, world: World) -> dict[str, Any]:
     """What `auto` comes to here; a run keeps what it began with."""
-    return {"precision": _pick_precision(world.device) if config.precision == "auto" else config.precision,
+    return {"precision": pick_precision(world.device) if config.precision == "auto" else config.precision,
             "reader": _pick_reader(features) if config.reader == "auto" else config.reader,
             "device": world.device.type, "processes": world.size, "threads": torch.get_num_threads(),
             "torch": torch.__version__}
+
+
+def pick_precision(device: torch.device) -> str:
+    """What `auto` comes to on a device: bfloat16 where the hardware has it."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    has_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if has_hardware else "float32"
 
 
 def agree_on_plan(run_path: Path, record: RunRecord, force: bool, world: World,
@@ -132,13 +140,6 @@ def _move_beside(run_path: Path) -> None:
     run_path.rename(beside)
     run_path.mkdir()
     logger.info("the run that was there is now %s", beside)
-
-
-def _pick_precision(device: torch.device) -> str:
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    has_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if has_hardware else "float32"
 
 
 def _pick_reader(features: Features) -> str:

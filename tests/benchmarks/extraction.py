@@ -27,6 +27,7 @@ from extract.mapper import Mapper, choose_device, resolve_precision, time_model
 from extract.opening import CPU_BATCH
 from extract.reader import Reader, Task
 from extract.runner import run_extraction
+from tests.benchmarks.figures import Figure, report
 from tests.photo_dataset import photo_id, write_stories
 
 CEILING_SHARE = 0.92
@@ -142,7 +143,7 @@ def time_plain_loop(backbone: str, paths: list[Path]) -> float:
     return len(paths) / (time.perf_counter() - started)
 
 
-def main(argv: list[str] | None = None) -> Rates:
+def main(argv: list[str] | None = None) -> list[Figure]:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=256)
@@ -151,12 +152,13 @@ def main(argv: list[str] | None = None) -> Rates:
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args(argv)
     rates = measure(arguments.photos, arguments.megapixels, arguments.backbone, arguments.compile)
-    wanted = COMPILED_RATIO if arguments.compile else PLAIN_RATIOS.get(round(arguments.megapixels), "none")
-    print(f"extraction {rates.ours:.1f} photos/s at {arguments.megapixels} MP: {rates.ours / rates.ceiling:.2f} of the "
-          f"ceiling {rates.ceiling:.1f} (at least {CEILING_SHARE} wanted), {rates.ours / rates.plain:.1f} times the "
-          f"plain loop's {rates.plain:.1f} (at least {wanted} wanted); forward {rates.forward:.1f}, one decoder "
-          f"{rates.decode:.1f}")
-    return rates
+    wanted = COMPILED_RATIO if arguments.compile else PLAIN_RATIOS.get(round(arguments.megapixels))
+    name = f"extraction at {arguments.megapixels:g} MP{', compiled' if arguments.compile else ''}"
+    return report([
+        Figure(name=name, value=rates.ours, unit="photos/s", ratio=rates.ours / rates.ceiling, at_least=CEILING_SHARE,
+               peer=f"ceiling {rates.ceiling:.1f} (forward {rates.forward:.1f}, a decoder {rates.decode:.1f})"),
+        Figure(name=name, value=rates.ours, unit="photos/s", ratio=rates.ours / rates.plain, at_least=wanted,
+               peer=f"plain loop {rates.plain:.1f}")])
 
 
 if __name__ == "__main__":

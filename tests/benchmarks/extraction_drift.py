@@ -1,12 +1,13 @@
 """How far features drift by reduced decoding, bfloat16 and float16 storage, one by one, after standardising.
 
-    python -m tests.benchmarks.extraction_drift --data DIR [--photos 400] [--backbone resnet50] [--weights random]
+    python -m tests.benchmarks.extraction_drift [--data DIR] [--photos 400] [--backbone resnet50] [--weights random]
 
 The reference decodes in full, computes the module as written in float32 and stores float32; what a mapper computes is
 stored as float16. Error of a photo: the length of the difference by the length of the standardised reference feature.
 Numbers mean something with trained weights only.
 """
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from data.photos import BadPhoto, find_photos, read_photo
 from data.pictures import decode_photo
 from extract.backbone import Backbone, build_backbone
 from extract.mapper import Mapper
+from tests.benchmarks.extraction import write_photos
+from tests.benchmarks.figures import Figure, report
 
 BATCH = 16
 Variant = tuple[bool, str | None]  # decoded in full; precision of the mapper, None: the module as written, float32
@@ -60,32 +63,41 @@ def find_nearest(features: np.ndarray) -> np.ndarray:
     return similarity.argmax(axis=1)
 
 
-def main(argv: list[str] | None = None) -> dict[str, tuple[float, float, float, float]]:
+def main(argv: list[str] | None = None) -> list[Figure]:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=None, help="a data folder with photos; drawn ones by default")
     parser.add_argument("--photos", type=int, default=400)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--weights", default="random")
     arguments = parser.parse_args(argv)
     backbone = build_backbone(arguments.backbone, arguments.weights)
+    with tempfile.TemporaryDirectory() as name:
+        folder = arguments.data or Path(name)
+        if arguments.data is None:
+            write_photos(folder, arguments.photos, megapixels=1.0)
+        contents = read_contents(folder, arguments.photos, backbone)
+    reference = compute_features(backbone, contents, *AS_WRITTEN)
+    rows = {"float16 storage": compare(reference, reference.astype(np.float16).astype(np.float32))}
+    rows |= {name: compare(reference, compute_features(backbone, contents, *variant))
+             for name, variant in VARIANTS.items()}
+    photos = f"{len(contents)} {'photos' if arguments.data else 'drawn photos'}, {backbone.name}, {backbone.weights}"
+    return report([Figure(name=f"drift, {name} ({photos})", value=median,
+                          unit=f"median; 99 % {most:.4f}, worst {worst:.4f}, {changed:.1%} other neighbours")
+                   for name, (median, most, worst, changed) in rows.items()])
+
+
+def read_contents(folder: Path, num_photos: int, backbone: Backbone) -> list[bytes]:
+    """The bytes of the first photos that can be decoded."""
     contents = []
-    for _, path in sorted(find_photos(arguments.data).items())[:arguments.photos]:
+    for _, path in sorted(find_photos(folder).items())[:num_photos]:
         try:
             content = read_photo(path)
             decode_photo(content, backbone.spec.resize_for(exact=True))
         except BadPhoto:
             continue
         contents.append(content)
-    reference = compute_features(backbone, contents, *AS_WRITTEN)
-    rows = {"float16 storage": compare(reference, reference.astype(np.float16).astype(np.float32))}
-    rows |= {name: compare(reference, compute_features(backbone, contents, *variant))
-             for name, variant in VARIANTS.items()}
-    print(f"{len(contents)} photos, {backbone.name}, weights {backbone.weights}\n"
-          f"{'':20}{'median':>9}{'99 %':>9}{'worst':>9}{'neighbours':>12}")
-    for name, (median, most, worst, changed) in rows.items():
-        print(f"{name:20}{median:9.4f}{most:9.4f}{worst:9.4f}{changed:12.1%}")
-    return rows
+    return contents
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.benchmarks.figures import Figure, report
 from tests.photo_dataset import photo_id, write_stories
 
 BYTES_WANTED = 200
@@ -52,16 +53,15 @@ def write_photos(root: Path, num_photos: int) -> None:
         (root / "images" / str(index % FOLDERS) / name).write_bytes(file.getvalue() + str(index).encode())
 
 
-def main(argv: list[str] | None = None) -> float:
+def main(argv: list[str] | None = None) -> list[Figure]:
     """Measure and print bytes a photo."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, nargs=2, default=(2000, 20000))
     few, many = parser.parse_args(argv).photos
     peaks = {count: min(measure_peak(count) for _ in range(2)) for count in (few, many)}
-    slope = (peaks[many] - peaks[few]) / (many - few)
-    print(f"peak {peaks[few] / 1e6:.1f} MB at {few} photos, {peaks[many] / 1e6:.1f} MB at {many}: {slope:.0f} bytes a "
-          f"photo (at most {BYTES_WANTED} wanted)")
-    return slope
+    return report([Figure(name=f"extraction, memory a further photo ({peaks[few] / 1e6:.1f} MB at {few:,}, "
+                               f"{peaks[many] / 1e6:.1f} MB at {many:,})",
+                          value=(peaks[many] - peaks[few]) / (many - few), unit="bytes", at_most=BYTES_WANTED)])
 
 
 if __name__ == "__main__":

@@ -7,19 +7,21 @@ Candidates are float16 rows of a mapped file, standardised on the way as evaluat
 """
 import argparse
 import tempfile
-import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from evaluate.photos.retrieval import BLOCK, normalise, rank_candidates
+from tests.benchmarks.figures import Figure, report
+from tests.benchmarks.memory import Peak
 
-SPEED, MEMORY = 0.8, 1e9  # wanted: share of the bare product's speed, bytes
+SPEED, MEGABYTES = 0.8, 1000.0  # wanted: share of the bare product's speed, memory
 
 
-def measure(num_candidates: int, num_queries: int, width: int) -> tuple[float, float]:
-    """Share of the bare product's speed, and bytes of anonymous memory."""
+def measure(num_candidates: int, num_queries: int, width: int) -> tuple[float, float, float]:
+    """Seconds of the ranking, seconds of the bare product, megabytes of anonymous memory."""
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         rows = _write_candidates(Path(folder) / "features", num_candidates, width, random)
@@ -32,18 +34,14 @@ def measure(num_candidates: int, num_queries: int, width: int) -> tuple[float, f
             return normalise(block)
         target = random.integers(0, num_candidates, num_queries)
         excluded = random.integers(0, num_candidates, (num_queries, 4))
-        before = _anonymous_bytes()
-        queries = normalise(read(target) + 0.02 * random.standard_normal((num_queries, width), np.float32))
-        with _Peak() as peak:
+        with Peak() as peak:
+            queries = normalise(read(target) + 0.02 * random.standard_normal((num_queries, width), np.float32))
             started = time.perf_counter()
             found = rank_candidates(queries, read, num_candidates, target, excluded)
             taken = time.perf_counter() - started
         assert np.nanmedian(found.rank) == 1, "a noisy copy is found among all candidates"
         bare = _time_bare_product(queries, num_candidates)
-    memory = peak.bytes - before
-    print(f"ranking {taken:6.1f} s    bare product {bare:6.1f} s    speed {bare / taken:.2f} of it (at least {SPEED} "
-          f"wanted)    {memory / 1e6:.0f} MB (at most {MEMORY / 1e6:.0f} wanted)")
-    return bare / taken, memory
+    return taken, bare, peak.megabytes
 
 
 def _write_candidates(path: Path, num_candidates: int, width: int, random: np.random.Generator) -> np.ndarray:
@@ -64,34 +62,19 @@ def _time_bare_product(queries: np.ndarray, num_candidates: int) -> float:
     return time.perf_counter() - started
 
 
-def _anonymous_bytes() -> int:
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))
-
-
-class _Peak:
-    """The most anonymous memory while the block runs, looked at twenty times a second."""
-
-    def __enter__(self) -> "_Peak":
-        self.bytes, self._ended = _anonymous_bytes(), threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.05):
-            self.bytes = max(self.bytes, _anonymous_bytes())
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv: Sequence[str] | None = None) -> list[Figure]:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=200_000)
     parser.add_argument("--queries", type=int, default=5_000)
     parser.add_argument("--width", type=int, default=2048)
-    arguments = parser.parse_args()
-    speed, memory = measure(arguments.candidates, arguments.queries, arguments.width)
-    assert speed >= SPEED and memory <= MEMORY
+    arguments = parser.parse_args(argv)
+    taken, bare, megabytes = measure(arguments.candidates, arguments.queries, arguments.width)
+    name = f"ranking {arguments.candidates:,} photos for {arguments.queries:,} queries"
+    return report([Figure(name=name, value=taken, unit="s", ratio=bare / taken, at_least=SPEED,
+                          peer=f"the bare matrix product, {bare:.1f}"),
+                   Figure(name=f"{name}, anonymous memory", value=megabytes, unit="MB", at_most=MEGABYTES)])
+
+
+if __name__ == "__main__":
+    main()

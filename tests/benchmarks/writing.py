@@ -1,11 +1,12 @@
 """Batched greedy writing against a loop that writes one story at a time and reads the whole prefix for every word.
 
-    python -m tests.benchmarks.writing [--captions 512] [--vocabulary 10000]
+    python -m tests.benchmarks.writing [--captions 512] [--vocabulary 10000] [--alone 4]
 
 The decoder has the paper's widths and random weights that never end a caption, so that both write 28 words each.
 """
 import argparse
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from data.words import END, START
 from evaluate.captions.writing import FORBIDDEN, write_captions
 from evaluate.captions.writing_config import WritingConfig
+from tests.benchmarks.figures import Figure, report
 from train.config import ModelConfig
 from train.text import TextDecoder
 
@@ -32,8 +34,8 @@ def write_naively(decoder: TextDecoder, hidden: Tensor, tag_embedding: Tensor, m
 
 
 @torch.inference_mode()
-def measure(num_captions: int, vocabulary_size: int, num_naive: int = 4) -> float:
-    """How many times faster the batch is per caption; raises where the two write different words."""
+def measure(num_captions: int, vocabulary_size: int, num_naive: int) -> tuple[float, float]:
+    """Captions a second, batched and one at a time; raises where the two write different words."""
     torch.manual_seed(0)
     decoder = TextDecoder(ModelConfig(), vocabulary_size).eval()
     decoder.vocabulary.bias[END] = -100
@@ -48,14 +50,20 @@ def measure(num_captions: int, vocabulary_size: int, num_naive: int = 4) -> floa
              for row in range(num_naive)]
     alone = (time.perf_counter() - started) / num_naive
     assert naive == [caption.token_ids for caption in written[:num_naive]]
-    print(f"batched {1 / batched:8.1f} captions/s    one at a time {1 / alone:6.2f} captions/s    "
-          f"{alone / batched:.0f} times (at least {TARGET:.0f} wanted)")
-    return alone / batched
+    return 1 / batched, 1 / alone
+
+
+def main(argv: Sequence[str] | None = None) -> list[Figure]:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--captions", type=int, default=512)
+    parser.add_argument("--vocabulary", type=int, default=10_000)
+    parser.add_argument("--alone", type=int, default=4, help="captions that are also written one at a time")
+    arguments = parser.parse_args(argv)
+    batched, alone = measure(arguments.captions, arguments.vocabulary, arguments.alone)
+    return report([Figure(name="writing captions, greedy", value=batched, unit="captions/s", ratio=batched / alone,
+                          peer=f"one story at a time, prefix read again, {alone:.2f}", at_least=TARGET)])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--captions", type=int, default=512)
-    parser.add_argument("--vocabulary", type=int, default=10_000)
-    arguments = parser.parse_args()
-    raise SystemExit(measure(arguments.captions, arguments.vocabulary) < TARGET)
+    main()
