@@ -29,6 +29,7 @@ from train.finetune.session import run_finetuning
 from train.finetune.trainer import FinetuneTrainer
 from train.runs import build_model, load_run, measure_sizes, read_metrics, read_record, read_weights
 from train.session import run_training
+from train.settings import read_settings
 from train.trainer import Trainer
 
 BACKBONE = "tests.tiny_backbone:with_blocks"
@@ -286,11 +287,41 @@ def test_the_command_line_and_its_settings(world, capsys):
         finetune(world, world / "run")
     with pytest.raises(UserError, match="expected more than 0"):
         read_command(["--run", "a", "--data", "b", "--features", "c", "--out", "d", "--backbone-lr", "0"])
-    with pytest.raises(UserError, match="unrecognized arguments: --hidden-dim"):
+    with pytest.raises(UserError, match="unknown argument '--hidden-dim'"):
         read_command(["--run", "a", "--data", "b", "--features", "c", "--out", "d", "--hidden-dim", "3"])
+    with pytest.raises(UserError, match="did you mean '--backbone-lr'"):
+        read_command(["--run", "a", "--data", "b", "--features", "c", "--out", "d", "--backbonelr", "3"])
+    with pytest.raises(UserError, match="expected --data DATA, the data folder with the photos, found none"):
+        read_command(["--run", "a"])
     command = read_command(["--run", "a", "--data", "b", "--features", "c", "--out", "d", "--clip", "2",
                             "--no-augmentation"])
     assert command.changes == {"clip": 2.0} and command.config.augmentation is False
+
+
+def test_a_fine_tuning_replays_from_its_own_config_and_keeps_epochs(world, tmp_path):
+    run = finetune(world, tmp_path / "run2", "--keep-every", "2", "--trainable", "last", "--clip", "0.5")
+    assert {path.name for path in run.glob("*-000?.safetensors")} == {"epoch-0002.safetensors",
+                                                                      "backbone-0002.safetensors"}
+    config = str(run / "config.json")
+    again = run_finetuning(read_command(["--config", config, "--out", str(tmp_path / "again")]))
+    assert backbone_bytes(again) == backbone_bytes(run) and losses_of(again) == losses_of(run)
+    other = read_command(["--config", config, "--out", str(tmp_path / "other"), "--epochs", "5"])
+    assert (other.config.epochs, other.config.trainable, other.changes["clip"]) == (5, "last", 0.5)
+    with pytest.raises(UserError, match="python -m train.finetune --config"):
+        read_settings(run / "config.json")
+    with pytest.raises(UserError, match="python -m train --config"):
+        read_command(["--config", str(world / "run" / "config.json"), "--out", "x"])
+
+
+def test_fine_tuning_takes_its_settings_from_a_file(tmp_path):
+    path, places = tmp_path / "gentle.toml", ["--run", "a", "--data", "b", "--features", "c", "--out", "d"]
+    path.write_text("backbone_lr = 1e-6\nclip = 2\naugmentation = false\n")
+    command = read_command([*places, "--config", str(path), "--clip", "3"])
+    assert command.config.backbone_lr == 1e-6 and not command.config.augmentation
+    assert command.changes == {"clip": 3.0} and command.features_path == Path("c")
+    path.write_text("backbone_l = 1e-6\n")
+    with pytest.raises(UserError, match="did you mean 'backbone_lr'"):
+        read_command([*places, "--config", str(path)])
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ best.safetensors     weights of the best epoch, feature statistics among them
 last.pt              everything needed to go on, `weights_only=True` loads it
 epoch-0001.safetensors, events.out.tfevents.*, curves.png
 backbone.safetensors what photos must go through before a fine-tuned model reads them; see train.finetune
+backbone-0001.safetensors  the same of an epoch that is kept
 """
 import json
 from dataclasses import asdict, dataclass, field, fields

@@ -119,6 +119,10 @@ class TrainingRun:
             if self.monitor:
                 self.monitor.close()
 
+    def keeps(self, epoch: int) -> bool:
+        """Whether an epoch's weights are kept under a name of their own."""
+        return self.config.keep_every > 0 and epoch % self.config.keep_every == 0
+
     def _run_epoch(self) -> None:
         progress, trainer = self.progress, self.trainer
         self.train_set.begin_epoch(progress.epoch)
@@ -169,7 +173,7 @@ class TrainingRun:
         progress, epoch = self.progress, line["epoch"]
         if is_best:
             write_weights(self.run_path / BEST, self.trainer.model, epoch)
-        if self.config.keep_every and epoch % self.config.keep_every == 0:
+        if self.keeps(epoch):
             write_weights(self.run_path / f"epoch-{epoch:04d}.safetensors", self.trainer.model, epoch)
         samples = self._write_samples()
         left = 0.0 if progress.complete else seconds * (self.config.epochs - epoch)

@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from data.errors import UserError
+from data.errors import CommandParser, UserError
 from data.manifest import MANIFEST
 from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TASKS, TrainConfig, make_config
 
@@ -28,11 +28,6 @@ class Command:
     force: bool
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
-
-
 def read_command(argv: Sequence[str] | None = None) -> Command:
     """Parse flags; `--config` may name a TOML file of settings or the config.json of a run, and flags win over it.
 
@@ -40,11 +35,7 @@ def read_command(argv: Sequence[str] | None = None) -> Command:
         UserError: if a name is unknown (with the nearest right one), a value is of the wrong kind or out of range, or
             two contradict each other.
     """
-    parser = make_parser()
-    known, unknown = parser.parse_known_args(argv)
-    if unknown:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        raise UserError(f"unknown argument {unknown[0]!r}{_suggest(unknown[0].partition('=')[0], flags)}; see --help")
+    known = parse_flags(make_parser(), argv)
     given = {name: value for name, value in vars(known).items() if name in FIELDS}
     settings, features_path = read_settings(known.config) if known.config else ({}, None)
     features = known.features or features_path
@@ -54,6 +45,20 @@ def read_command(argv: Sequence[str] | None = None) -> Command:
     if run_path is None:
         raise UserError("expected --out RUN, the folder to train into, found none; name one")
     return Command(make_config({**settings, **given}), Path(features), Path(run_path), known.force)
+
+
+def parse_flags(parser: CommandParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line.
+
+    Raises:
+        UserError: if a flag is unknown (with the nearest right one), or a value of the wrong kind.
+    """
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        nearest = suggest(unknown[0].partition("=")[0], flags)
+        raise UserError(f"unknown argument {unknown[0]!r}{nearest}; see: {parser.prog} --help")
+    return known
 
 
 def require_folder(features_path: Path) -> None:
@@ -67,10 +72,10 @@ def require_folder(features_path: Path) -> None:
         Features.open(features_path)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> CommandParser:
     """The command line: one flag per setting, with its default from the dataclass."""
-    parser = _Parser(prog="python -m train", description=DESCRIPTION, allow_abbrev=False,
-                     argument_default=argparse.SUPPRESS)
+    parser = CommandParser(prog="python -m train", description=DESCRIPTION, allow_abbrev=False,
+                           argument_default=argparse.SUPPRESS)
     parser.add_argument("--features", type=Path, default=None, metavar="FOLDER", help="features folder")
     parser.add_argument("--out", type=Path, default=None, metavar="RUN", help="run folder")
     parser.add_argument("--config", type=Path, default=None, metavar="FILE",
@@ -88,6 +93,21 @@ def read_settings(path: Path) -> tuple[dict[str, Any], str | None]:
     Raises:
         UserError: if the file is absent or broken, or holds a name or a kind of value that no setting has.
     """
+    raw, features_path = read_table(path), None
+    if raw.get("finetune"):
+        raise UserError(f"expected the config.json of a training, found that of a fine-tuning in {path}; replay it "
+                        f"with: python -m train.finetune --config {path}")
+    if isinstance(raw.get("settings"), dict):
+        raw, features_path = raw["settings"], raw.get("features")
+    return check_settings(raw, FIELDS, path), features_path
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """What a TOML file, or a run's config.json, holds.
+
+    Raises:
+        UserError: if the file is absent or broken.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
@@ -96,15 +116,21 @@ def read_settings(path: Path) -> tuple[dict[str, Any], str | None]:
                         "config.json") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, not TOML, not JSON
         raise UserError(f"expected settings in {path}, found {type(error).__name__}: {error}; mend the file") from None
-    features_path = None
-    if isinstance(raw, dict) and isinstance(raw.get("settings"), dict):
-        raw, features_path = raw["settings"], raw.get("features")
     if not isinstance(raw, dict):
         raise UserError(f"expected a table of settings in {path}, found {type(raw).__name__}; mend the file")
-    return {name: _check_kind(name, value, path) for name, value in raw.items()}, features_path
+    return raw
 
 
-def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, meaning: str) -> None:
+def check_settings(raw: dict[str, Any], known: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Settings as the dataclass fields in `known` have them.
+
+    Raises:
+        UserError: if a name is unknown (with the nearest right one) or a value of another kind.
+    """
+    return {name: _check_kind(name, value, known, path) for name, value in raw.items()}
+
+
+def _add_flag(parser: CommandParser, name: str, default: Any, meaning: str) -> None:
     flag, kind = f"--{name.replace('_', '-')}", type(default)
     changed = [f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values]
     shown = f"{meaning} ({', '.join([f'default {default}', *changed])})" if default != "" else meaning
@@ -116,10 +142,10 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, meaning:
                             metavar=None if name in CHOICES else name.upper())
 
 
-def _check_kind(name: str, value: Any, path: Path) -> Any:
-    if name not in FIELDS:
-        raise UserError(f"unknown setting {name!r} in {path}{_suggest(name, FIELDS)}")
-    expected = type(FIELDS[name].default)
+def _check_kind(name: str, value: Any, known: dict[str, Any], path: Path) -> Any:
+    if name not in known:
+        raise UserError(f"unknown setting {name!r} in {path}{suggest(name, known)}")
+    expected = type(known[name].default)
     if expected is float and type(value) is int:
         return float(value)
     if type(value) is not expected:
@@ -127,6 +153,7 @@ def _check_kind(name: str, value: Any, path: Path) -> Any:
     return value
 
 
-def _suggest(name: str, names: Iterable[str]) -> str:
+def suggest(name: str, names: Iterable[str]) -> str:
+    """": did you mean ...?" where one of `names` comes near, else nothing."""
     nearest = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f": did you mean {nearest[0]!r}?" if nearest else ""

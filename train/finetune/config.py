@@ -11,8 +11,8 @@ FREE = ("readers", "weights")  # change nothing about what comes out; the weight
 
 # Settings of the run it begins with that a flag may change; the others are the run's: they shape the model.
 CHANGEABLE = ("missing", "fraction", "limit", "seed", "weight_decay", "clip", "plateau_patience", "plateau_factor",
-              "early_stopping", "image_weight", "text_weight", "tag_weight", "precision", "device", "save_every",
-              "wandb")
+              "early_stopping", "image_weight", "text_weight", "tag_weight", "precision", "device", "keep_every",
+              "save_every", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Command:
 def change_config(begun: TrainConfig, command: Command) -> TrainConfig:
     """The settings of the run it begins with, less what has no meaning here, with what the command changes."""
     config = command.config
-    return replace(begun, **{"init": "", "views": False, "compile": False, "reader": "mapped", "keep_every": 0,
+    return replace(begun, **{"init": "", "views": False, "compile": False, "reader": "mapped",
                              "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr,
                              **command.changes})
 

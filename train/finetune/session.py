@@ -84,6 +84,8 @@ class FinetuneRun(TrainingRun):
     def _write_epoch(self, line: dict[str, Any], gradient: float, is_best: bool, seconds: float) -> None:
         if is_best:
             self.trainer.encoder.save(self.run_path / BACKBONE)
+        if self.keeps(line["epoch"]):
+            self.trainer.encoder.save(self.run_path / f"backbone-{line['epoch']:04d}.safetensors")
         super()._write_epoch(line, gradient, is_best, seconds)
 
     def _prefetch(self, order: np.ndarray, start: int, is_first: bool) -> None:
