@@ -29,7 +29,7 @@ class EvalConfig:
     strict: bool = False           # refuse a folder with other photos than the run's
     baselines: bool = True         # off: the model alone, for quick looks
     meteor: bool = True            # off: spare the time of METEOR's jar
-    sense: int = 0                 # stories to put back in order, and cloze; 0: neither
+    sense: int | None = None       # stories to put in order; None: a twentieth, 200 at most; 0: and no cloze
     writing: WritingConfig = field(default_factory=WritingConfig)
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class EvalConfig:
                 raise UserError(f"setting {name}: expected one of {', '.join(allowed)}, found {found!r}; change "
                                 f"--{name}")
         for name, number, least in (("resamples", self.resamples, 0), ("limit", self.limit, 0),
-                                    ("batch_size", self.batch_size, 1), ("sense", self.sense, 0),
+                                    ("batch_size", self.batch_size, 1), ("sense", self.sense or 0, 0),
                                     ("seed", self.seed, 0)):
             if number < least:
                 raise UserError(f"setting {name}: expected at least {least}, found {number}; change "

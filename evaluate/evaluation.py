@@ -132,8 +132,8 @@ class Evaluation:
         return scores
 
     def score_sense(self) -> Scores:
-        """Cloze and ordering, where they are asked for."""
-        if not self.config.sense:
+        """Cloze and ordering, unless they are switched off."""
+        if self.config.sense == 0:
             return {}
         model, batch_size = self.run.model, self.config.batch_size
         found = score_cloze(model, self.split, batch_size, self.device)
@@ -190,8 +190,10 @@ def evaluate_run(config: EvalConfig) -> Path:
         clock.lap("captions")
         parts += [score_tag_rows(rows, split), evaluation.align(rows, of_model, baselines)]
         clock.lap("tags")
-        parts += [evaluation.compare_pixels(of_model), evaluation.score_sense()]
-        clock.lap("pixels, story sense")
+        parts += [evaluation.score_sense()]
+        clock.lap("story sense")
+        parts += [evaluation.compare_pixels(of_model)]
+        clock.lap("pixels")
         parts += [meteor.result()]
         clock.lap("rest of METEOR")
     scores = merge_scores(*parts)

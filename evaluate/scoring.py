@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.captions.caption_scores import CaptionScorer, score_surprise
+from evaluate.captions.caption_scores import AS_HUMAN, HUMAN, CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
 from evaluate.rows import MODEL, Row
@@ -101,6 +101,8 @@ def merge_scores(*parts: Scores) -> Scores:
 def compare_rows(scores: Scores, model: str = MODEL) -> dict[str, dict[str, dict]]:
     """Paired differences model - row for every metric with a better and a worse.
 
+    People are scored on one reference less, so what is held against them is the model scored in the same way.
+
     Returns:
         row -> metric -> Estimate.summary() with "better": True where the model is better and the interval excludes
         zero, False where it is worse, None where neither is shown.
@@ -109,8 +111,8 @@ def compare_rows(scores: Scores, model: str = MODEL) -> dict[str, dict[str, dict
     for row, metrics in scores.items():
         for metric, estimate in metrics.items():
             sign = direction(metric)
-            mine = scores[model].get(metric)
-            if row == model or not sign or mine is None or len(mine.draws) != len(estimate.draws):
+            mine = scores.get(AS_HUMAN if row == HUMAN else model, {}).get(metric)
+            if row in (model, AS_HUMAN) or not sign or mine is None or len(mine.draws) != len(estimate.draws):
                 continue
             summary = (mine - estimate).summary()
             differences.setdefault(row, {})[metric] = {**summary, "better": _verdict(summary, sign)}

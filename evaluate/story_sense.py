@@ -4,38 +4,112 @@ The model's surprise at a frame is its own unweighted loss there: MSE of the sta
 nats per token. It can be asked of any frame after any others, so both tasks need no training. `photo` and `caption`
 say what either half alone achieves.
 """
-from collections.abc import Iterator
 from itertools import permutations
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_packed_sequence
 
 from data.words import PAD
-from evaluate.predicting import caption_nll
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from train.batches import Batch
 from train.model import StoryModel
+from train.text import pack_targets
 
 PARTS = ("both", "photo", "caption")
 NUM_OTHERS = (1, 3)
 SOURCES = ("other_album", "same_album")
 ORDERS = np.array(list(permutations(range(5))))  # (120, 5), the true order first
-ORDERED_STORIES = 200
+MOST_ORDERED, SHARE_ORDERED = 200, 20            # unless told otherwise: a twentieth of the stories, at most so many
 TIE = 1e-6
+AHEAD = ("hidden", "tag_embedding", "predicted_features")
+
+
+def _list_steps() -> tuple[np.ndarray, np.ndarray]:
+    """What is asked of the model for all orders: which frame comes after which, in which order, before it.
+
+    Returns:
+        (120, 4) the number of each order's steps among the 320 different ones; (320, 2) where each occurs first.
+    """
+    numbers: dict[tuple[int, ...], int] = {}
+    steps = np.array([[numbers.setdefault(tuple(order[:t + 1]), len(numbers)) for t in range(1, 5)]
+                      for order in ORDERS.tolist()])
+    _, first = np.unique(steps, return_index=True)
+    return steps, np.stack(np.unravel_index(first, steps.shape), axis=1)
+
+
+STEPS, FIRST_PLACES = _list_steps()
+
+
+def measure_surprise(model: StoryModel, ahead: Batch, frames: Batch) -> Tensor:
+    """How surprising frames are: (3, N) float64 by PARTS.
+
+    Args:
+        ahead: "hidden", "tag_embedding", "predicted_features" of N places, from what came before.
+        frames: "image_features", "photo_mask", "token_ids" of the N frames that came; without a photo it surprises
+            by its caption alone.
+    """
+    photo = (ahead["predicted_features"] - model.standardise(frames["image_features"])).square().mean(dim=-1)
+    photo = (photo * frames["photo_mask"]).double()
+    token_ids = frames["token_ids"]
+    lengths = ((token_ids != PAD).sum(dim=-1) - 1).clamp(min=1)
+    logits = model.text_decoder(ahead["hidden"], ahead["tag_embedding"], token_ids[:, :-1], lengths.cpu())
+    nll = F.cross_entropy(logits.data.float(), pack_targets(token_ids, lengths.cpu()).data, ignore_index=PAD,
+                          reduction="none")
+    padded, _ = pad_packed_sequence(logits._replace(data=nll.double()), batch_first=True)
+    caption = padded.sum(dim=-1) / lengths
+    return torch.stack([photo + caption, photo, caption])
 
 
 @torch.inference_mode()
-def measure_surprise(model: StoryModel, batch: Batch, device: str) -> np.ndarray:
-    """How surprising each frame is after those before it: (3, B, K - 1) float64, by PARTS."""
-    batch = {name: tensor.to(device) for name, tensor in batch.items()}
-    outputs = model(batch)
-    photo = (outputs["predicted_features"] - model.standardise(batch["image_features"][:, 1:])).square().mean(dim=-1)
-    photo = photo * batch["photo_mask"][:, 1:]  # no photo, no surprise
-    token_ids = batch["token_ids"][:, 1:]
-    caption = caption_nll(outputs["caption_logits"], token_ids) / ((token_ids != PAD).sum(dim=-1) - 1).clamp(min=1)
-    return torch.stack([photo + caption, photo.double(), caption]).double().cpu().numpy()
+def surprise_of_endings(model: StoryModel, split: EvaluatedSplit, endings: np.ndarray, batch_size: int, device: str
+                        ) -> np.ndarray:
+    """How surprising lent last frames are after a story's first four.
+
+    Args:
+        endings: (S, E) stories that lend their last frame; -1 takes the story's own.
+
+    Returns:
+        (3, S, E) float64, by PARTS.
+    """
+    parts = []
+    for start in range(0, len(split), batch_size):
+        places = np.arange(start, min(start + batch_size, len(split)))
+        lent = np.where(endings[places] >= 0, endings[places], places[:, None])
+        batch = _to(device, split.dataset.__getitems__(np.concatenate([places, *lent.T])))  # one length of captions
+        outputs = model.encode({name: tensor[:len(places)] for name, tensor in batch.items()})
+        ahead = {name: tensor[:, -1] for name, tensor in outputs.items() if name in AHEAD}
+        columns = [{name: tensor[first:first + len(places), -1] for name, tensor in batch.items() if tensor.dim() > 1}
+                   for first in range(len(places), len(batch["story_index"]), len(places))]
+        parts.append(torch.stack([measure_surprise(model, ahead, column) for column in columns], dim=-1).cpu().numpy())
+    return np.concatenate(parts, axis=1)
+
+
+@torch.inference_mode()
+def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device: str) -> np.ndarray:
+    """How surprising whole stories are, told in every order: (3, B, 120) float64, by PARTS, over frames 2 to 5.
+
+    Every frame is fused once, and every frame after the same frames is asked for once: 320 steps in place of 480.
+    """
+    batch = _to(device, batch)
+    B = len(batch["story_index"])
+    longer = {name: torch.cat([tensor, tensor[:, -1:]], dim=1) if tensor.dim() > 1 else tensor
+              for name, tensor in batch.items()}  # the last frame of a batch is not fused: now that is a copy
+    fused = model.encode(longer)["fused"]                                                  # (B, 5, fusion_dim)
+    orders = torch.from_numpy(ORDERS).to(device)
+    outputs = model.look_ahead(fused[:, orders[:, :-1]].flatten(0, 1))                     # (B * 120, 4, ...)
+    order, step = torch.from_numpy(FIRST_PLACES).to(device).T
+    ahead = {name: outputs[name].unflatten(0, (B, len(ORDERS)))[:, order, step].flatten(0, 1) for name in AHEAD}
+    comes = orders[order, step + 1]                                                        # (320,)
+    frames = {name: tensor[:, comes].flatten(0, 1) for name, tensor in batch.items() if tensor.dim() > 1}
+    found = torch.cat([measure_surprise(model, {name: tensor[first:first + 4 * batch_size]
+                                                for name, tensor in ahead.items()},
+                                        {name: tensor[first:first + 4 * batch_size] for name, tensor in frames.items()})
+                       for first in range(0, B * len(comes), 4 * batch_size)], dim=1)
+    return found.view(len(PARTS), B, len(comes)).cpu().numpy()[:, :, STEPS].sum(axis=-1)
 
 
 def score_cloze(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str) -> dict[str, Estimate]:
@@ -45,13 +119,14 @@ def score_cloze(model: StoryModel, split: EvaluatedSplit, batch_size: int, devic
         `cloze.<source>.1_of_<2 or 4>` by both halves, and the same with `.photo` and `.caption`; ties count by half.
     """
     estimates: dict[str, Estimate] = {}
-    true = _ending_surprise(model, split, np.arange(len(split)), batch_size, device)
-    for source in SOURCES:
-        endings = draw_endings(split, source)
-        other = np.stack([_ending_surprise(model, split, column, batch_size, device) for column in endings.T], axis=-1)
+    endings = [draw_endings(split, source) for source in SOURCES]
+    surprise = surprise_of_endings(model, split, np.concatenate([np.full((len(split), 1), -1), *endings], axis=1),
+                                   batch_size, device)
+    for place, (source, drawn) in enumerate(zip(SOURCES, endings)):
+        others = surprise[..., 1 + place * max(NUM_OTHERS):][..., :max(NUM_OTHERS)]
         for count in NUM_OTHERS:
-            enough = (endings[:, :count] >= 0).all(axis=1)
-            for part, mine, theirs in zip(PARTS, true, other[..., :count]):
+            enough = (drawn[:, :count] >= 0).all(axis=1)
+            for part, mine, theirs in zip(PARTS, surprise[..., 0], others[..., :count]):
                 gap = theirs - mine[:, None]
                 beaten_by, level = (gap < -TIE).any(axis=1), (np.abs(gap) <= TIE).sum(axis=1)
                 hit = np.where(enough, np.where(beaten_by, 0.0, 1 / (1 + level)), np.nan)
@@ -84,27 +159,29 @@ def draw_endings(split: EvaluatedSplit, source: str) -> np.ndarray:
 
 
 def score_ordering(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str,
-                   num_stories: int = ORDERED_STORIES) -> dict[str, Estimate]:
+                   num_stories: int | None = None) -> dict[str, Estimate]:
     """Put the five frames of stories back in order: of all 120 orders the one that surprises least in total.
 
     Args:
-        num_stories: at most so many, drawn by the split's seed among those with five usable photos; each costs 120
-            passes.
+        num_stories: at most so many, of different photos, drawn by the split's seed among those with five usable
+            ones; None: a twentieth of the split, at most 200. Each costs as much as the captions of 80 stories.
 
     Returns:
         `ordering.spearman`, `.pairwise` (share of pairs in the right order) and `.exact`, by both halves, and the
         same with `.photo` and `.caption`.
     """
-    whole = np.flatnonzero(split.usable.all(axis=1))
-    chosen = np.sort(np.random.default_rng(split.seed).permutation(whole)[:num_stories])
+    whole = np.random.default_rng(split.seed).permutation(np.flatnonzero(split.usable.all(axis=1)))
+    _, first = np.unique(split.units.unit[whole], return_index=True)  # one story of each photo sequence
+    wanted = min(MOST_ORDERED, -(-len(split) // SHARE_ORDERED)) if num_stories is None else num_stories
+    chosen = np.sort(whole[np.sort(first)][:wanted])
     found = {part: np.full((len(split), 3), np.nan) for part in PARTS}
-    for story in chosen.tolist():
-        totals = np.concatenate([measure_surprise(model, batch, device).sum(axis=-1)
-                                 for batch in _orders_of(split.dataset.__getitems__([story]), batch_size)], axis=1)
-        for part, total in zip(PARTS, totals):
-            found[part][story] = rate_order(ORDERS[int(np.argmin(total))])
+    for start in range(0, len(chosen), 4):  # few at a time: a story has 480 places
+        stories = chosen[start:start + 4]
+        totals = surprise_of_orders(model, split.dataset.__getitems__(stories), batch_size, device)
+        for part, of_stories in zip(PARTS, totals):
+            found[part][stories] = [rate_order(ORDERS[int(np.argmin(total))]) for total in of_stories]
     return {f"ordering.{name}" + ("" if part == "both" else f".{part}"):
-            split.resamples.mean(values[:, column], split.units.weight)
+            split.resamples.mean(values[:, column], np.ones(len(split)))
             for part, values in found.items() for column, name in enumerate(("spearman", "pairwise", "exact"))}
 
 
@@ -124,32 +201,10 @@ def chance_of_sense(split: EvaluatedSplit, metrics: list[str]) -> dict[str, Esti
             for metric, value in values.items()}
 
 
-def _ending_surprise(model: StoryModel, split: EvaluatedSplit, endings: np.ndarray, batch_size: int, device: str
-                     ) -> np.ndarray:
-    """(3, S): surprise at the last frame of story `endings[s]` after the first four of story s; -1 takes its own."""
-    parts = []
-    for start in range(0, len(split), batch_size):
-        places = np.arange(start, min(start + batch_size, len(split)))
-        lent = np.where(endings[places] >= 0, endings[places], places)
-        both = split.dataset.__getitems__(np.concatenate([places, lent]))  # together: one length of captions
-        count = len(places)
-        batch = {name: torch.cat([tensor[:count, :-1], tensor[count:, -1:]], dim=1) if tensor.dim() > 1
-                 else tensor[:count] for name, tensor in both.items()}
-        parts.append(measure_surprise(model, batch, device)[..., -1])
-    return np.concatenate(parts, axis=1)
-
-
 def _draw_elsewhere(random: np.random.Generator, album: np.ndarray, story: int) -> np.ndarray:
     drawn = random.integers(0, len(album), 40)  # a few suffice: most stories are of other albums
     return drawn[album[drawn] != album[story]]
 
 
-def _orders_of(batch: Batch, batch_size: int) -> Iterator[Batch]:
-    """One story in all 120 orders, in batches."""
-    for start in range(0, len(ORDERS), batch_size):
-        order = torch.from_numpy(ORDERS[start:start + batch_size])
-        yield {name: _reorder(tensor, order) for name, tensor in batch.items()}
-
-
-def _reorder(tensor: Tensor, order: Tensor) -> Tensor:
-    return tensor[0][order] if tensor.dim() > 1 else tensor.expand(len(order))
+def _to(device: str, batch: Batch) -> Batch:
+    return {name: tensor.to(device) for name, tensor in batch.items()}

@@ -90,6 +90,35 @@ def write_evaluated_run(run_path: Path, folder: Path, split: str = "test", inter
     return run_path
 
 
+def write_told_run(run_path: Path, folder: Path, split: str = "test", seed: int = 7) -> Path:
+    """Write what an evaluated run of task `tell` leaves: whole stories, and their scores beside a story and people."""
+    run_path = write_evaluated_run(run_path, folder, split, seed=seed)
+    features, chance = Features.open(folder), random.Random(seed)
+    evaluation = make_evaluation(features, True, chance)
+    names = {"model": "model", "constant_caption": "constant story", "human": "human"}
+    kept = ("cider", "bleu_4", "rouge_l", "length")
+    rows = {name: {metric: evaluation["rows"][row][metric] for metric in kept if metric in evaluation["rows"][row]}
+            for row, name in names.items()}
+    rows["model, scored as human"] = {metric: {**score, "value": 0.9 * score["value"]}
+                                      for metric, score in rows["model"].items()}
+    rows["model"] |= {"perplexity": evaluation["rows"]["model"]["perplexity"],
+                      "meteor": {"value": None, "low": None, "high": None, "n": 0, "reason": "no Java here"}}
+    differences = {names[row]: {metric: score for metric, score in found.items() if metric in kept}
+                   for row, found in evaluation["differences"].items() if row in names}
+    write_json(run_path / f"eval-{split}.json", {
+        **evaluation, "rows": rows, "differences": differences, "protocol": {**evaluation["protocol"], "task": "tell"}})
+    stories: dict[str, list[dict]] = {}
+    for line in make_predictions(features, split, chance):
+        stories.setdefault(line["story_id"], []).append(line)
+    with open(run_path / f"predictions-{split}.jsonl", "w", encoding="utf-8") as file:
+        for story_id, lines in stories.items():
+            sentences = ["once we came here .", *(line["written"] for line in lines)]
+            file.write(json.dumps({
+                "story_id": story_id, "album_id": lines[0]["album_id"], "photos": lines[0]["photos"],
+                "story": " ".join(sentences), "sentences": sentences, "nll": lines[0]["nll"] * 5, "tokens": 55}) + "\n")
+    return run_path
+
+
 TERMS = {"image": 1.1, "text": 4.2, "tag_seen": 0.3, "tag_next": 0.35, "total": 5.6}
 
 

@@ -7,7 +7,7 @@ from data.folder import Features
 from evaluate.page.report import write_report
 from tests.chromium import ABSENT, Chromium
 from tests.conftest import write_features_folder
-from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run
+from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run, write_told_run
 
 pytestmark = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 
@@ -219,3 +219,23 @@ def test_two_thousand_stories_open_and_scroll_smoothly(browser, tmp_path):
     median, slow = frames[150], frames[285]
     print(f"{page.stat().st_size / 1e6:.1f} MB, open {loaded:.0f} ms, frames {median:.0f} ms median, {slow:.0f} ms p95")
     assert loaded < 10_000 and median < 60 and slow < 250  # a loaded machine without a GPU
+
+
+def test_whole_stories_are_shown_sentence_by_sentence(browser, tmp_path):
+    folder = add_thumbnails(write_features_folder(tmp_path / "features", {"test": 24}), side=96)
+    set_captions(folder, "test", ["<b onclick='window.hacked=3'>bold</b> & brave ."] * 120)
+    browser.open(write_report(write_told_run(tmp_path / "told", folder), "test", Features.open(folder)))
+    show_stories(browser)
+    assert browser.messages() == [] and browser.run("return window.hacked") is None
+    card = "document.querySelector('#s-test-0')"
+    assert browser.run(f"return {card}.querySelectorAll('.strip img').length") == 5
+    pairs = browser.run(f"return [...{card}.querySelectorAll('.sentences .pair')].map(pair => pair.textContent)")
+    assert len(pairs) == 5 and "<b onclick='window.hacked=3'>bold</b> & brave." in pairs[0]
+    assert "once we came here" in pairs[0]
+    choose(browser, "order", "unlikely")
+    unlikely = first_story(browser)
+    choose(browser, "order", "likely")
+    assert first_story(browser) != unlikely
+    browser.press("j")
+    assert browser.run("return document.activeElement.id") == first_story(browser)
+    assert browser.run("return document.getElementById('story-t').offsetParent === null")

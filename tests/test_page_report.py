@@ -14,7 +14,7 @@ from evaluate.page.labels import choose_headline, describe, format_value, order_
 from evaluate.page.report import write_report
 from evaluate.page.run_files import Prediction
 from evaluate.page.stories import rank_stories
-from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run
+from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run, write_told_run
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>window.hacked=1</script>", "{{7*7}} {% raw %}",
            'quotes "double" \'single\' & \u2028 done', "<!--<script> ]]> \\u003c"]
@@ -103,6 +103,47 @@ def test_the_page_says_what_was_evaluated_and_what_is_beaten(run_path, folder):
     assert "lpips: the trunk's weights are not at hand" in page.words
     assert "Nothing is proven" not in page.words
     assert "broken the model is worse on R@1 (album)" in page.words
+
+
+def test_whole_stories_have_a_page_of_their_own_kind(tmp_path, folder):
+    page = report(write_told_run(tmp_path / "told", folder), folder)
+    assert "From five photos a story of five sentences is written" in page.words
+    assert re.search(r"On [^.]*ROUGE-L the model beats the one baseline, constant story\.", page.words)
+    assert "Scored on the same references as the people who told these photos, the model is behind them" in page.words
+    assert "Tags of frame" not in page.words and "frames seen" not in page.words and "✕" not in page.words
+    assert "meteor: no Java here" in page.words and "likeliest true story first" in page.words
+    content = json.loads(page.block("story-data"))
+    assert content["task"] == "tell" and len(content["stories"]) == 44
+    story = content["stories"][3]
+    assert len(story["w"]) == len(story["c"]) == len(story["p"]) == 5 and list(story["n"]) == ["5"]
+    assert all(page.block("photo-data").split("\n")[number] for number in story["p"])
+
+
+def test_a_told_story_without_its_sentences_is_refused(tmp_path, folder):
+    run_path = write_told_run(tmp_path / "told", folder)
+    line = json.loads((run_path / "predictions-test.jsonl").read_text().splitlines()[0])
+    bare = {key: line[key] for key in ("story_id", "album_id", "story")}
+    (run_path / "predictions-test.jsonl").write_text(json.dumps(bare) + "\n")
+    with pytest.raises(UserError, match="KeyError: 'photos'; evaluate the run again"):
+        report(run_path, folder)
+
+
+def test_story_sense_stands_beside_chance(run_path, folder):
+    assert "Story sense" not in report(run_path, folder).words
+
+    def add(found):
+        for part, value in (("", 0.8), (".photo", 0.7), (".caption", 0.6)):
+            for task in ("cloze.other_album.1_of_4", "ordering.exact"):
+                found["rows"]["model"][task + part] = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 31}
+        found["rows"]["model"]["cloze.same_album.1_of_2"] = {"value": None, "low": None, "high": None, "n": 0}
+        found["rows"]["chance"] = {"cloze.other_album.1_of_4": {"value": 0.25}, "ordering.exact": {"value": 1 / 120}}
+        found["differences"]["chance"] = {"cloze.other_album.1_of_4": {"value": 0.55, "low": 0.4, "high": 0.7},
+                                          "ordering.exact": {"value": 0.1, "low": -0.1, "high": 0.3}}
+    edit(run_path / "eval-test.json", add)
+    words = report(run_path, folder).words
+    assert "the others from other albums0.8000.700 to 0.9000.7000.600 to 0.8000.6000.500 to 0.7000.250above31" in words
+    assert "all five put right0.8000.700 to 0.9000.7000.600 to 0.8000.6000.500 to 0.7000.008not told apart31" in words
+    assert "from the same album" not in words  # nothing was measured there
 
 
 def test_few_albums_and_absent_intervals_allow_no_claim(tmp_path, make_features):

@@ -10,8 +10,10 @@ from data.folder import Features
 from evaluate import story_sense
 from evaluate.__main__ import main
 from evaluate.split import EvaluatedSplit
-from evaluate.story_sense import ORDERS, draw_endings, measure_surprise, rate_order, score_cloze, score_ordering
+from evaluate.story_sense import (FIRST_PLACES, ORDERS, draw_endings, rate_order, score_cloze, score_ordering,
+                                  surprise_of_endings, surprise_of_orders)
 from tests.tiny_runs import write_run
+from train.model import StoryModel
 from train.runs import load_run
 
 
@@ -26,26 +28,68 @@ def split(folder: Path) -> EvaluatedSplit:
     return EvaluatedSplit(Features.open(folder), "default", "test")
 
 
-def test_surprise_is_the_unweighted_loss(folder, split, tmp_path):
-    model = load_run(write_run(tmp_path / "run", folder)).model
-    batch = split.dataset.__getitems__(np.arange(4))
-    both, photo, caption = measure_surprise(model, batch, "cpu")
+@pytest.fixture
+def model(folder: Path, tmp_path: Path) -> StoryModel:
+    return load_run(write_run(tmp_path / "run", folder)).model
+
+
+def unweighted_loss(model: StoryModel, batch: dict[str, torch.Tensor]) -> np.ndarray:
+    """The model's own loss at frames 2 to 5, by a plain pass over the batch: (3, B, 4)."""
     with torch.inference_mode():
         outputs = model(batch)
-    expected = (outputs["predicted_features"][2, 3] - model.standardise(batch["image_features"][2, 4])).square().mean()
-    assert photo[2, 3] == pytest.approx(expected.item(), rel=1e-5)
-    target = batch["token_ids"][2, 4, 1:]
-    loss = torch.nn.functional.cross_entropy(outputs["caption_logits"][2, 3], target, ignore_index=0)
-    assert caption[2, 3] == pytest.approx(loss.item(), rel=1e-5)
-    np.testing.assert_allclose(both, photo + caption)
-    assert photo[0, 0] == 0  # photo 41 is missing: the second frame of the first test story
+    target = model.standardise(batch["image_features"][:, 1:])
+    photo = (outputs["predicted_features"] - target).square().mean(dim=-1) * batch["photo_mask"][:, 1:]
+    captions = batch["token_ids"][:, 1:, 1:]
+    caption = torch.tensor([[torch.nn.functional.cross_entropy(logits, words, ignore_index=0)
+                             for logits, words in zip(*frames)] for frames in zip(outputs["caption_logits"], captions)])
+    return torch.stack([photo + caption, photo, caption]).numpy()
+
+
+def test_surprise_at_an_ending_is_the_unweighted_loss(model, split):
+    endings = np.array([[-1, (story + 5) % 12] for story in range(12)])
+    found = surprise_of_endings(model, split, endings, 5, "cpu")
+    batch = split.dataset.__getitems__(np.arange(12))
+    np.testing.assert_allclose(found[..., 0], unweighted_loss(model, batch)[..., 3], rtol=1e-5)
+    lent = {name: torch.cat([tensor[:, :4], tensor[endings[:, 1], 4:]], dim=1) if tensor.dim() > 1 else tensor
+            for name, tensor in batch.items()}
+    np.testing.assert_allclose(found[..., 1], unweighted_loss(model, lent)[..., 3], rtol=1e-5)
+
+
+def test_surprise_at_an_order_is_that_of_the_reordered_story(model, split):
+    batch = split.dataset.__getitems__(np.array([1, 7]))
+    found = surprise_of_orders(model, batch, 7, "cpu")
+    assert found.shape == (3, 2, 120)
+    for place in (0, 1, 57, 119):
+        reordered = {name: tensor[:, ORDERS[place]] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
+        np.testing.assert_allclose(found[..., place], unweighted_loss(model, reordered).sum(axis=-1), rtol=1e-5)
+    assert len(FIRST_PLACES) == 20 + 60 + 120 + 120
+
+
+def test_a_frame_without_a_photo_surprises_by_its_caption(model, split):
+    batch = split.dataset.__getitems__(np.arange(2))  # photo 41: the second frame of the first test story
+    assert not batch["photo_mask"][0, 1] and unweighted_loss(model, batch)[1, 0, 0] == 0
+    in_front = int(np.flatnonzero((ORDERS[:, :2] == [1, 0]).all(axis=1))[0])
+    reordered = {name: tensor[:, ORDERS[in_front]] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
+    np.testing.assert_allclose(surprise_of_orders(model, batch, 64, "cpu")[1, :, in_front],
+                               unweighted_loss(model, reordered)[1].sum(axis=-1), rtol=1e-5)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, surprise: Callable[[np.ndarray], np.ndarray]) -> None:
     """Let surprise be a function of the photos' first features (B, K) -> (B, K - 1), in all parts."""
-    def measure(model: object, batch: dict, device: str) -> np.ndarray:
-        return np.stack([surprise(batch["image_features"][..., 0].numpy().astype(float))] * 3)
-    monkeypatch.setattr(story_sense, "measure_surprise", measure)
+    def first_features(batch: dict) -> np.ndarray:
+        return batch["image_features"][..., 0].numpy().astype(float)
+
+    def of_endings(model: object, split: EvaluatedSplit, endings: np.ndarray, *_: object) -> np.ndarray:
+        own = first_features(split.dataset.__getitems__(np.arange(len(split))))
+        lent = own[np.where(endings < 0, np.arange(len(own))[:, None], endings), 4]
+        found = [surprise(np.column_stack([own[:, :4], column]))[:, -1] for column in lent.T]
+        return np.stack([np.stack(found, axis=-1)] * 3)
+
+    def of_orders(model: object, batch: dict, *_: object) -> np.ndarray:
+        x = first_features(batch)
+        return np.stack([np.stack([surprise(x[:, order]).sum(axis=-1) for order in ORDERS], axis=-1)] * 3)
+    monkeypatch.setattr(story_sense, "surprise_of_endings", of_endings)
+    monkeypatch.setattr(story_sense, "surprise_of_orders", of_orders)
 
 
 def test_a_model_that_knows_the_ending_chooses_it(split, monkeypatch):
@@ -93,9 +137,25 @@ def test_rating_an_order_by_hand():
     assert np.mean([rate_order(order) for order in ORDERS], axis=0) == pytest.approx([0, 0.5, 1 / 120])
 
 
+def test_a_twentieth_is_put_in_order_unless_told_otherwise(split, monkeypatch):
+    pretend(monkeypatch, lambda x: np.zeros((len(x), 4)))
+    assert score_ordering(None, split, 50, "cpu")["ordering.exact"].n == 1  # of twelve, rounded up
+    monkeypatch.setattr(story_sense, "SHARE_ORDERED", 1)
+    monkeypatch.setattr(story_sense, "MOST_ORDERED", 5)
+    assert score_ordering(None, split, 50, "cpu")["ordering.exact"].n == 5
+
+
+def test_photos_that_several_stories_tell_are_put_in_order_once(make_features, monkeypatch):
+    features = Features.open(make_features("shared", stories={"train": 4, "test": 40}, stories_per_album=4))
+    pretend(monkeypatch, lambda x: np.zeros((len(x), 4)))
+    assert score_ordering(None, EvaluatedSplit(features, "default", "test"), 50, "cpu", 40)["ordering.exact"].n == 10
+
+
 def test_the_command_prints_it_beside_chance(folder, tmp_path, capsys):
     run = write_run(tmp_path / "run", folder)
-    assert main(["--run", str(run), "--no-meteor", "--no-page", "--no-baselines", "--sense", "2"]) == 0
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--no-baselines", "--sense", "0"]) == 0
+    assert "story sense" not in capsys.readouterr().out
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--no-baselines"]) == 0
     printed = capsys.readouterr().out
     chance = next(line for line in printed[printed.index("story sense"):].splitlines() if line.startswith("chance"))
     assert chance.split()[-3:] == ["0.000", "0.500", "0.008"]

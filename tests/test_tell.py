@@ -20,12 +20,17 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     printed = capsys.readouterr().out
     evaluation = json.loads((run / "eval-test.json").read_text())
     lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
-    assert len(lines) == 44 and set(lines[0]) == {"album_id", "story_id", "story"}
+    assert len(lines) == 44 and all(len(line["sentences"]) == len(line["photos"]) == 5 for line in lines)
+    assert lines[3]["story"] == " ".join(lines[3]["sentences"]) and lines[3]["nll"] > 0
     assert {"model", "constant story", "human", "model, scored as human"} == set(evaluation["rows"])
     assert all(name in printed for name in ("constant story", "human", "perplexity"))
     model = evaluation["rows"]["model"]
     assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None and model["perplexity"]["value"] > 1
-    assert evaluation["protocol"]["task"] == "tell" and not (run / "report.html").exists()
+    assert evaluation["protocol"]["task"] == "tell" and (run / "report.html").exists()
+    people = evaluation["differences"]["human"]["bleu_1"]["value"]
+    rows = evaluation["rows"]
+    assert people == pytest.approx(rows["model, scored as human"]["bleu_1"]["value"] - rows["human"]["bleu_1"]["value"])
+    assert "model, scored as human" not in evaluation["differences"]
 
 
 def test_the_scorer_gives_the_same_numbers(run, tmp_path):

@@ -117,14 +117,19 @@ class StoryModel(nn.Module):
             fused = self.fusion.mix(shown, captions)
         else:
             fused = seen
+        return {"seen": seen, "fused": fused, **self.look_ahead(fused), "seen_logits": self.seen_head(seen).float()}
+
+    def look_ahead(self, fused: Tensor) -> Outputs:
+        """Predict from fused frames (B, P, fusion_dim): "hidden", "next_logits", "tag_embedding" and
+        "predicted_features", as `encode` returns them."""
         hidden = self.sequence_dropout(self.sequence(fused)[0])
         if self.attention is not None:
             hidden = self.attention(hidden, is_causal=self.config.task == "next")
         next_logits = self.next_head(hidden).float()
         tag_embedding = self._mean_tag_embedding(next_logits)
         predicted = self.image_decoder(torch.cat([hidden, tag_embedding], dim=-1)).float()
-        return {"seen": seen, "fused": fused, "hidden": hidden.float(), "seen_logits": self.seen_head(seen).float(),
-                "next_logits": next_logits, "tag_embedding": tag_embedding, "predicted_features": predicted}
+        return {"hidden": hidden.float(), "next_logits": next_logits, "tag_embedding": tag_embedding,
+                "predicted_features": predicted}
 
     def _encode_captions(self, batch: Batch) -> Tensor:
         read = batch.get("input_ids", batch["token_ids"])[:, :-1]                          # (B, K - 1, T)

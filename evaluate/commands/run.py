@@ -2,13 +2,15 @@
 import argparse
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 from data.errors import CommandParser, UserError
 from evaluate.captions.writing_config import METHODS, WritingConfig
 from evaluate.config import MISSING as MISSING_CHOICES
 from evaluate.config import SPLITS, EvalConfig
 
-DEFAULTS = {field.name: None if field.default is MISSING else field.default for field in fields(EvalConfig)}
+DEFAULTS: dict[str, Any] = {field.name: None if field.default is MISSING else field.default
+                            for field in fields(EvalConfig)}
 WRITING = {field.name: field.default for field in fields(WritingConfig)}
 WRITING_FLAGS = ("beam_width", "length_weight", "temperature", "top_k", "top_p", "no_repeat_ngram",
                  "repetition_penalty")
@@ -28,9 +30,11 @@ def build_parser(prog: str) -> CommandParser:
                         help="stories with unusable photos: keep and mask, or leave out")
     for name, what in (("limit", "at most so many stories of each split; 0: all"),
                        ("resamples", "bootstrap draws over albums"), ("seed", "of draws and distractors"),
-                       ("batch_size", "stories at once"),
-                       ("sense", "choose endings, and put so many stories back in order; 0: neither")):
+                       ("batch_size", "stories at once")):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=DEFAULTS[name], help=what)
+    parser.add_argument("--sense", type=int, default=argparse.SUPPRESS, metavar="N",
+                        help="stories to put back in order (default: a twentieth of the split, at most 200); 0: none, "
+                             "and no endings to choose")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=DEFAULTS["device"], help="where to run")
     parser.add_argument("--strict", action="store_true", help="refuse a folder with other photos than the run's")
     for name, what in (("baselines", "the model alone"), ("meteor", "spare METEOR's time"), ("page", "no page")):
@@ -49,7 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
                                 **{name: getattr(arguments, name) for name in WRITING_FLAGS})
     except ValueError as error:
         raise UserError(f"writing: {error}") from None
-    config = EvalConfig(writing=writing, **{name: getattr(arguments, name) for name in DEFAULTS if name != "writing"})
+    config = EvalConfig(writing=writing, **{name: getattr(arguments, name, DEFAULTS[name]) for name in DEFAULTS
+                                            if name != "writing"})
     from data.files import read_json
     from evaluate.evaluation import evaluate_run
     from evaluate.table import describe_result, format_tables
@@ -59,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     print("\n[low, high]: 95 % over albums; + the model is better than this row, - worse (paired difference).\n")
     print("\n".join([*describe_result(evaluation), *(f"Note: {note}." for note in evaluation["protocol"]["notes"])]))
     print(f"\nnumbers      {path}\npredictions  {path.with_name(f'predictions-{config.split}.jsonl')}")
-    if arguments.page and evaluation["protocol"]["task"] == "next":
+    if arguments.page:
         print(f"page         {_write_page(config, Path(evaluation['run']['features']))}")
     print(f"\nNext: open the page; compare two runs with: make compare RUNS=\"{config.run} OTHER\"; "
           "change one thing and train again: make train RUN=... ARGS=...")

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 HEADLINE_T = 4
 GROUPS = ("Next photo", "Next caption", "Tags ahead", "Tags ahead, undescribed photos", "Tags seen",
-          "Tags seen, undescribed photos", "Alignment", "Original's protocol", "Other")
+          "Tags seen, undescribed photos", "Alignment", "Story sense", "Original's protocol", "Other")
 
 # Shown as charts at the top, where they were measured.
 HEADLINE = ("r1_album", "1_of_5", "mrr_all", "cider", "bleu_4", "perplexity", "tags_next.map", "tags_seen.map",
             "tags_next.micro_f1")
+HEADLINE_OF_STORIES = ("cider", "bleu_4", "rouge_l", "meteor", "perplexity")
 
 _POOLS = {"all": "split", "album": "album"}
 _RANKS = {"mrr": "MRR", "median_rank": "Median rank"}
@@ -24,7 +25,8 @@ _LABELS = {
     "meteor": "METEOR", "ssim": "SSIM",
     "psnr": "PSNR", "lpips": "LPIPS", "map": "mAP", "hamming": "Hamming loss", "num_supported": "Tags with support",
     "perplexity": "Perplexity", "perplexity_word": "Perplexity per word", "unknown_share": "Share of <UNK>",
-    "distinct_1": "Distinct-1", "distinct_2": "Distinct-2", "length": "Words per caption"}
+    "distinct_1": "Distinct-1", "distinct_2": "Distinct-2", "length": "Length in words",
+    "rouge_l_raw": "ROUGE-L (blanks counted)", "vocabulary_share": "Vocabulary used"}
 _RULES = ((r"r(\d+)_(all|album)", lambda found: f"R@{found[1]} ({_POOLS[found[2]]})"),
           (r"(median_rank|mrr)_(all|album)", lambda found: f"{_RANKS[found[1]]} ({_POOLS[found[2]]})"),
           (r"bleu_?(\d)", lambda found: f"BLEU-{found[1]}"),
@@ -34,8 +36,9 @@ _ORDER = (r"r\d+_album", r"1_of", r"r\d+_all", r"mrr", r"median_rank", r"cosine"
           r"bleu", r"rouge", r"meteor", r"perplexity", r"distinct", r"repetition", r"self_rep", r"map", r"micro",
           r"macro")
 _LOWER = re.compile(r"mse|perplex|median_rank|hamming|lpips|nll|loss|repetition")
-_NEUTRAL = re.compile(r"length|share$|support|count|threshold|chance")
-_GROUP_WORDS = (("Original's protocol", r"original"), ("Alignment", r"align|agree|caption_1_of"),
+_NEUTRAL = re.compile(r"length|_share$|support|count|threshold|chance")
+_GROUP_WORDS = (("Story sense", r"^(cloze|ordering)\."), ("Original's protocol", r"original"),
+                ("Alignment", r"align|agree|caption_1_of"),
                 ("Tags seen, undescribed photos", r"seen\.undescribed"), ("Tags seen", r"seen"),
                 ("Tags ahead, undescribed photos", r"next\.undescribed"), ("Tags ahead", r"tag"),
                 ("Next caption", r"bleu|rouge|cider|meteor|distinct|repet|length|perplex|unk|nll|caption|vocab"),
@@ -73,6 +76,9 @@ def describe(name: str) -> Metric:
     low = name.lower()
     group = next((group for group, words in _GROUP_WORDS if re.search(words, low)), "Other")
     better = "" if _NEUTRAL.search(low) else "lower" if _LOWER.search(low) else "higher"
+    if group == "Story sense":
+        said = _plain(name.replace(".", ", "))
+        return Metric(name, said.capitalize(), said.capitalize(), group, better)
     *places, last = name.removeprefix("original_").split(".")
     short = ", ".join([_name(last), *(_plain(_TAG_PARTS.get(place, place)) for place in places[1:])])
     where = [_TAG_PARTS.get(place, place) for place in places[:1]]
@@ -103,10 +109,10 @@ def format_value(value: float | None) -> str:
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
-def choose_headline(names: Iterable[str]) -> list[Metric]:
+def choose_headline(names: Iterable[str], of_stories: bool = False) -> list[Metric]:
     """The metrics of the charts at the top, of those that were measured; the first few where none is known."""
     known = list(names)
-    chosen = [name for name in HEADLINE if name in known]
+    chosen = [name for name in (HEADLINE_OF_STORIES if of_stories else HEADLINE) if name in known]
     return [describe(name) for name in chosen or known[:6]]
 
 

@@ -16,15 +16,17 @@ from evaluate.page.commands import list_commands, settings_of
 from evaluate.page.labels import GROUPS, HEADLINE_T, choose_headline, describe, format_value, order_of, split_t
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
+from evaluate.page.sense import list_sense
 from evaluate.page.stories import Browser, choose_stories, group_stories
 from evaluate.page.verdict import (find_model_row, group_statements, is_paired, list_missing, list_notices,
-                                   state_order, state_result)
+                                   state_order, state_people, state_result)
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 40_000_000
 FRAME_BYTES = 1_500_000  # of MAX_BYTES, for everything that is no story
 ASSETS = Path(__file__).parent
+STORY = "Story"
 
 
 def write_report(run_path: Path, split: str, features: Features, dataset_root: Path | None = None,
@@ -71,7 +73,7 @@ def render(run: EvaluatedRun, words: WordSet, features: Features, pictures: Pict
 def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
     """Headline, charts, statements, tables and tag bars."""
     names = list(dict.fromkeys(name for metrics in run.scores.values() for name in metrics))
-    headline = choose_headline(name for name in names if split_t(name) == (HEADLINE_T, name))
+    headline = choose_headline((name for name in names if split_t(name) == (HEADLINE_T, name)), run.task == "tell")
     charts = [draw_dots(metric, {row: scores[metric.name] for row, scores in run.scores.items()
                                  if metric.name in scores}) for metric in headline]
     statements = [(metric, said) for metric in headline if (said := state_result(run, metric))]
@@ -80,6 +82,7 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
     shown = {bar.name for bars in tags.values() for bar in bars}
     return {"headline": headline, "rows": order_rows(run.scores), "charts": [chart for chart in charts if chart],
             "statements": group_statements(statements), "order": state_order(run, headline),
+            "people": state_people(run, headline), "sense": list_sense(run),
             "paired": is_paired(run, headline),
             "has_intervals": any(dot.low is not None for chart in charts if chart for dot in chart.dots),
             "missing": list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
@@ -121,7 +124,7 @@ def embed_json(value: Any) -> str:
 
 
 def _story_payload(run: EvaluatedRun, words: WordSet, pictures: Pictures, browser: Browser) -> dict[str, Any]:
-    return {"split": run.split, "tags": words.tag_names,
+    return {"split": run.split, "task": run.task, "tags": words.tag_names,
             "categories": [words.tag_categories.get(name, "") for name in words.tag_names],
             "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}
 
@@ -150,11 +153,13 @@ def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[d
         t, plain = split_t(name)
         is_known = any(name in scores and scores[name].value is not None for scores in run.scores.values())
         if is_known and plain.rpartition(".")[2] not in single:
-            groups.setdefault(describe(plain).group, {}).setdefault(t, []).append(name)
+            group = describe(plain).group
+            shown = STORY if run.task == "tell" and group == "Next caption" else group
+            groups.setdefault(shown, {}).setdefault(t, []).append(name)
     return [{"group": group, "by_t": [
         {"t": t, "metrics": [describe(split_t(name)[1]) for name in groups[group][t]],
          "rows": _table_rows(run, groups[group][t])} for t in sorted(groups[group], reverse=True)]}
-        for group in GROUPS if group in groups]
+        for group in (STORY, *GROUPS) if group in groups]
 
 
 def _table_rows(run: EvaluatedRun, names: list[str]) -> list[dict[str, Any]]:

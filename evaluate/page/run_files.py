@@ -3,7 +3,8 @@
 eval-<split>.json         {"rows": {row: {metric: {"value", "low", "high", "n"}}}, "differences": the same of the paired
                           difference model - row, "protocol", "recipe", "words", "run": {"path", "epoch", "features"}}
 predictions-<split>.jsonl a line per (story, t): story_id, album_id, t, photos, caption, written, tags, tags_seen,
-                          tags_next, retrieved, rank_album, rank_all, nll, tokens
+                          tags_next, retrieved, rank_album, rank_all, nll, tokens; of task `tell` a line per story:
+                          story_id, album_id, photos, story, sentences, nll, tokens
 metrics.jsonl             a line per epoch: epoch, train.{image,text,...}, val.*, lr, seconds
 config.json               what the run was trained with
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
+from data.folder import NUM_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a run said about frame t (0-based; frames 0..t-1 were seen) of a story."""
+    """What a run said about frame t (0-based; frames 0..t-1 were seen) of a story, or with t = 5 about all of it."""
 
     story_id: str
     album_id: str
@@ -46,6 +48,7 @@ class Prediction:
     rank_all: float | None
     nll: float | None
     tokens: int
+    sentences: tuple[str, ...] = ()  # of a whole story
 
     @property
     def rank(self) -> float | None:
@@ -77,6 +80,11 @@ class EvaluatedRun:
     def name(self) -> str:
         """The run folder's name with that of the folder around it, which says what it was trained on."""
         return "/".join(self.path.resolve().parts[-2:]).lstrip("/")
+
+    @property
+    def task(self) -> str:
+        """The task it was trained for: next, or tell."""
+        return str(self.protocol.get("task", "next"))
 
     @property
     def num_albums(self) -> int:
@@ -146,6 +154,11 @@ def _score(raw: Any) -> Score:
 
 def _prediction(raw: dict[str, Any], path: Path) -> Prediction:
     try:
+        if "story" in raw:
+            return Prediction(
+                str(raw["story_id"]), str(raw["album_id"]), NUM_FRAMES, _names(raw["photos"]), str(raw["story"]), (),
+                (), (), (), None, None, _number(raw.get("nll")), int(raw.get("tokens") or 0),
+                _names(raw["sentences"]))
         return Prediction(
             str(raw["story_id"]), str(raw["album_id"]), int(raw["t"]), _names(raw["photos"]), str(raw["written"]),
             _names(raw.get("tags")), _names(raw.get("tags_seen")), _names(raw.get("tags_next")),

@@ -101,6 +101,19 @@
     return found.length ? `true photo ranks ${found.map(([value, where]) => `${rank(value)} ${where}`).join(", ")}` : "";
   }
 
+  /* All five photos, and under them what people and the model told, sentence by sentence. */
+  function fillTold(card, story) {
+    card.append(make("ol", { class: "strip" }, ...story.p.map((number, order) => make("li", null,
+      makePhoto(number, `Photo ${order + 1} of 5: ${story.c[order]}`, String(order + 1))))));
+    card.append(make("ol", { class: "sentences" }, ...story.c.map((caption, order) => {
+      const truth = wordsOf(caption), written = wordsOf(story.w[order] ?? "");
+      const [inTruth, inWritten] = markShared(truth, written);
+      const name = (text) => make("h4", order ? { class: "hidden-text" } : null, text);
+      return make("li", { class: "pair" }, make("div", null, name("True story"), writeWords(truth, inTruth, "")),
+        make("div", null, name("Written"), writeWords(written, inWritten, "written")));
+    })));
+  }
+
   function fill(card, story) {
     card.textContent = "";
     card.dataset.filled = t;
@@ -109,6 +122,7 @@
     card.append(make("header", null,
       make("h3", { id: `h-${story.id}` }, make("a", { href: `#s-${story.id}`, tabindex: "-1" }, `Story ${story.id}`)), make("span", null, `album ${story.a}`),
       make("span", { class: "ranks" }, said ? [rankText(said), surprise].filter(Boolean).join(" · ") : "")));
+    if (known.task === "tell") return fillTold(card, story);
     card.append(make("ol", { class: "strip" }, ...story.p.map((number, order) => {
       const role = order < t ? "seen" : order === t ? "target" : "later";
       const label = `Photo ${order + 1} of 5${role === "target" ? ", to be predicted" : role === "later" ? ", not seen" : ""}: ${story.c[order]}`;

@@ -113,7 +113,8 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
                 "ra": prediction.rank_album, "rr": prediction.rank_all,
                 "k": None if surprise is None else round(surprise, 3)}
 
-    return {"id": story[0].story_id, "a": story[0].album_id, "c": captions,
+    sentences = {"w": story[-1].sentences} if story[-1].sentences else {}
+    return {"id": story[0].story_id, "a": story[0].album_id, "c": captions, **sentences,
             "p": [pictures.number(name) for name in story[0].photos],
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
 

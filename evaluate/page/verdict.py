@@ -7,7 +7,7 @@ from evaluate.page.run_files import EvaluatedRun, Score
 from evaluate.statistics.bootstrap import MIN_ALBUMS
 
 
-PERMUTED = "model, inputs permuted"
+PERMUTED, HUMAN = "model, inputs permuted", "human"
 
 
 def find_model_row(run: EvaluatedRun) -> str:
@@ -59,6 +59,18 @@ def state_order(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
     if not worse:
         return "With the order of its input frames broken the model is not measurably worse on any of these."
     return f"With the order of its input frames broken the model is worse on {_joined(worse)}."
+
+
+def state_people(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
+    """How the model stands to the people who told the same, both scored on the same references; "" if not known."""
+    people = run.paired.get(HUMAN, {})
+    known = [metric for metric in metrics if metric.name in people and people[metric.name].low is not None]
+    outcomes = {metric.label: _compare(run, metric, Score(None), HUMAN) for metric in known}
+    parts = [f"{said} on {_joined(labels)}" for outcome, said in (
+        ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
+             if (labels := [label for label, found in outcomes.items() if found == outcome])]
+    return f"Scored on the same references as the people who told these photos, the model is {', '.join(parts)}." \
+        if parts else ""
 
 
 def is_paired(run: EvaluatedRun, metrics: Sequence[Metric]) -> bool:

@@ -1,6 +1,8 @@
 """Evaluate a run of task `tell`: whole stories from all five photos, by the published album-level protocol.
 
-predictions-<split>.jsonl  {"album_id", "story_id", "story"} a line, as `python -m evaluate score` reads them
+predictions-<split>.jsonl  a line per story: album_id, story_id; story: what was written, as `python -m evaluate score`
+                           reads it; sentences: its five; reference: the true story's words as they are scored;
+                           photos: five ids; nll: nats of the true story's words and <END>s, and tokens, how many
 eval-<split>.json          as for task `next`; rows are the model, one constant story, and the human writers
 """
 import json
@@ -41,15 +43,15 @@ def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, wor
     """
     split = EvaluatedSplit(features, words, config.split, config.missing, config.limit, config.resamples, config.seed)
     writing = replace(config.writing, max_words=min(config.writing.max_words, split.token.shape[-1] - 2))
-    stories, nll = tell_split(run.model, split, config.batch_size, device, writing)
-    _write_stories(config.run / f"predictions-{config.split}.jsonl", split, stories)
-    corpus = gather_albums(split, stories)
+    sentences, nll = tell_split(run.model, split, config.batch_size, device, writing)
+    _write_stories(config.run / f"predictions-{config.split}.jsonl", split, sentences, nll)
+    corpus = gather_albums(split, sentences)
     rows, scorer, no_meteor = score_corpus(corpus, config.meteor, config.resamples, config.seed)
     scores: Scores = {ROW_NAMES[row]: metrics for row, metrics in rows.items()}
     scores[MODEL] |= _score_surprise(split, nll)
     return write_json(config.run / f"eval-{config.split}.json", {
         "rows": summarise(scores, {"meteor": no_meteor} if no_meteor else {}),
-        "differences": compare_rows({row: metrics for row, metrics in scores.items() if row != ROW_NAMES[HUMAN]}),
+        "differences": compare_rows(scores),
         "protocol": _describe(config, split, [*scorer.notes]), "recipe": features.recipe,
         "words": split.words.identity,
         "run": {"path": str(config.run), "epoch": run.epoch, "features": str(features.root)}})
@@ -57,9 +59,10 @@ def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, wor
 
 @torch.inference_mode()
 def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str, writing: WritingConfig
-               ) -> tuple[list[str], np.ndarray]:
-    """A story for every story of a split, its five sentences joined; and (S, K) float64 nats of the true captions."""
-    stories, nll = [], []
+               ) -> tuple[list[list[str]], np.ndarray]:
+    """Five sentences for every story of a split; and (S, K) float64 nats of the true captions."""
+    stories: list[list[str]] = []
+    nll: list[np.ndarray] = []
     frames = split.token.shape[1]
     for start in range(0, len(split), batch_size):
         places = np.arange(start, min(start + batch_size, len(split)))
@@ -70,18 +73,18 @@ def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device
         captions = write_captions(model.text_decoder, outputs["hidden"].flatten(0, 1),
                                   outputs["tag_embedding"].flatten(0, 1), writing, keys)
         texts = [" ".join(split.words.vocabulary[index] for index in caption.token_ids) for caption in captions]
-        stories += [" ".join(texts[first:first + frames]) for first in range(0, len(texts), frames)]
+        stories += [texts[first:first + frames] for first in range(0, len(texts), frames)]
     return stories, np.concatenate(nll)
 
 
-def gather_albums(split: EvaluatedSplit, stories: list[str]) -> Corpus:
+def gather_albums(split: EvaluatedSplit, stories: list[list[str]]) -> Corpus:
     """Written and true stories by album, in the words of the vocabulary."""
     album_ids = sorted(set(split.units.album_ids))
     written: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
     true: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
-    for album_id, story, captions in zip(split.units.album_ids, stories, split.caption_words):
-        written[album_id].append(story)
-        true[album_id].append(" ".join(word for words in captions for word in words))
+    for place, (album_id, sentences) in enumerate(zip(split.units.album_ids, stories)):
+        written[album_id].append(" ".join(sentences))
+        true[album_id].append(_join_true(split, place))
     return Corpus(album_ids, list(written.values()), list(true.values()))
 
 
@@ -90,11 +93,20 @@ def _score_surprise(split: EvaluatedSplit, nll: np.ndarray) -> dict[str, Estimat
     return {"perplexity": split.resamples.ratio(nll.sum(axis=1), tokens, len(split), np.exp)}
 
 
-def _write_stories(path: Path, split: EvaluatedSplit, stories: list[str]) -> Path:
+def _join_true(split: EvaluatedSplit, place: int) -> str:
+    return " ".join(word for words in split.caption_words[place] for word in words)
+
+
+def _write_stories(path: Path, split: EvaluatedSplit, stories: list[list[str]], nll: np.ndarray) -> Path:
+    units = split.units
+    names = [name.decode() for name in split.features.photo_id.take(units.photo.ravel())]
     with replace_file(path) as partial, open(partial, "w", encoding="utf-8") as file:
-        for album_id, story_id, story in zip(split.units.album_ids, split.units.story_ids, stories):
-            file.write(json.dumps({"album_id": album_id, "story_id": story_id, "story": story},
-                                  ensure_ascii=False) + "\n")
+        for place, sentences in enumerate(stories):
+            line = {"album_id": units.album_ids[place], "story_id": units.story_ids[place],
+                    "story": " ".join(sentences), "sentences": sentences, "reference": _join_true(split, place),
+                    "photos": names[place * len(sentences):][:len(sentences)], "nll": float(nll[place].sum()),
+                    "tokens": int(split.num_tokens[place].sum())}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return path
 
 
