@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 bad input (one sentence on stderr), 3 done but over a limi
 130 interrupted.
 """
 import argparse
+import errno
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import NoReturn
 BAD_INPUT = 2
 OVER_LIMIT = 3
 INTERRUPTED = 130
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class UserError(ValueError):
@@ -70,6 +72,12 @@ def run_command(main: Callable[[], object]) -> int:
     except BrokenPipeError:  # `... | head` closed our stdout: not an error of ours
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = error.filename or "a disk"
+        return _say(f"expected to be able to read and write {where}, found: {error.strerror}; mend that and give the "
+                    "same command again", BAD_INPUT)
     return 0
 
 

@@ -1,4 +1,5 @@
 """verify and gc: what is wrong with a folder is seen, said with what to do, set aside, and made anew."""
+import errno
 import json
 import random
 import re
@@ -332,6 +333,19 @@ def test_what_a_stranger_wrote_reaches_the_terminal_as_text(folder, capsys):
         assert all(character.isprintable() or character == "\n" for character in text)
     assert run_command(lambda: (_ for _ in ()).throw(UserError(evil))) == 2
     assert capsys.readouterr().err == "error: \\x1b]0;owned\\x07\\x1b[2J\\u202egpj\\ud800\n"
+
+
+def test_a_disk_that_may_not_be_written_is_said_in_one_sentence(made, monkeypatch, capsys):
+    def refuse(*arguments, **settings):
+        raise OSError(errno.EROFS, "Read-only file system", str(arguments[-1]))
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("os.utime", refuse)
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    assert run_command(lambda: main(["gc", str(made[0])])) == 2
+    said = capsys.readouterr().err
+    assert "found: Read-only file system" in said and said.count("\n") == 1
+    flip(made[0] / "photos/00000.h5")
+    assert "nothing was moved" in "".join(finding.found for finding in verify_folder(made[0], full=True).findings)
 
 
 def test_gc_keeps_what_is_needed(made, capsys):
