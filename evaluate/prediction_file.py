@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from data.files import replace_file
+from data.folder import DII
 from evaluate.config import TS
 from evaluate.photos.photo_scores import PhotoResult
 from evaluate.rows import Row
@@ -19,10 +20,11 @@ def write_predictions(path: Path, split: EvaluatedSplit, row: Row, photos: dict[
 
     Fields: story_id, album_id; t = 1..4, the frames seen; photos: the story's five ids; caption: the true one of frame
     t + 1, raw; reference: its words as they are scored, and written: words, both joined by blanks; tags: true names of
-    frame t + 1; tags_seen: names read off its photo; tags_next: names predicted ahead; retrieved: up to five photo ids
-    of the split, best first; rank_all, rank_album, rank_1_of_5, rank_1_of_100: of the true photo, 1 = best, null where
-    it is missing, an input, or the pool too small; nll: of the caption's words and <END>, in nats, and tokens, how
-    many these are.
+    frame t + 1; described: whether its photo has descriptions, which then made its tags together with the caption;
+    tags_seen: names read off its photo, null without a usable one; tags_next: names predicted ahead; retrieved: up to
+    five photo ids of the split, best first; rank_all, rank_album, rank_1_of_5, rank_1_of_100: of the true photo,
+    1 = best, null where it is missing, an input, or the pool too small; nll: of the caption's words and <END>, in
+    nats, and tokens, how many these are.
     """
     with replace_file(path) as partial, open(partial, "w", encoding="utf-8") as file:
         for line in _lines(split, row, photos):
@@ -45,7 +47,9 @@ def _lines(split: EvaluatedSplit, row: Row, photos: dict[int, PhotoResult]) -> I
                 "caption": units.captions[story][t], "reference": " ".join(split.caption_words[story][t]),
                 "written": " ".join(row.written[t][story]),
                 "tags": _names(names, split.tag[story, t]),
-                **{f"tags_{kind}": _names(names, guess[story]) for kind, guess in guesses.items() if guess is not None},
+                "described": bool(split.tag_source[story, t] & DII),
+                **{f"tags_{kind}": _names(names, guess[story]) if kind == "next" or split.usable[story, t] else None
+                   for kind, guess in guesses.items() if guess is not None},
                 "retrieved": [photo_ids[photo] for photo in photos[t].retrieved[story].tolist() if photo >= 0],
                 **{f"rank_{name}": _number(rank[story]) for name, rank in photos[t].ranks.items()},
                 "nll": float(row.nll[t][story]), "tokens": int(split.num_tokens[story, t])}

@@ -74,6 +74,35 @@ def test_what_a_file_lacks_is_left_out(tmp_path):
     assert {pair["metric"] for pair in result["pairs"]} == {"cider", "bleu_4", "rouge_l"}
 
 
+def test_photos_without_descriptions_stand_apart(tmp_path):
+    def describe(path: Path, wrong: bool) -> Path:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for place, line in enumerate(lines):
+            line |= {"described": place % 3 == 0, "tags_next": ["cat"] if place % 3 and wrong else ["dog"]}
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return path
+    right, wrong = (describe(write_lines(tmp_path / f"{name}.jsonl", 0.5), name == "wrong")
+                    for name in ("right", "wrong"))
+    systems = compare(right, wrong)["systems"]
+    assert systems["wrong.jsonl"]["tags_next.micro_f1"]["value"] == 1 == systems["right.jsonl"][
+        "tags_next.undescribed.micro_f1"]["value"]
+    assert systems["wrong.jsonl"]["tags_next.undescribed.micro_f1"]["value"] == 0
+    assert compare(right, wrong)["systems"]["right.jsonl"]["tags_next.micro_f1"]["n"] == 20
+
+
+def test_systems_are_measured_where_all_of_them_answer(tmp_path):
+    good, lazy = write_lines(tmp_path / "good.jsonl", 0.6), write_lines(tmp_path / "lazy.jsonl", 0.6)
+    lines = [json.loads(line) for line in lazy.read_text().splitlines()]
+    for line in lines:  # says nothing where it would be wrong
+        line["rank_album"] = 1.0 if line["rank_album"] == 1 else None
+        line["tags_next"] = line["tags_next"] if line["tags_next"] == ["dog"] else None
+    lazy.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = compare(good, lazy)
+    answered = sum(line["rank_album"] is not None for line in lines)
+    assert {row["r1_album"]["n"] for row in result["systems"].values()} == {answered} and answered < len(lines)
+    assert not any(pair["better"] for pair in result["pairs"])
+
+
 def test_few_albums_claim_nothing(tmp_path):
     result = compare(*(write_lines(tmp_path / f"{skill}.jsonl", skill, 19) for skill in (0.1, 0.9)))
     assert result["claims"] == ["Nothing can be claimed: 19 albums in common are too few for intervals (at least 20)."]
@@ -104,6 +133,23 @@ def test_runs_agree_with_their_own_tables(make_evaluated_runs, capsys):
         for metric in ("1_of_5", "r10_all", "cider", "bleu_4", "rouge_l", "perplexity", "tags_next.micro_f1",
                        "tags_seen.micro_f1"):
             assert mine[metric]["value"] == pytest.approx(table[metric]["value"]), metric
+
+
+def test_told_stories_bring_their_references(tmp_path, make_features, capsys):
+    folder = make_features(stories={"train": 4, "test": 48})
+    runs = [write_run(tmp_path / f"run-{seed}", folder, seed=seed, task="tell") for seed in (1, 2)]
+    for run in runs:
+        assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0"]) == 0
+    result = compare(*runs)
+    assert result["albums"] == 24 and {pair["metric"] for pair in result["pairs"]} >= {"cider", "bleu_4", "rouge_l"}
+    for run in runs:
+        table = json.loads((run / "eval-test.json").read_text())["rows"]["model"]
+        assert result["systems"][run.name]["bleu_1"]["value"] == pytest.approx(table["bleu_1"]["value"])
+    assert main(["score", "--predictions", str(runs[0] / "predictions-test.jsonl"), "--no-meteor"]) == 0
+    assert "the true stories in the predictions themselves" in capsys.readouterr().out
+    captions = write_lines(tmp_path / "captions.jsonl", 0.5)
+    assert main(["compare", str(runs[0]), str(captions)]) == 2
+    assert "compare systems of one kind" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, said", [

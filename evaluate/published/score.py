@@ -8,7 +8,8 @@ from data.errors import UserError
 from data.files import write_json
 from evaluate.published.score_config import ScoreConfig
 from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
-from evaluate.published.story_files import Stories, WrittenCaption, read_predictions, read_references
+from evaluate.published.story_files import (Stories, WrittenCaption, read_own_references, read_predictions,
+                                            read_references)
 from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate
 from evaluate.table import align
 
@@ -56,10 +57,15 @@ def score_predictions(config: ScoreConfig) -> dict[str, Any]:
     if isinstance(predictions, list):
         matched = match_captions(predictions, config)
     else:
-        if config.references is None:
+        own = read_own_references(config.predictions) if config.references is None else None
+        if config.references is not None:
+            references, notes = read_references(config.references, config.split)
+        elif own is not None:
+            references, notes = own, ["references: the true stories in the predictions themselves, in the words of "
+                                      "the vocabulary; published figures have those of --references"]
+        else:
             raise UserError(f"expected --references for the stories of {config.predictions}, found none; name a JSON "
                             "file of stories by album, a file of story annotations or a data folder")
-        references, notes = read_references(config.references, config.split)
         matched = match_stories(predictions, references, config.missing)
         matched.notes += notes
     rows, scorer, no_meteor = score_corpus(matched.corpus, config.meteor, config.resamples, config.seed)

@@ -2,7 +2,8 @@
 
 Predictions
     {album_id: [story]}                       JSON; several stories of an album are averaged within it
-    {"album_id", "story"[, "story_id"]}       JSON lines, one story each: ours of task `tell`
+    {"album_id", "story"[, "story_id", "reference"]}   JSON lines, one story each: ours of task `tell`, which bring
+                                              their references along
     {"album_id", "photos", "t", "written", "caption", ...}   JSON lines, one caption each: ours of task `next`, which
                                               bring their references along
 References
@@ -89,6 +90,21 @@ def read_references(path: Path, split: str) -> tuple[Stories, list[str]]:
             raise UserError(f"expected at least one well-formed story in {path}, found none; mend the annotations")
         return _join_captions(stories), _tell_skipped(len(skipped_rows))
     return _check_stories(raw, path, "references"), []
+
+
+def read_own_references(path: Path) -> Stories | None:
+    """The true stories that a file of told stories brings along, by album; None where a line has none."""
+    try:
+        lines = [record for _, record in _read_lines(_read_text(path, "predictions"), path)]
+    except UserError:
+        return None  # one JSON object, over several lines
+    references: Stories = {}
+    for record in lines:
+        album_id, reference = record.get("album_id"), record.get("reference")
+        if not isinstance(album_id, str) or not isinstance(reference, str) or "story" not in record:
+            return None
+        references.setdefault(album_id, []).append(reference)
+    return references or None
 
 
 def _tell_skipped(count: int) -> list[str]:

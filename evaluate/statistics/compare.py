@@ -1,28 +1,33 @@
 """Compare systems on what all of them were asked: paired differences over albums, and what can be claimed.
 
 Systems are runs (their predictions-<split>.jsonl), prediction files of task `next` in the same format by whatever
-wrote them, or files of whole stories with references (the published protocol). Only what every system has an answer
-to is compared, on the same resamples of the same albums.
+wrote them, or whole stories (the published protocol): runs of task `tell`, which bring their references along, or any
+system's with --references. Only what every system has an answer to is compared, on the same resamples of the same
+albums.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from data.files import write_json
+from evaluate.published.scorer import SYSTEM, Corpus, PublishedScorer
+from evaluate.published.story_files import Stories, read_own_references, read_predictions, read_references
 from evaluate.scoring import direction
-from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, holm
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, enough_resamples, holm
 from evaluate.statistics.compare_config import CompareConfig
-from evaluate.statistics.measure_lines import Line, measure_lines, read_lines
+from evaluate.statistics.measure_lines import Line, level_lines, measure_lines, read_lines
 from evaluate.table import align, format_value
 
 LEVEL = 0.05
 LABELS = {"r1_album": "R@1 over the album", "1_of_5": "1 of 5", "1_of_100": "1 of 100",
           "r10_all": "R@10 over the split", "cider": "CIDEr-D", "bleu_4": "BLEU-4",
           "rouge_l": "ROUGE-L", "perplexity": "perplexity", "tags_next.micro_f1": "F1 of next tags",
-          "tags_seen.micro_f1": "F1 of seen tags"}
+          "tags_seen.micro_f1": "F1 of seen tags",
+          "tags_next.undescribed.micro_f1": "F1 of next tags, photos without descriptions",
+          "tags_seen.undescribed.micro_f1": "F1 of seen tags, photos without descriptions"}
 TESTED = tuple(LABELS)  # a family of its own for Holm's correction; what else was measured is not tested
 
 
@@ -47,6 +52,8 @@ def compare_systems(config: CompareConfig) -> dict[str, Any]:
         UserError: if a file cannot be read or the systems have nothing in common.
     """
     names = _name_systems(config.systems)
+    num_tests = len(names) * (len(names) - 1) // 2 * len(TESTED)
+    config = replace(config, resamples=enough_resamples(config.resamples, num_tests))
     measured = _measure(config, names)
     pairs: list[dict[str, Any]] = []
     for first, second in combinations(names, 2):
@@ -103,9 +110,11 @@ def format_comparison(result: dict[str, Any]) -> str:
 
 
 def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
-    if config.references is not None:
-        return _measure_stories(config, names)
-    lines = [_read_system(path, config) for path in config.systems]
+    paths = [_find_predictions(path, config.split) for path in config.systems]
+    own = read_own_references(paths[0]) if config.references is None else None
+    if config.references is not None or own is not None:
+        return _measure_stories(config, names, paths, own)
+    lines = [read_lines(path) for path in paths]
     common = set(lines[0])
     for more in lines[1:]:
         common &= set(more)
@@ -119,28 +128,30 @@ def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
              if (left := sum(key[1] == config.t for key in own) - len(keys))]
     notes += _tell_other_truths(names, lines, keys)
     estimates, num_albums = {}, 0
-    for name, own in zip(names, lines):
-        estimates[name], num_albums = measure_lines([own[key] for key in keys], config.resamples, config.seed)
+    for name, told in zip(names, level_lines(lines, keys)):
+        estimates[name], num_albums = measure_lines(told, config.resamples, config.seed)
     return Measured(estimates, num_albums, notes)
 
 
-def _measure_stories(config: CompareConfig, names: Sequence[str]) -> Measured:
+def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequence[Path], own: Stories | None
+                     ) -> Measured:
     """Whole stories by the published protocol, on the albums that all systems and the references have."""
-    from evaluate.published.scorer import SYSTEM, Corpus, PublishedScorer
-    from evaluate.published.story_files import read_predictions, read_references
-    assert config.references is not None
-    references, notes = read_references(config.references, config.split)
+    if config.references is not None:
+        references, notes = read_references(config.references, config.split)
+    else:
+        assert own is not None
+        references, notes = own, []
     systems = []
-    for path in config.systems:
+    for path in paths:
         stories = read_predictions(path)
         if not isinstance(stories, dict):
-            raise UserError(f"expected stories by album in {path} beside --references, found captions of task next; "
-                            "leave out --references")
+            raise UserError(f"expected whole stories in {path} like the others, found captions of task next; compare "
+                            "systems of one kind")
         systems.append(stories)
     common = sorted(set(references).intersection(*systems))
     if not common:
-        raise UserError(f"expected albums that {config.references} and all of {', '.join(names)} share, found none; "
-                        "check that they are of the same split")
+        raise UserError(f"expected albums that {config.references or names[0]} and all of {', '.join(names)} share, "
+                        "found none; check that they are of the same split")
     notes += [f"{name}: {len(own) - len(common)} of its albums are not common to all and are left out"
               for name, own in zip(names, systems) if len(own) > len(common)]
     estimates, num_albums = {}, 0
@@ -151,14 +162,15 @@ def _measure_stories(config: CompareConfig, names: Sequence[str]) -> Measured:
     return Measured(estimates, num_albums, notes)
 
 
-def _read_system(path: Path, config: CompareConfig) -> dict[tuple[str, int], Line]:
+def _find_predictions(path: Path, split: str) -> Path:
+    """A run's predictions, or the file itself."""
     if not path.is_dir():
-        return read_lines(path)
-    file = path / f"predictions-{config.split}.jsonl"
+        return path
+    file = path / f"predictions-{split}.jsonl"
     if not file.exists():
-        raise UserError(f"expected the predictions of split {config.split!r} at {file}, found no such file; evaluate "
-                        f"the run first: make eval RUN={path} SPLIT={config.split}")
-    return read_lines(file)
+        raise UserError(f"expected the predictions of split {split!r} at {file}, found no such file; evaluate "
+                        f"the run first: make eval RUN={path} SPLIT={split}")
+    return file
 
 
 def _tell_other_truths(names: Sequence[str], lines: Sequence[dict[tuple[str, int], Line]],

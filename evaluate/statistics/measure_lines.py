@@ -3,7 +3,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Line:
     nll: float | None
     tokens: int
     tags: dict[str, frozenset[str]]  # "tags" (true), "tags_next", "tags_seen"
+    described: bool | None = None    # whether the photo of frame t + 1 has descriptions of its own
 
 
 def read_lines(path: Path) -> dict[tuple[str, int], Line]:
@@ -79,8 +80,11 @@ def measure_lines(lines: Sequence[Line], num_resamples: int, seed: int) -> tuple
         nll, tokens = (np.array([getattr(line, name) for line in lines], float) for name in ("nll", "tokens"))
         estimates["perplexity"] = resamples.ratio(nll, tokens, len(lines), np.exp)
     for kind in ("next", "seen"):
-        if all(f"tags_{kind}" in line.tags and "tags" in line.tags for line in lines):
-            estimates[f"tags_{kind}.micro_f1"] = _micro_f1(lines, f"tags_{kind}", weight, resamples)
+        told = np.array([f"tags_{kind}" in line.tags and "tags" in line.tags for line in lines])
+        for prefix, counted in zip(("", "undescribed."), _described_apart(lines)):
+            if (told & counted).any():
+                estimates[f"tags_{kind}.{prefix}micro_f1"] = _micro_f1(
+                    lines, f"tags_{kind}", np.where(told & counted, weight, 0.0), resamples)
     if all(line.written is not None for line in lines):
         estimates |= _captions(lines, list(stories_of.values()), resamples)
     return estimates, resamples.num_albums
@@ -102,9 +106,40 @@ def _captions(lines: Sequence[Line], stories_of: Sequence[Sequence[int]], resamp
             "rouge_l": Estimate(means[:, 0], len(scores)), "cider": Estimate(means[:, 1], len(scores))}
 
 
+def level_lines(systems: Sequence[dict[tuple[str, int], Line]], keys: Sequence[tuple[str, int]]) -> list[list[Line]]:
+    """The lines of several systems, without what one of them does not say there: all are measured on the same.
+
+    Args:
+        systems: lines by (story_id, t); what one of them never says the others may. keys: those to take.
+    """
+    says = [set().union(*(_said(system[key]) for key in keys)) for system in systems]
+    levelled: list[list[Line]] = [[] for _ in systems]
+    for key in keys:
+        lines = [system[key] for system in systems]
+        silent = set().union(*(of_system - _said(line) for of_system, line in zip(says, lines)))
+        for place, line in enumerate(lines):
+            levelled[place].append(replace(
+                line, ranks={field: None if field in silent else rank for field, rank in line.ranks.items()},
+                tags={name: names for name, names in line.tags.items() if name not in silent},
+                described=lines[0].described))
+    return levelled
+
+
+def _said(line: Line) -> set[str]:
+    return {field for field, rank in line.ranks.items() if rank is not None} | set(line.tags)
+
+
+def _described_apart(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray]:
+    """Lines that make the headline, and lines that stand apart: as `tag_scores.counted_frames` has it."""
+    described = np.array([bool(line.described) for line in lines])
+    both = all(line.described is not None for line in lines) and described.any() and not described.all()
+    return (described, ~described) if both else (np.ones(len(lines), bool), np.zeros(len(lines), bool))
+
+
 def _micro_f1(lines: Sequence[Line], field: str, weight: np.ndarray, resamples: Resamples) -> Estimate:
-    both = np.array([len(line.tags["tags"] & line.tags[field]) for line in lines]) * weight
-    total = np.array([len(line.tags["tags"]) + len(line.tags[field]) for line in lines]) * weight
+    true, said = ([line.tags.get(name, frozenset()) for line in lines] for name in ("tags", field))
+    both = np.array([len(one & other) for one, other in zip(true, said)]) * weight
+    total = np.array([len(one) + len(other) for one, other in zip(true, said)]) * weight
     above, below = resamples.sums(np.column_stack([both, total])).T
     return Estimate(divide(2 * above, below), round(weight.sum()))
 
@@ -117,4 +152,5 @@ def _parse(raw: dict[str, Any]) -> Line:
                 None if raw.get("written") is None else str(raw["written"]), ranks,
                 None if raw.get("nll") is None else float(raw["nll"]), int(raw.get("tokens") or 0),
                 {name: frozenset(map(str, raw[name])) for name in ("tags", "tags_next", "tags_seen")
-                 if raw.get(name) is not None})
+                 if raw.get(name) is not None},
+                None if raw.get("described") is None else bool(raw["described"]))
