@@ -32,7 +32,9 @@ def test_every_setting_has_a_flag_with_its_meaning():
 
 
 @pytest.mark.parametrize("flags, message", [
-    (["--learning-rat", "1"], r"'--learning-rat'"),
+    (["--learning-rate", "1"], r"'--learning-rate': did you mean '--lr'"),
+    (["--no-text"], r"did you mean '--no-use-text'"),
+    (["--zzz", "red"], r"unknown argument '--zzz'; see"),
     (["--batchsize", "4"], r"did you mean '--batch-size'"),
     (["--lr", "fast"], r"--lr: invalid float value: 'fast'"),
     (["--lr", "0"], r"lr: expected more than 0, found 0.0"),
@@ -44,6 +46,10 @@ def test_every_setting_has_a_flag_with_its_meaning():
     (["--task", "tell", "--no-use-photos"], r"task tell"),
     (["--image-weight", "0", "--text-weight", "0", "--tag-weight", "0"], r"every loss weight at 0"),
     (["--scheduled-sampling", "0.2", "--text-weight", "0"], r"scheduled_sampling.*text_weight"),
+    (["--task", "tell", "--contrastive-weight", "0.5"], r"task tell.*leave --contrastive-weight out"),
+    (["--task", "tell", "--text-weight", "0", "--tag-weight", "0"], r"every loss weight at 0"),
+    (["--task", "tell", "--word-attention"], r"word_attention: expected captions that are read, found task tell"),
+    (["--no-use-text", "--synonym-swaps", "0.1"], r"synonym_swaps: expected captions.*use_text False"),
     (["--word-dropout", "1.5"], r"word_dropout: expected a share from 0 to 1"),
 ])
 def test_what_is_wrong_is_said_in_one_sentence(flags, message):

@@ -270,16 +270,35 @@ def test_early_stopping_ends_a_run_that_stands_still(make_features, tmp_path):
     assert metrics[-1]["lr"] <= metrics[0]["lr"]
 
 
-@pytest.mark.parametrize("switch", [
+SWITCHES = [
     dict(use_text=False), dict(use_photos=False), dict(use_attention=False), dict(use_tag_embedding=False),
     dict(word_attention=True), dict(leave_out_tags="location"), dict(task="tell"), dict(contrastive_weight=0.5),
     dict(word_dropout=0.3), dict(synonym_swaps=0.5), dict(scheduled_sampling=0.5), dict(curriculum=0.8),
-    dict(reader="streamed", block=2, window=2), dict(precision="bfloat16"), dict(fraction=0.5), dict(limit=3)],
-    ids=lambda switch: "-".join(map(str, switch.items())))
-def test_every_switch_trains_changes_the_result_and_loads(make_features, tmp_path, plain_losses, switch):
-    run = run_training(tiny(**switch), make_features(), tmp_path / "run")
+    dict(reader="streamed", block=2, window=2), dict(precision="bfloat16"), dict(fraction=0.5), dict(limit=7)]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: "-".join(map(str, switch.items())))
+def test_every_switch_trains_changes_the_result_is_recorded_and_goes_on_where_it_was_killed(
+        make_features, tmp_path, plain_losses, monkeypatch, switch):
+    """Killed one batch after the first save of the second epoch."""
+    features, config = make_features(), tiny(save_every=1, **switch)
+    run = run_training(config, features, tmp_path / "run")
     assert losses_of(run) != plain_losses
-    load_run(run)
+    assert load_run(run).config == config == read_command(["--config", str(run / "config.json")]).config
+    original = trainer.Trainer.step
+
+    def step(self, dataset, indices, epoch, number):
+        if (epoch, number) == (2, 1):
+            raise Interrupted
+        original(self, dataset, indices, epoch, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer.Trainer, "step", step)
+        with pytest.raises(Interrupted):
+            run_training(config, features, tmp_path / "killed")
+    assert torch.load(tmp_path / "killed" / "last.pt", weights_only=True)["progress"]["step"] == 1
+    killed = run_training(config, features, tmp_path / "killed")
+    assert weights_of(killed) == weights_of(run) and losses_of(killed) == losses_of(run)
 
 
 def test_initial_weights_come_from_another_run_word_by_word(make_features, tmp_path, caplog):
@@ -295,6 +314,10 @@ def test_initial_weights_come_from_another_run_word_by_word(make_features, tmp_p
     with caplog.at_level("INFO"):
         run_training(tiny(init=str(first), fusion_dim=24), features, tmp_path / "third")
     assert "not taken over" in caplog.text and "fusion.first.weight" in caplog.text
+    (first / "best.safetensors").unlink()
+    with pytest.raises(UserError, match="best.safetensors, found no such file"):
+        run_training(tiny(init=str(first)), features, second, force=True)
+    assert len(read_metrics(second)) == 1 and not (tmp_path / "second.1").exists(), "the run that was there stays"
 
 
 def command(*arguments, **environment):
@@ -318,17 +341,26 @@ def test_a_run_replays_from_its_own_config(make_features, tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_9_anywhere_and_going_on_equals_undisturbed(make_features, tmp_path):
-    features = make_features(stories={"train": 60, "val": 6})
-    flags = flags_of({**TINY, "epochs": 6, "save_every": 4})
+def test_kill_9_within_an_epoch_and_going_on_equals_undisturbed(make_features, tmp_path):
+    """Killed each time a new last.pt has appeared, wherever the run stands by then."""
+    features = make_features(stories={"train": 160, "val": 6})
+    flags = flags_of({**TINY, "epochs": 5, "save_every": 4})
     assert command("--features", features, "--out", tmp_path / "a", *flags).returncode == 0
     arguments = [sys.executable, "-m", "train", "--features", features, "--out", tmp_path / "b", *flags]
-    for delay in (2.5, 3.0, 3.5, 4.0, 4.5, 5.0):
+    last, stood = tmp_path / "b" / "last.pt", []
+    for _ in range(5):
+        before = last.stat().st_mtime_ns if last.exists() else 0
         process = subprocess.Popen(list(map(str, arguments)), cwd=ROOT, stderr=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        time.sleep(delay)
+        while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > before):
+            time.sleep(0.002)
+        time.sleep(0.05 * len(stood))
         process.kill()
         process.wait()
+        progress = torch.load(last, weights_only=True)["progress"]
+        stood.append((progress["epoch"], progress["step"]))
+    assert any(step for _, step in stood), f"never killed within an epoch: {stood}"
+    assert not progress["complete"], "ran to its end before it was killed: the test shows nothing"
     assert command("--features", features, "--out", tmp_path / "b", *flags).returncode == 0
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
     assert losses_of(tmp_path / "a") == losses_of(tmp_path / "b")
@@ -377,6 +409,7 @@ def test_numbers_are_mirrored_to_wandb_and_its_absence_is_said(make_features, tm
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="pip install wandb"):
         run_training(tiny(wandb="stories"), features, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_tensorboard_has_losses_and_sample_captions(make_features, tmp_path):

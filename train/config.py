@@ -125,13 +125,24 @@ class TrainConfig(ModelConfig):
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        if not any((self.image_weight, self.text_weight, self.tag_weight, self.contrastive_weight)):
+        image_weight = self.image_weight if self.task == "next" else 0  # to tell a story, the photos are given
+        if not any((image_weight, self.text_weight, self.tag_weight, self.contrastive_weight)):
             raise UserError("expected a loss to learn from, found every loss weight at 0; raise one of them")
         if not self.text_weight and (self.scheduled_sampling or self.word_dropout and not self.use_text):
             raise UserError("expected a caption loss for what is done to the words, found scheduled_sampling or "
                             "word_dropout with text_weight 0; raise text_weight or leave them out")
+        self._check_task()
+
+    def _check_task(self) -> None:
         if self.task == "tell" and not self.use_photos:
             raise UserError("expected photos for the task tell, found use_photos off; use the task next without them")
+        if self.task == "tell" and self.contrastive_weight:
+            raise UserError("expected no loss on photos for the task tell, which is given them, found "
+                            f"contrastive_weight {self.contrastive_weight}; leave --contrastive-weight out")
+        for name in ("word_attention", "synonym_swaps"):
+            if getattr(self, name) and (self.task == "tell" or not self.use_text):
+                raise UserError(f"setting {name}: expected captions that are read, found task {self.task}, use_text "
+                                f"{self.use_text}; leave --{name.replace('_', '-')} out")
 
 
 # What `--preset` changes; a flag or a config file wins over it.

@@ -16,6 +16,16 @@ TAG_ROWS = ("tag_embedding", "seen_head.3.weight", "seen_head.3.bias", "next_hea
 OWN = ("feature_mean", "feature_std", "counted_tags")  # come from this run's folder and settings
 
 
+def require_source(run_path: Path) -> None:
+    """Refuse a run to begin from that cannot be read.
+
+    Raises:
+        UserError: if the folder is no run with weights.
+    """
+    read_record(run_path)
+    read_weights(run_path / BEST)
+
+
 def take_over(model: StoryModel, run_path: Path, words: WordSet, recipe: Identity) -> str:
     """Copy what fits from a run's best weights into a model.
 

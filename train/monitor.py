@@ -97,17 +97,23 @@ class Monitor:
             self._wandb.finish()
 
 
-def start_wandb(run_path: Path, config: TrainConfig) -> Any:
-    """Open a Weights & Biases run; without a key it stays on this machine (`wandb sync` sends it later).
+def import_wandb() -> Any:
+    """The package wandb.
 
     Raises:
-        UserError: if the package is not installed.
+        UserError: if it is not installed.
     """
     try:
         import wandb
     except ImportError:
         raise UserError("setting wandb: expected the package wandb, found none; install it with: pip install wandb, "
                         "or leave --wandb out") from None
+    return wandb
+
+
+def start_wandb(run_path: Path, config: TrainConfig) -> Any:
+    """Open a Weights & Biases run; without a key it stays on this machine (`wandb sync` sends it later)."""
+    wandb = import_wandb()
     has_key = "WANDB_API_KEY" in os.environ or (Path.home() / ".netrc").exists()
     mode = os.environ.get("WANDB_MODE", "online" if has_key else "offline")
     return wandb.init(project=config.wandb, name=run_path.name, dir=str(run_path), config=asdict(config), mode=mode,

@@ -19,8 +19,8 @@ from train.batches import StoryDataset
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.distributed import World, join_world
-from train.initialise import take_over
-from train.monitor import Monitor, write_samples
+from train.initialise import require_source, take_over
+from train.monitor import Monitor, import_wandb, write_samples
 from train.order import draw_curriculum, shuffle_stories, split_windows
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.runs import BEST, LAST, VOCABULARY, RunRecord, build_model, measure_sizes, write_record, write_weights
@@ -62,6 +62,14 @@ def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, forc
         str(features_path), {"train": len(train_set), "val": len(val_set) if val_set else 0,
                              "dropped": train_set.num_dropped, "photos": train_set.num_photos},
         resolve(config, features, world))
+    if force or not (run_path / LAST).exists():  # before a folder is made or moved
+        if config.init:
+            require_source(Path(config.init))
+        if config.wandb:
+            import_wandb()
+    if config.contrastive_weight and world.size > 1 and world.is_writer:
+        logger.warning("the contrastive loss sees the photos of one process at a time: expected one process for losses "
+                       "that can be compared, found %d", world.size)
     with ExitStack() as stack:
         plan, record = agree_on_plan(run_path, record, force, world, stack)
         if plan == COMPLETE:

@@ -154,6 +154,10 @@ def _check_kind(name: str, value: Any, known: dict[str, Any], path: Path) -> Any
 
 
 def suggest(name: str, names: Iterable[str]) -> str:
-    """": did you mean ...?" where one of `names` comes near, else nothing."""
-    nearest = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f": did you mean {nearest[0]!r}?" if nearest else ""
+    """": did you mean ...?" where one of `names` comes near or is its initials (learning-rate, lr), else nothing."""
+    bare = {known.strip("-"): known for known in names}
+    words = name.strip("-").replace("-", "_").split("_")
+    initials = "".join(word[:1] for word in words)
+    nearest = [initials] if len(words) > 1 and initials in bare else difflib.get_close_matches(
+        name.strip("-"), list(bare), n=1, cutoff=0.5)
+    return f": did you mean {bare[nearest[0]]!r}?" if nearest else ""

@@ -157,7 +157,7 @@ class Trainer:
             *_, asked = told = shared.tolist()
             broken = [name for name, is_broken in zip(TERMS, told[len(TERMS):]) if is_broken]
             if broken:
-                found = ", ".join(f"{name} {float(term.sum / term.count.clamp(min=1)):.4g}"
+                found = ", ".join(f"{name} {float(term.sum.detach() / term.count.clamp(min=1)):.4g}"
                                   for name, term in terms.items())
                 raise TrainingDiverged(_diverged(epoch, step, f"{' and '.join(broken)} not finite ({found})"))
             self.must_stop = asked > 0
