@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from evaluate.statistics.bootstrap import Estimate, Resamples, holm
+from evaluate.statistics.bootstrap import Estimate, Resamples, enough_resamples, holm
 
 
 def albums(count, each=3):
@@ -79,3 +79,13 @@ def test_an_undefined_value_is_null_not_nan():
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("num_tests", [1, 25, 500])
+def test_a_certain_difference_stays_certain_in_a_table_of_many_tests(num_tests):
+    album_ids = [f"a{number}" for number in range(30)]
+    resamples = Resamples(album_ids, enough_resamples(1000, num_tests))
+    difference = resamples.mean(np.full(30, 5.0) + np.arange(30) / 100, np.ones(30))
+    p_values = [difference.p_value()] + [1.0] * (num_tests - 1)
+    assert holm(p_values)[0] < 0.05
+    assert len(resamples.counts) >= 1000

@@ -20,7 +20,7 @@ from evaluate.ablation.config import AblationConfig
 from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.ablation.processes import Processes, interrupted_by_sigterm, share_cores
 from evaluate.config import HEADLINE_T
-from evaluate.statistics.bootstrap import Estimate
+from evaluate.statistics.bootstrap import Estimate, enough_resamples
 from evaluate.statistics.compare import TESTED
 from evaluate.statistics.measure_lines import measure_lines, read_lines
 from train.checkpoint import is_complete
@@ -87,6 +87,7 @@ def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_r
     A draw takes seeds with replacement and albums with replacement; rows share both, so differences are paired: a
     lucky seed or an easy album is the same luck for all.
     """
+    num_resamples = enough_resamples(num_resamples, (len(grid.rows) - 1) * len(TESTED))
     measured: dict[str, dict[int, dict[str, Estimate]]] = {row: {} for row in grid.rows}
     num_albums = 0
     keys: dict[Training, frozenset[tuple[str, int]]] = {}

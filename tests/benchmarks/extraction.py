@@ -1,6 +1,6 @@
 """Extraction against its own ceiling and against a plain loop, on the same photos in one run.
 
-    python -m tests.benchmarks.extraction [--photos 256] [--megapixels 1] [--backbone resnet50] [--compile]
+    python -m tests.benchmarks.extraction [--photos 512] [--megapixels 1] [--backbone resnet50] [--compile]
 
 The ceiling is cores / (forward core-seconds + decode core-seconds), each measured alone: nothing that decodes and
 looks on the same cores can be faster. The plain loop is what people write first: full decoding in PIL, float32, a
@@ -146,7 +146,7 @@ def time_plain_loop(backbone: str, paths: list[Path]) -> float:
 def main(argv: list[str] | None = None) -> list[Figure]:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=256)
+    parser.add_argument("--photos", type=int, default=512)
     parser.add_argument("--megapixels", type=float, default=1.0)
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--compile", action="store_true")
