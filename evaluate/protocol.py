@@ -1,9 +1,11 @@
 """What was counted how: the part of eval-<split>.json that lets another person reproduce or doubt the numbers."""
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from data.folder import DII
+from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import HEADLINE_T, TS, EvalConfig
 from evaluate.photos.pools import MIN_ALBUM_POOL
 from evaluate.split import EvaluatedSplit
@@ -33,12 +35,21 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
                       "target_missing": int((target < 0).sum()),
                       "target_is_an_input": int(((inputs == target[:, None]).any(axis=1) & (target >= 0)).sum())},
         "captions": {"words": "as the vocabulary's (lower case; text split on blanks, original_text tokenised)",
-                     "method": config.writing.method, "document_frequencies": "this split's references, each t apart",
+                     "method": config.writing.method, **describe_writing(config),
+                     "document_frequencies": "this split's references, each t apart",
                      "perplexity": "exp(sum of nats / number of real words and <END>), every caption once"},
+        "story_sense": {"ordered": config.sense, "by": "the model's own unweighted loss"},
         "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
                       "least_albums": MIN_ALBUMS, "drawn": bool(split.resamples.enough and config.resamples)},
         "thresholds": _thresholds(split, val),
         "notes": _cautions(config, split, val, has_train)}
+
+
+def describe_writing(config: EvalConfig) -> dict[str, Any]:
+    """What of free writing is not the default, so that it can be done again; the seed is that of the intervals."""
+    expected = WritingConfig()
+    return {name: value for name, value in asdict(config.writing).items()
+            if name not in ("method", "seed", "max_words", "batch_size") and value != getattr(expected, name)}
 
 
 def _thresholds(split: EvaluatedSplit, val: EvaluatedSplit | None) -> str:

@@ -256,8 +256,10 @@ def test_commands_replay_the_settings_that_differ_from_the_preset(run_path, fold
 
 def test_the_evaluation_is_replayed_with_its_own_settings(run_path, folder):
     edit(run_path / "eval-test.json", lambda found: found["protocol"].update(
-        missing="drop", limit=0, captions={"method": "beam"}, intervals={"resamples": 1000, "seed": 3}))
-    assert "SPLIT=test ARGS='--missing drop --seed 3 --method beam'" in report(run_path, folder).words
+        missing="drop", limit=0, captions={"method": "beam", "beam_width": 7}, story_sense={"ordered": 0},
+        intervals={"resamples": 1000, "seed": 3}))
+    flags = "--missing drop --seed 3 --sense 0 --method beam --beam-width 7"
+    assert f"SPLIT=test ARGS='{flags}'" in report(run_path, folder).words
 
 
 def test_equal_input_gives_equal_bytes(run_path, folder):

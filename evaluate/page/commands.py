@@ -55,12 +55,15 @@ def _flags(settings: dict[str, Any]) -> list[str]:
 
 def _eval_flags(protocol: dict[str, Any]) -> list[str]:
     """A flag for everything the protocol tells of an evaluation that is not the default."""
-    captions, intervals = (protocol.get(part) for part in ("captions", "intervals"))
+    captions, intervals, sense = (protocol.get(part) for part in ("captions", "intervals", "story_sense"))
     found = {name: protocol.get(name) for name in ("missing", "limit")}
     found |= {name: intervals.get(name) for name in ("resamples", "seed")} if isinstance(intervals, dict) else {}
-    found |= {"method": captions.get("method")} if isinstance(captions, dict) else {}
+    found |= {"sense": sense.get("ordered")} if isinstance(sense, dict) else {}
+    found |= {field.name: captions[field.name] for field in fields(WritingConfig)
+              if field.name in captions} if isinstance(captions, dict) else {}
     expected = {field.name: field.default for config in (EvalConfig, WritingConfig) for field in fields(config)}
-    return [f"--{name} {_quote(value)}" for name, value in found.items() if value not in (None, expected[name])]
+    return [f"--{name.replace('_', '-')} {_quote(value)}" for name, value in found.items()
+            if value not in (None, expected[name])]
 
 
 def _arguments(flags: list[str]) -> str:

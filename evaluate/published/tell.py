@@ -19,6 +19,7 @@ from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import EvalConfig
 from evaluate.predicting import caption_nll
+from evaluate.protocol import describe_writing
 from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, score_corpus
 from evaluate.rows import MODEL
 from evaluate.scoring import Scores, compare_rows, summarise
@@ -113,7 +114,8 @@ def _write_stories(path: Path, split: EvaluatedSplit, stories: list[list[str]], 
 def _describe(config: EvalConfig, split: EvaluatedSplit, notes: list[str]) -> dict:
     return {"version": 1, "task": "tell", "split": split.name, "stories": len(split),
             "albums": split.resamples.num_albums, "unit": "an album: one string a story, all its stories as references",
-            "missing": config.missing, "limit": config.limit, "captions": {"method": config.writing.method},
+            "missing": config.missing, "limit": config.limit,
+            "captions": {"method": config.writing.method, **describe_writing(config)},
             "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
                           "least_albums": MIN_ALBUMS, "drawn": bool(split.resamples.enough and config.resamples)},
             "notes": notes}
