@@ -3,6 +3,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from data.errors import UserError
 from data.manifest import Manifest
 from extract.config import ExtractConfig
 from extract.holding import take_turns
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from extract.mapper import Mapper
 
 CPU_BATCH, CUDA_BATCH = 8, 128  # of 2 to 32 on a processor, 4 and 8 are fastest: what a layer gives stays in its cache
+MAX_BATCH = 4096
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,8 @@ def settle_recipe(config: ExtractConfig, backbone: "Backbone", device: "torch.de
     """The recipe with what the flags leave open, its precision and its batch size; writes nothing."""
     from extract.mapper import fit_batch_size, resolve_precision
     fields = expected["fields"] if expected is not None else {}
+    if expected is not None:
+        _require_usable(config, fields)
     precision = fields.get("precision", "auto") if config.precision == "auto" else config.precision
     precision = resolve_precision(precision, device)
     size = config.batch_size or (fields["batch_shape"][0] if fields else None)
@@ -98,3 +102,14 @@ def settle_recipe(config: ExtractConfig, backbone: "Backbone", device: "torch.de
         size = CPU_BATCH if device.type == "cpu" else fit_batch_size(backbone, device, precision, CUDA_BATCH,
                                                                      config.grid)
     return describe_recipe(backbone, precision, size, config), precision, size
+
+
+def _require_usable(config: ExtractConfig, fields: dict[str, Any]) -> None:
+    """Refuse a recipe, which may be anybody's, that says nothing of the precision or the batch to work with."""
+    from extract.mapper import PRECISIONS
+    batch = fields.get("batch_shape")
+    size = batch[0] if isinstance(batch, list) and batch else None
+    if fields.get("precision") not in tuple(PRECISIONS) or type(size) is not int or not 1 <= size <= MAX_BATCH:
+        raise UserError(f"expected a precision of {', '.join(PRECISIONS)} and a batch shape in the recipe of "
+                        f"{config.out}, found {fields.get('precision')!r:.40} and {batch!r:.40}; get the folder again, "
+                        "or name another with --out")

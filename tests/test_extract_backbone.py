@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 
 from extract import mapper as mapping  # noqa: E402
 from extract.backbone import build_backbone  # noqa: E402
+from extract.config import ExtractConfig  # noqa: E402
 from extract.mapper import Mapper, NoRoom, fit_batch_size, has_bfloat16, resolve_precision  # noqa: E402
 from extract.weights import hash_weights, imagenet_path  # noqa: E402
 from tests import tiny_backbone  # noqa: E402
@@ -218,3 +219,12 @@ def test_eval_mode_reaches_every_part():
     assert not any(part.training for part in backbone.module.modules())
     assert not any(value.requires_grad for value in backbone.module.parameters())
     assert isinstance(backbone.module.net[1], nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize("change", [{"precision": "int4"}, {"batch_shape": None}, {"batch_shape": [0, 3, 224, 224]}])
+def test_a_recipe_that_says_nothing_usable_is_refused_in_a_sentence(tmp_path, change):
+    from extract.opening import settle_recipe
+    fields = {"precision": "float32", "batch_shape": [8, 3, 32, 32], **change}
+    config = ExtractConfig(tmp_path, tmp_path / "features", "random", TINY)
+    with pytest.raises(UserError, match="get the folder again"):
+        settle_recipe(config, build_backbone(TINY, "random"), CPU, {"fields": fields})
