@@ -15,7 +15,7 @@ import os, sys
 from data.errors import run_command
 from {module} import main
 code = run_command(main)
-print(code, os.environ.get("OMP_WAIT_POLICY"), "torch" in sys.modules)
+print(code, os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
 """
 
 
@@ -32,7 +32,7 @@ def test_a_features_folder_that_is_not_there_is_said_in_one_sentence_before_torc
     empty.mkdir()
     for folder, message in ((missing, "make it with: make features"), (empty, "manifest.json, found no such file")):
         done = watch(module, *flags, "--features", folder, "--out", tmp_path / "run")
-        assert done.stdout.split() == ["2", "PASSIVE", "False"], done.stderr
+        assert done.stdout.split() == ["2", "2000", "False"], done.stderr
         assert message in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
@@ -42,4 +42,4 @@ def test_threads_sleep_where_they_wait_unless_the_environment_says_otherwise(mon
     environment = {"HOME": "/", **own}
     monkeypatch.setattr(os, "environ", environment)
     let_threads_sleep()
-    assert environment == {"HOME": "/", **(own or {"OMP_WAIT_POLICY": "PASSIVE"})}
+    assert environment == {"HOME": "/", **(own or {"GOMP_SPINCOUNT": "2000"})}

@@ -4,11 +4,15 @@ import os
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
+SPINS = "2000"
+
+
 def let_threads_sleep() -> None:
-    """Make OpenMP threads sleep where they wait, unless the environment says how they shall.
+    """Make OpenMP threads sleep soon where they wait, unless the environment says how they shall.
 
     GNU OpenMP spins for some milliseconds at every barrier. Beside other work the thread it waits for does not run
-    meanwhile, so that a step with two threads took ten times as long and more. Call it before torch is loaded.
+    meanwhile. Measured with two threads on two cores, stories/s alone / beside two busy loops: as it comes 129 / 21,
+    2,000 spins 129 / 50, none (OMP_WAIT_POLICY=PASSIVE) 100 / 71. Call it before torch is loaded.
     """
     if not any(name in os.environ for name in WAITING):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = SPINS
