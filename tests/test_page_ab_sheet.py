@@ -12,7 +12,7 @@ from evaluate.page.ab_answers import agreement_kappa, raw_agreement, read_ab_ans
 from evaluate.page.ab_config import AbConfig
 from evaluate.page.ab_sheet import key_path_of, write_ab_sheet
 from tests.chromium import ABSENT, Chromium
-from tests.page_runs import add_thumbnails, write_evaluated_run
+from tests.page_runs import add_thumbnails, write_evaluated_run, write_told_run
 
 
 @pytest.fixture
@@ -137,6 +137,14 @@ def test_a_judge_counts_once_and_runs_must_differ(sheet, tmp_path):
     with pytest.raises(UserError, match="wrote different sentences"):
         write_ab_sheet(run, run, Features.open(tmp_path / "features"), tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
+
+
+def test_whole_stories_are_refused(tmp_path, make_features, capsys):
+    folder = make_features(stories={"test": 6})
+    runs = [str(write_told_run(tmp_path / name, folder)) for name in ("a", "b")]
+    assert main(["ab-sheet", *runs, "--features", str(folder), "--out", str(tmp_path / "sheet.html")]) == 2
+    assert "of the task 'next', found whole stories" in capsys.readouterr().err
+    assert not (tmp_path / "sheet.html").exists()
 
 
 def test_the_command_writes_and_reads(sheet, tmp_path, capsys):

@@ -3,7 +3,6 @@ import hashlib
 import json
 import logging
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
     Raises:
         UserError: if the runs have no story in common, or never differ.
     """
-    said_a, said_b = (_by_story(read_predictions(run, config.split), config.t) for run in (run_a, run_b))
+    said_a, said_b = (_by_story(run, config.split, config.t) for run in (run_a, run_b))
     shared = [story_id for story_id in said_a if story_id in said_b]
     differing = [story_id for story_id in shared if said_a[story_id].written != said_b[story_id].written]
     if not differing:
@@ -77,7 +76,11 @@ class _Sheet:
     text: str
 
 
-def _by_story(predictions: Sequence[Prediction], t: int) -> dict[str, Prediction]:
+def _by_story(run: Path, split: str, t: int) -> dict[str, Prediction]:
+    predictions = read_predictions(run, split)
+    if any(prediction.sentences for prediction in predictions):
+        raise UserError(f"expected single captions to judge, of the task 'next', found whole stories of {run}; compare "
+                        f"those by their scores: make compare RUNS=\"{run} OTHER\"")
     return {prediction.story_id: prediction for prediction in predictions if prediction.t == t}
 
 
