@@ -1,4 +1,5 @@
 """One process or many: torchrun's environment, sums over processes."""
+import gc
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,10 +38,21 @@ class World:
         dist.broadcast_object_list(said, src=0)
         return said[0]
 
+    def wait(self) -> None:
+        """Go on when all processes have come here: one that ended while another writes would take it down."""
+        if self.size > 1:
+            dist.barrier()
+
     def leave(self) -> None:
-        """End the group, where there is one."""
+        """End the group, where there is one; call it when nothing holds a wrapped model any more.
+
+        Gloo's threads let go of tensors late. If that comes after the interpreter's end the process aborts (one run in
+        ten did), so what holds the group, itself held by cycles, goes first, and with it end its threads.
+        """
         if self.size > 1 and dist.is_initialized():
+            gc.collect()
             dist.destroy_process_group()
+            gc.collect()
 
 
 def join_world(device: str) -> World:

@@ -48,12 +48,14 @@ def run_training(config: TrainConfig, features_path: Path, run_path: Path, force
     """
     world = join_world(config.device)
     try:
-        return _run_in_world(config, features_path, run_path, force, world)
+        _run_in_world(config, features_path, run_path, force, world)
+        world.wait()
+        return run_path
     finally:
         world.leave()
 
 
-def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, force: bool, world: World) -> Path:
+def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, force: bool, world: World) -> None:
     features = Features.open(features_path)
     config, train_set, val_set = open_splits(config, features)
     words = train_set.words
@@ -75,12 +77,11 @@ def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, forc
         if plan == COMPLETE:
             if world.is_writer:
                 logger.info("%s is complete: nothing to do (--force starts anew beside it)", run_path)
-            return run_path
+            return
         trainer = build_trainer(record, train_set, world)
         if plan == FRESH:
             _initialise(trainer, record, features, train_set, world)
         open_run(TrainingRun, run_path, record, trainer, train_set, val_set, plan).finish()
-    return run_path
 
 
 def open_run(kind: "type[TrainingRun]", run_path: Path, record: RunRecord, trainer: Trainer, train_set: StoryDataset,

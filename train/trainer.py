@@ -48,7 +48,7 @@ class Trainer:
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=config.plateau_patience, factor=config.plateau_factor)
         self.wrapped: nn.Module = model if world.size == 1 else DistributedDataParallel(
-            model, broadcast_buffers=False, find_unused_parameters=not _uses_every_weight(config))
+            model, forward_sync_buffers=False, find_unused_parameters=not _uses_every_weight(config))
         self.sums = torch.zeros(len(SUMS), 2, dtype=torch.float64, device=world.device)
         self.stop_asked = self.must_stop = False
 

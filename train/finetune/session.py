@@ -36,6 +36,7 @@ def run_finetuning(command: Command) -> Path:
     try:
         with ExitStack() as stack:
             _run_in_world(command, world, stack)
+        world.wait()
     finally:
         world.leave()
     return command.run_path
