@@ -224,6 +224,11 @@ def test_real_processes_side_by_side(grid: Path, make_features: Callable[..., Pa
     assert (folder.parent / "ablations" / "grid" / "ablation.md").exists() and "4 of 4" in ended.stderr
 
 
+def _heed_interrupts():
+    """A suite started in a shell's background ignores SIGINT, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_grid_ends_its_trainings_and_goes_on(number, grid, make_features, tmp_path):
@@ -233,7 +238,8 @@ def test_an_interrupted_grid_ends_its_trainings_and_goes_on(number, grid, make_f
     command = [sys.executable, "-m", "evaluate", "ablate", "--features", str(folder), "--grid", str(grid), "--jobs",
                "2", "--no-cost", "--out"]
     root = Path(__file__).resolve().parents[1]
-    process = subprocess.Popen([*command, str(tmp_path / "disturbed")], cwd=root, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, str(tmp_path / "disturbed")], cwd=root, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=_heed_interrupts)
     with process:
         metrics = tmp_path / "disturbed/whole/seed-1/metrics.jsonl"
         while not metrics.exists() or not metrics.read_text():
