@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from data.errors import UserError
 from extract.backbone import Backbone
+from extract.memory import keep_freed_memory
 from extract.packing import is_folded, pack
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -83,6 +84,7 @@ class Mapper:
         self.spec, self.device, self.precision, self.batch_size = backbone.spec, device, precision, batch_size
         self.shape = (batch_size, self.spec.size, self.spec.size, 3)
         _fix_arithmetic(device)
+        keep_freed_memory()
         folded = backbone.folded
         self.module: nn.Module = folded if compiled or device.type != "cpu" else pack(folded, PRECISIONS[precision])
         self.module = self.module.to(device).to(memory_format=torch.channels_last)

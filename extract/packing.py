@@ -3,10 +3,12 @@ its convolutions packed in oneDNN's own layout, each with the activation and the
 
 This is what torch.compile does for such a network, without half a minute of compiling and as fast or faster (measured
 on two cores at bfloat16: as written 35 images/s, folded 40, compiled and frozen 44, packed 47).
+Sums are written over the shorter way's result where nobody needs that any more.
 """
 import copy
 import logging
 import operator
+from collections import Counter
 from typing import Any
 
 import torch
@@ -80,11 +82,14 @@ def pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
         return module
     graph = copy.deepcopy(module)
     modules = dict(graph.named_modules())
+    uses = Counter(str(node.target) for node in graph.graph.nodes if node.op == "call_module")
     for node in list(graph.graph.nodes):
         conv = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
+        if isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and not isinstance(conv.padding, str) \
+                and uses[str(node.target)] == 1:
             _pack_convolution(graph, modules, node, PackedConvolution(conv, dtype))
     graph.graph.eliminate_dead_code()
+    _sum_in_place(graph, modules)
     graph.delete_all_unused_submodules()
     graph.recompile()
     return graph
@@ -106,6 +111,7 @@ class PackedConvolution(nn.Module):
     def __init__(self, conv: nn.Conv2d, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype, self.activation, self.scalars = dtype, "none", list[float]()
+        self.in_place = False  # whether the sum may be written over `other`
         self.settings = conv.padding, conv.stride, conv.dilation, conv.groups
         self.register_buffer("weight", conv.weight.detach().to(dtype, memory_format=torch.channels_last))
         self.register_buffer("bias", None if conv.bias is None else conv.bias.detach().to(dtype))
@@ -121,9 +127,10 @@ class PackedConvolution(nn.Module):
             return torch.ops.mkldnn._convolution_pointwise(
                 images, self.weight, self.bias, *self.settings, self.activation, self.scalars, "")
         other = other.to(self.dtype, memory_format=torch.channels_last)
-        return torch.ops.mkldnn._convolution_pointwise(
-            images, other, self.weight, self.bias, *self.settings, "add", 1.0,
-            None if self.activation == "none" else self.activation, self.scalars, "")
+        follows = *self.settings, "add", 1.0, None if self.activation == "none" else self.activation, self.scalars, ""
+        if self.in_place:
+            return torch.ops.mkldnn._convolution_pointwise_(other, images, self.weight, self.bias, *follows)
+        return torch.ops.mkldnn._convolution_pointwise(images, other, self.weight, self.bias, *follows)
 
 
 class _AveragePooling(nn.Module):
@@ -185,6 +192,18 @@ def _pack_convolution(graph: fx.GraphModule, modules: dict[str, nn.Module], node
             graph.graph.erase_node(last)
             last = next(part for part in inputs if part is not other)
         graph.graph.erase_node(node)
+
+
+def _sum_in_place(graph: fx.GraphModule, modules: dict[str, nn.Module]) -> None:
+    """Let sums overwrite what a packed convolution gave, where no later step looks at it."""
+    places = {node: place for place, node in enumerate(graph.graph.nodes)}
+    for node, place in places.items():
+        packed = modules.get(str(node.target)) if node.op == "call_module" else None
+        other = node.args[1] if isinstance(packed, PackedConvolution) and len(node.args) == 2 else None
+        if isinstance(other, fx.Node) and other.op == "call_module" \
+                and isinstance(modules[str(other.target)], PackedConvolution) \
+                and all(places[user] <= place for user in other.users) and node.args[0] is not other:
+            packed.in_place = True
 
 
 def _adds_alike(node: fx.Node) -> bool:
