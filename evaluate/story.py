@@ -1,11 +1,11 @@
-"""One story of your own: photos in, the next sentence, tags and matching photos out.
+"""One story of your own: photos in; sentences, tags and matching photos out.
 
-The photos go through the very backbone that the run's features came from: another one is refused with what differs.
+A run of task `next` goes on with the story: the sentence that follows, its tags, and photos like the next one. A run of
+task `tell` writes a sentence for every photo. The photos go through the backbone of the run's features (`own_photos`).
 """
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,34 +13,29 @@ import torch
 from data.errors import UserError
 from data.files import read_json
 from data.folder import Features
-from data.identity import identify, require_same
-from data.photos import BadPhoto, read_photo
-from data.pictures import decode_photo
 from data.words import Vocabulary, split_words
 from evaluate.captions.detokenise import detokenise
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
 from evaluate.evaluation import choose_device
+from evaluate.own_photos import look_at, open_backbone, read_contents
 from evaluate.photos.retrieval import rank_candidates
 from evaluate.photos.space import PhotoSpace
 from evaluate.tags.tag_metrics import FIRST_TAG
-from extract.backbone import Backbone, build_backbone, spec_fields
-from extract.mapper import Mapper
-from extract.recipe import package_versions, recall_recipe
-from train.runs import VOCABULARY, LoadedRun, load_run, require_same_folder
+from train.runs import VOCABULARY, LoadedRun, load_run, read_record, require_same_folder
 
 SHOWN_TAGS = 5
-CAPTION_LENGTH = 30
+MOST_PHOTOS = {"next": max(TS), "tell": max(TS) + 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoryConfig:
     """What is shown to which run, and how it answers."""
 
-    photos: tuple[Path, ...]              # 1..4, in order
+    photos: tuple[Path, ...]              # in order: 1..4 to go on with, 1..5 where the run tells the whole story
     run: Path
-    captions: tuple[str, ...] = ()        # one a photo, or none at all
+    captions: tuple[str, ...] = ()        # one a photo, or none at all; a run that tells reads none
     features: Path | None = None          # whose photos are matched; None: the run's folder
     weights: str | None = None            # of the backbone; None: as this machine made the folder
     backbone: str | None = None           # must be named where it is a plug-in: a folder does not choose what runs
@@ -49,114 +44,102 @@ class StoryConfig:
     writing: WritingConfig = field(default_factory=WritingConfig)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.photos) <= max(TS):
-            raise UserError(f"expected 1 to {max(TS)} photos, found {len(self.photos)}; name the beginning of a story")
+        if not self.photos:
+            raise UserError("expected the photos of a story, found none; name its first 1 to 4 photos, in order")
         if self.captions and len(self.captions) != len(self.photos):
             raise UserError(f"expected a --caption for each of the {len(self.photos)} photos or none, found "
                             f"{len(self.captions)}; give one a photo, in their order")
+        if self.top < 0:
+            raise UserError(f"expected at least 0 matching photos, found {self.top}; change --top")
+
+    def require_task(self, task: str) -> None:
+        """Refuse more photos, or captions, than a run of this task reads."""
+        most = MOST_PHOTOS[task]
+        if len(self.photos) > most:
+            raise UserError(f"expected 1 to {most} photos for run {self.run} of task {task!r}, found "
+                            f"{len(self.photos)}; leave out the last {len(self.photos) - most}")
+        if task == "tell" and self.captions:
+            raise UserError(f"expected no --caption for run {self.run}, which writes a sentence for every photo and "
+                            f"reads none (task 'tell'), found {len(self.captions)}; leave --caption out, or name a run "
+                            "of task 'next'")
 
 
 @dataclass(frozen=True)
 class ToldStory:
-    """What the run says: the next sentence, tags (name, probability) of each photo and of the next, photo ids."""
+    """What a run says.
 
-    written: str
+    Attributes:
+        sentences: for people; one that follows the photos (next) or one for each of them (tell).
+        tags_seen: (name, probability) of each photo. tags_next: of what follows; empty for tell.
+        matching: ids of photos of the folder like the next one; empty for tell.
+    """
+
+    sentences: list[str]
     tags_seen: list[list[tuple[str, float]]]
     tags_next: list[tuple[str, float]]
     matching: list[str]
 
 
 def tell_story(config: StoryConfig) -> ToldStory:
-    """Look at photos and go on with their story.
+    """Look at photos and go on with their story, or tell it.
 
     Raises:
         UserError: if a photo cannot be read, or the backbone or the folder are not those of the run.
     """
+    config.require_task(read_record(config.run).config.task)
     device = choose_device(config.device)
+    contents = read_contents(config.photos)
     run = load_run(config.run, device)
-    if run.config.task != "next":
-        raise UserError(f"run {config.run}: expected the task 'next', found {run.config.task!r}; choose another run")
     features = Features.open(config.features or Path(run.features))
     require_same_folder(run, config.run, features.recipe, features.words(run.config.words).identity, features.root)
-    contents = [_read(path) for path in config.photos]
-    looked_at = _look(config, run, features, contents, device)
+    backbone = open_backbone(run, features, config.backbone, config.weights)
+    looked_at = look_at(config.photos, contents, backbone, run.recipe["fields"], device)
     names = read_json(config.run / VOCABULARY, "the run's words", f"train it again: make train RUN={config.run}")
-    vocabulary = Vocabulary(names["words"])
-    batch = _make_batch(looked_at, config.captions, vocabulary)
-    place, count = len(config.photos) - 1, len(config.photos)
+    vocabulary, length = Vocabulary(names["words"]), int(run.words["fields"]["length"])
+    batch = make_batch(looked_at, config.captions, vocabulary, length, has_next=run.config.task == "next")
+    count = len(config.photos)
+    places = [count - 1] if run.config.task == "next" else list(range(count))
+    writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
     with torch.inference_mode():
         outputs = run.model.encode({name: tensor.to(device) for name, tensor in batch.items()})
-        state = outputs["hidden"][:, place], outputs["tag_embedding"][:, place]
-        caption = write_captions(run.model.text_decoder, *state, config.writing)[0]
+        state = outputs["hidden"][0, places], outputs["tag_embedding"][0, places]
+        captions = write_captions(run.model.text_decoder, *state, writing)
     seen, ahead = (outputs[name].sigmoid().cpu().numpy()[0] for name in ("seen_logits", "next_logits"))
-    return ToldStory(
-        detokenise(vocabulary.decode(caption.token_ids)), [_likeliest(row, names["tags"]) for row in seen[:count]],
-        _likeliest(ahead[place], names["tags"]),
-        _match(run, features, outputs["predicted_features"][0, place].cpu().numpy(), contents, config.top))
+    sentences = [detokenise(vocabulary.decode(caption.token_ids)) for caption in captions]
+    tags_seen = [_likeliest(row, names["tags"]) for row in seen[:count]]
+    if run.config.task == "tell":
+        return ToldStory(sentences, tags_seen, [], [])
+    predicted = outputs["predicted_features"][0, count - 1].cpu().numpy()
+    return ToldStory(sentences, tags_seen, _likeliest(ahead[count - 1], names["tags"]),
+                     _match(run, features, predicted, contents, config.top))
 
 
 def format_story(config: StoryConfig, told: ToldStory) -> str:
     """The answer for people."""
+    goes_on = bool(told.tags_next)
+    said = [f'"{caption}"' for caption in config.captions] if goes_on else told.sentences
     lines = []
     for number, (path, tags) in enumerate(zip(config.photos, told.tags_seen), start=1):
-        said = f'  "{config.captions[number - 1]}"' if config.captions else ""
-        lines.append(f"{number}  {path}{said}\n   {_name_tags(tags)}")
-    lines.append(f"{len(config.photos) + 1}  {told.written}\n   {_name_tags(told.tags_next)}")
-    return "\n".join([*lines, f"   like the photos {', '.join(told.matching)}" if told.matching else ""])
+        lines.append("  ".join([f"{number}  {path}", *said[number - 1:number]]) + f"\n   {_name_tags(tags)}")
+    if goes_on:
+        lines.append(f"{len(config.photos) + 1}  {told.sentences[0]}\n   {_name_tags(told.tags_next)}")
+    return "\n".join([*lines, *([f"   like the photos {', '.join(told.matching)}"] if told.matching else [])])
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return read_photo(path)
-    except BadPhoto as error:
-        raise UserError(f"expected a photo at {path}, found: {error.cause}; name another file") from None
+def make_batch(looked_at: np.ndarray, captions: tuple[str, ...], vocabulary: Vocabulary, length: int,
+               has_next: bool) -> dict[str, torch.Tensor]:
+    """A batch of one story of as many frames as photos, and one more without a photo where it has a next frame.
 
-
-def _look(config: StoryConfig, run: LoadedRun, features: Features, contents: list[bytes], device: str) -> np.ndarray:
-    """(n, D) float16 features of photos, by the run's backbone."""
-    fields = run.recipe["fields"]
-    backbone = _open_backbone(config, features, fields)
-    found = identify({**fields, "backbone": backbone.name, "weights": backbone.weights_sha256,
-                      **spec_fields(backbone.spec), "decoder_major": int(package_versions()["pillow"].split(".")[0])})
-    require_same("recipe", run.recipe, found, f"run {config.run}", "the backbone of this command",
-                 "name the weights that the run's features came from with --weights")
-    resize = backbone.spec.resize_for(fields.get("reduced_decoding") == "none")
-    precision = fields.get("precision", "float32")
-    if precision == "float16" and device == "cpu":
-        precision = "float32"  # drifts less than half precision does
-    mapper = Mapper(backbone, torch.device(device), precision, max(TS))
-    buffer = mapper.make_buffer()
-    for place, (path, content) in enumerate(zip(config.photos, contents)):
-        try:
-            buffer[place] = decode_photo(content, resize)
-        except BadPhoto as error:
-            raise UserError(f"expected a photo in {path}, found: {error.cause}; name another file") from None
-    return mapper.submit(buffer).result().features[:len(contents)]
-
-
-def _open_backbone(config: StoryConfig, features: Features, fields: dict[str, Any]) -> Backbone:
-    name = str(fields.get("backbone"))
-    if ":" in name and config.backbone is None:
-        raise UserError(f"expected --backbone for features of the plug-in {name!r}, found none; a folder does not "
-                        f"choose what runs here: look at that module, then add --backbone {name}")
-    weights = config.weights
-    if weights is None:
-        remembered = recall_recipe(features.root)
-        weights = str(remembered["weights"]) if remembered is not None else None
-    if weights is None or (config.weights is None and weights not in ("random", "imagenet", "own")):
-        raise UserError(f"expected --weights for the backbone of {features.root}, found none; name random, imagenet or "
-                        "the file its features were made with")
-    return build_backbone(config.backbone or name, "random" if weights == "own" else weights, fields.get("resize"))
-
-
-def _make_batch(looked_at: np.ndarray, captions: tuple[str, ...], vocabulary: Vocabulary) -> dict[str, torch.Tensor]:
-    """A batch of one story; frames without a photo and captions that were not given are withheld."""
-    count, frames = len(looked_at), max(TS) + 1
+    Captions that were not given or are blank are withheld; `length` ids a caption, as in the words of the run.
+    """
+    count = len(looked_at)
+    frames = count + has_next
     photos = np.zeros((1, frames, looked_at.shape[1]), np.float16)
     photos[0, :count] = looked_at
-    token_ids = np.zeros((1, frames, CAPTION_LENGTH), np.int64)
+    token_ids = np.zeros((1, frames, length), np.int64)
     for place, caption in enumerate(captions):
-        token_ids[0, place] = vocabulary.encode(split_words(caption, tokenised=False), CAPTION_LENGTH)[0]
+        if caption.strip():
+            token_ids[0, place] = vocabulary.encode(split_words(caption, tokenised=False), length)[0]
     return {"image_features": torch.from_numpy(photos), "photo_mask": torch.arange(frames)[None] < count,
             "token_ids": torch.from_numpy(token_ids)}
 

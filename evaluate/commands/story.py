@@ -9,7 +9,8 @@ from evaluate.captions.writing_config import METHODS, WritingConfig
 def build_parser(prog: str) -> CommandParser:
     """The flags."""
     parser = CommandParser(prog=prog, description="Show a run 1 to 4 photos in order: it writes the next sentence and "
-                                                  "names tags and matching photos.")
+                                                  "names tags and matching photos. A run of task tell writes a "
+                                                  "sentence for each of up to 5.")
     parser.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="the story's first photos, in order")
     parser.add_argument("--run", type=Path, required=True, help="the run folder")
     parser.add_argument("--caption", action="append", default=[], dest="captions", metavar="TEXT",
