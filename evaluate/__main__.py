@@ -4,6 +4,7 @@ import logging
 import sys
 
 from data.errors import run_command
+from train.threads import let_threads_sleep
 
 COMMANDS = {
     "run": "evaluate a run (also without naming the command)",
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; see `data.errors.run_command` for the exit codes."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     argv = sys.argv[1:] if argv is None else argv
+    let_threads_sleep()
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("run", argv)
     command = importlib.import_module(f"evaluate.commands.{name.replace('-', '_')}")
 

@@ -37,6 +37,11 @@ def test_a_features_folder_that_is_not_there_is_said_in_one_sentence_before_torc
     assert not (tmp_path / "run").exists()
 
 
+def test_an_evaluation_sets_how_its_threads_wait_before_torch_is_loaded():
+    done = watch("evaluate.__main__", "--split", "moon")
+    assert done.stdout.split()[-2:] == ["2000", "False"], done.stderr
+
+
 @pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}, {"KMP_BLOCKTIME": "1"}])
 def test_threads_sleep_where_they_wait_unless_the_environment_says_otherwise(monkeypatch, own):
     environment = {"HOME": "/", **own}
