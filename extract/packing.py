@@ -199,7 +199,9 @@ def _sum_in_place(graph: fx.GraphModule, modules: dict[str, nn.Module]) -> None:
     places = {node: place for place, node in enumerate(graph.graph.nodes)}
     for node, place in places.items():
         packed = modules.get(str(node.target)) if node.op == "call_module" else None
-        other = node.args[1] if isinstance(packed, PackedConvolution) and len(node.args) == 2 else None
+        if not isinstance(packed, PackedConvolution) or len(node.args) != 2:
+            continue
+        other = node.args[1]
         if isinstance(other, fx.Node) and other.op == "call_module" \
                 and isinstance(modules[str(other.target)], PackedConvolution) \
                 and all(places[user] <= place for user in other.users) and node.args[0] is not other:
