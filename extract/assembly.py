@@ -81,6 +81,19 @@ class Assembly:
         self.status[row] = status
         self.bad[row] = (cause, detail)
 
+    def settle(self) -> None:
+        """Leave nothing of bad rows beside their status; a view that is not finite is its photo unchanged."""
+        bad = self.status != OK
+        self.feature[bad] = 0
+        if self.grid is not None:
+            self.grid[bad] = 0
+        if self.views is not None:
+            self.views[bad] = 0
+            row, view = np.nonzero(~np.isfinite(self.views).all(axis=2))
+            self.views[row, view] = self.feature[row]
+        if self.thumbnails is not None:
+            self.thumbnails = [b"" if is_bad else blob for blob, is_bad in zip(self.thumbnails, bad.tolist())]
+
     def arrays(self) -> dict[str, dict[str, np.ndarray]]:
         """What to publish: fields by kind."""
         photo_id = np.array(self.photo_id.tolist())  # as wide as the longest of this shard

@@ -15,40 +15,18 @@ from data.manifest import Shard
 from data.photos import OK
 from data.shards import map_shard
 from extract.assembly import Assembly
+from extract.broken import FiniteCheck
 from extract.contents import ContentIndex, ShardCache, add_published
 from extract.ledger import Entry, append_entry
 from extract.mapper import Mapper, PendingBatch
 from extract.plan import Plan, choose_name
 from extract.progress import Progress
 from extract.reader import Reader, ReadPhoto, Task
+from extract.timing import Timing
 from extract.work import Asked, Work, usable_source
 from extract.writer import Writer, publish_shard
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Timing:
-    """Wall seconds by what the main thread waited on, and counts.
-
-    Attributes:
-        read, compute, write: seconds. looked_at: distinct contents. copied: rows whose content was known.
-    """
-
-    started: float = field(default_factory=time.perf_counter)
-    read: float = 0.0
-    compute: float = 0.0
-    write: float = 0.0
-    photos: int = 0
-    looked_at: int = 0
-    copied: int = 0
-    bad: int = 0
-
-    @property
-    def bottleneck(self) -> str:
-        """What the others waited on."""
-        return max((("reading", self.read), ("the model", self.compute), ("writing", self.write)),
-                   key=lambda pair: pair[1])[0]
 
 
 @dataclass
@@ -86,13 +64,14 @@ class Looking:
         for key, source in enumerate(self._sources):
             if source is not None:
                 add_published(index, key, folder / source.files["photos"].name)
+        self._finite = FiniteCheck(len(index) > 0, mapper.precision)
         self._writer = Writer()
 
     def run(self) -> Timing:
         """Do the work; shards are published as they are complete.
 
         Raises:
-            UserError: if the folder was taken over, or a feature is no number.
+            UserError: if the folder was taken over, or no photo has a finite feature.
             OSError: if a disk is full. torch.OutOfMemoryError: if the device has no room for the recipe's batch.
         """
         try:
@@ -104,6 +83,7 @@ class Looking:
                 self._submit()
             while self._pending:
                 self._collect()
+            self._finite.require_proof()
             self._publish_complete()
             assert not self._queue, "every shard is complete when every photo was read"
         finally:
@@ -186,34 +166,32 @@ class Looking:
         pending, slots = self._pending.popleft()
         mapped = pending.result()
         self.timing.compute += time.perf_counter() - started
-        features = mapped.features[:len(slots.places)]
-        broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        if len(broken):
-            raise self._not_a_number(*slots.places[broken[0]])
+        is_finite = self._finite.look(mapped, len(slots.places))
         for slot, ((assembly, row), view) in enumerate(zip(slots.places, slots.views)):
             assembly.in_flight -= 1
             if view:
                 assert assembly.views is not None
-                assembly.views[row, view - 1] = features[slot]
-                continue
-            assembly.feature[row] = features[slot]
-            if assembly.grid is not None and mapped.grid is not None:
-                assembly.grid[row] = mapped.grid[slot]
+                assembly.views[row, view - 1] = mapped.features[slot]
+            elif is_finite[slot]:
+                assembly.feature[row] = mapped.features[slot]
+                if assembly.grid is not None and mapped.grid is not None:
+                    assembly.grid[row] = mapped.grid[slot]
+            else:
+                self._mark_broken(assembly, row)
         self.timing.looked_at += slots.views.count(0)
         slots.places.clear()
         slots.views.clear()
         self._free.append(slots)
 
-    def _not_a_number(self, assembly: Assembly, row: int) -> UserError:
-        photo_id = assembly.photo_id[row].decode()
-        return UserError("expected finite features that float16 holds (below 65,504), found others for photo "
-                         f"{photo_id} with precision {self.mapper.precision}; choose --precision float32 or other "
-                         "weights")
+    def _mark_broken(self, assembly: Assembly, row: int) -> None:
+        self._finite.mark(assembly, row)
+        self.timing.bad += 1
 
     def _publish_complete(self) -> None:
-        while self._queue and self._assemblies[self._queue[0]].is_complete:
+        while not self._finite.is_open and self._queue and self._assemblies[self._queue[0]].is_complete:
             assembly = self._assemblies[self._queue.popleft()]
             self._resolve_copies(assembly)
+            assembly.settle()
             started = time.perf_counter()
             self._writer.put(lambda assembly=assembly: self._publish(assembly))  # type: ignore[misc]
             self.timing.write += time.perf_counter() - started
@@ -222,6 +200,9 @@ class Looking:
         for row, (key, source_row) in assembly.copies.items():
             earlier = self._assemblies.get(key - len(self._sources))
             if earlier is not None:
+                if earlier.status[source_row] != OK:
+                    self._mark_broken(assembly, row)
+                    continue
                 assembly.feature[row] = earlier.feature[source_row]
                 if assembly.grid is not None and earlier.grid is not None:
                     assembly.grid[row] = earlier.grid[source_row]
@@ -230,6 +211,9 @@ class Looking:
                 continue
             photos = self._cache.load(key, "photos")
             assert photos is not None, "what is in the index was published"
+            if photos["status"][source_row] != OK:  # by this very run: else it is not in the index
+                self._mark_broken(assembly, row)
+                continue
             assembly.feature[row] = photos["feature"][source_row]
             assembly.take_beside(row, self._cache.load(key, "thumbs") if self.asked.thumbnails else None,
                                  self._cache.load(key, "grid") if self.asked.grid else None, source_row)

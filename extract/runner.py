@@ -19,10 +19,10 @@ from extract.unchanged import digest_photos, observe, recall_unchanged, remember
 
 if TYPE_CHECKING:
     from data.stories import Dataset
-    from extract.looking import Timing
     from extract.opening import Resolved
     from extract.plan import Plan
     from extract.reader import Reader
+    from extract.timing import Timing
     from extract.work import Asked, Work
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)

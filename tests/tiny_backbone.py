@@ -2,6 +2,7 @@
 import os
 import time
 
+import torch
 from torch import nn
 
 SPEC = {"width": 8, "size": 32, "resize": "squash", "interpolation": "bilinear", "mean": [0.5, 0.5, 0.5],
@@ -20,6 +21,18 @@ def with_map():
     return net, dict(SPEC)
 
 
+def with_holes():
+    """Makes no number of a black picture, as padding is, and more than float16 holds of a white one."""
+    return Holey(), dict(SPEC)
+
+
+def broken():
+    """Makes no number of any picture."""
+    net = Tiny()
+    nn.init.constant_(net.net[3].bias, float("nan"))
+    return net, dict(SPEC)
+
+
 class Tiny(nn.Module):
     """(B, 3, 32, 32) -> (B, 8)."""
 
@@ -30,6 +43,16 @@ class Tiny(nn.Module):
     def forward(self, images):
         time.sleep(float(os.environ.get("TINY_SECONDS", 0)))
         return self.net(images).mean(dim=(2, 3))
+
+
+class Holey(Tiny):
+    """(B, 3, 32, 32) -> (B, 8)."""
+
+    def forward(self, images):
+        brightness = images.mean(dim=(1, 2, 3))[:, None]
+        features = super().forward(images)
+        features = torch.where(brightness > 1.7, features * 1e7, features)
+        return torch.where(brightness < -1.7, features * float("nan"), features)
 
 
 def with_blocks():

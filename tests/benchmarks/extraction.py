@@ -25,11 +25,12 @@ from torchvision import transforms
 
 from extract.backbone import Spec, build_backbone
 from extract.config import ExtractConfig
-from extract.looking import Looking, Timing
+from extract.looking import Looking
 from extract.mapper import Mapper, choose_device, resolve_precision, time_model
 from extract.opening import CPU_BATCH
 from extract.reader import Reader, Task
 from extract.runner import run_extraction
+from extract.timing import Timing
 from tests.benchmarks.figures import Figure, report
 from tests.photo_dataset import photo_id, write_stories
 
