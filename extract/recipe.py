@@ -93,12 +93,29 @@ def remember_recipe(folder: Path, note: dict[str, Any]) -> None:
 
 
 def recall_recipe(folder: Path) -> dict[str, Any] | None:
-    """What `remember_recipe` noted, or None."""
+    """What `remember_recipe` noted, or None where there is no whole note of a recipe that is what its id says."""
     try:
-        raw = json.loads((folder / LOCAL / "recipe.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = json.loads((folder / LOCAL / "recipe.json").read_text(encoding="utf-8"))
+        json.dumps(note, ensure_ascii=False).encode()  # half characters, which no path and no message can have
+        return note if _is_note(note) else None
+    except (OSError, ValueError, RecursionError):
         return None
-    return raw if isinstance(raw, dict) and set(REMEMBERED) <= raw.keys() else None
+
+
+def _is_note(note: Any) -> bool:
+    """Whether parsed JSON has the fields of a note, each of its type.
+
+    Raises:
+        ValueError: if the recipe holds what no identity can be taken over.
+    """
+    if not isinstance(note, dict) or set(note) != set(REMEMBERED):
+        return False
+    recipe, width, files = note["recipe"], note["width"], note["files"]
+    return (all(isinstance(note[name], str) for name in ("made_with", "weights", "licence", "key"))
+            and type(width) is int and width > 0
+            and isinstance(files, list) and all(isinstance(path, str) and "\0" not in path for path in files)
+            and isinstance(recipe, dict) and isinstance(recipe.get("fields"), dict) and "version" in recipe["fields"]
+            and recipe == identify(recipe["fields"]))
 
 
 def flags_of(config: ExtractConfig) -> str:
