@@ -20,6 +20,8 @@ from extract.config import ExtractConfig
 from extract.ledger import NO_FILE, Entry, exists, hash_ids
 from extract.recalling import recall_photo_ids
 
+NO_SPLIT = len(SPLITS)  # of a photo that no story names: one of an album that nobody told of, or told of no more
+
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +46,8 @@ class Plan:
     """N photo rows in shards; arrays, because a list of Python objects costs ten times as much.
 
     Attributes:
-        photo_id: (N,) bytes. split: (N,) uint8, index into SPLITS. stat: (N, 3) int64, NO_FILE where there is none.
+        photo_id: (N,) bytes. split: (N,) uint8, index into SPLITS or NO_SPLIT.
+        stat: (N, 3) int64, NO_FILE where there is none.
         path, path_offset: relative paths as one (M,) blob with (N + 1,) offsets.
         story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
             of the albums that have it; empty for a photo that no story names any more.
@@ -93,7 +96,8 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
     wanted = list(wanted_photos(dataset, config.photos))
     published = published_shards(config.out, manifest, ledger, dataset)
     listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
-    splits = {photo_id.encode("ascii"): SPLITS.index(split) for split, _, photo_id in reversed(wanted)}
+    splits = {photo_id.encode("ascii"): SPLITS.index(split)
+              for split, _, photo_id in reversed(list(wanted_photos(dataset, "stories")))}
     new = _without(listed, wanted)
     shards: list[PlannedShard] = []
     first = 0
@@ -112,11 +116,11 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
         for kind, shard in entry.files.items():
             if exists(config.out, [shard]):  # what was lost comes back under its name
                 taken.setdefault(kind, set()).add(shard.name)
-    plan = Plan(config.dataset, photo_id, np.array([splits.get(name, 0) for name in ids], np.uint8),
+    plan = Plan(config.dataset, photo_id, np.array([splits.get(name, NO_SPLIT) for name in ids], np.uint8),
                 *_locate(ids, photos, config.dataset), _pair_albums(wanted, ids), _first_albums(wanted, ids), shards,
                 orphans, taken,
                 turn=1 + max((entry.turn for entry in ledger.values()), default=0))
-    gone = sum(name not in splits for name in ids)
+    gone = int((plan.album_id == b"").sum())
     if gone:
         log.info("%d photo(s) of the folder are named by no story any more; they keep their rows", gone)
     return plan

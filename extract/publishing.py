@@ -26,13 +26,14 @@ from extract.canaries import GROUP as CANARIES, write_canaries
 from extract.card import write_card
 from extract.holding import lock_paths
 from extract.ledger import Entry, read_ledger
-from extract.plan import Plan
+from extract.plan import NO_SPLIT, Plan
 from extract.recipe import package_versions
 from extract.work import Asked, find_unread, usable_source
 from extract.wordsets import publish_words
 
 SOURCE_VERSION = 1
 PLACEHOLDER_IDS = PLACEHOLDER_ALBUMS = 5  # one content under so many ids in so many albums is no photo of anything
+UNUSED = "unused"  # photos that no story names, in the counts by split
 
 log = logging.getLogger(__name__)
 
@@ -174,13 +175,13 @@ def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any
     """What the folder's photos come to, by status, cause and recurrence."""
     by_status = {name: int((table.status == index).sum()) for index, name in enumerate(STATUS)}
     group = group_contents(table)
-    good = group >= 0
+    told = (group >= 0) & (plan.split != NO_SPLIT)
     splits = np.zeros((int(group.max(initial=-1)) + 1, len(SPLITS)), bool)
-    splits[group[good], plan.split[good]] = True
+    splits[group[told], plan.split[told]] = True
     return {"photos": len(plan), "status": by_status, "causes": dict(Counter(cause for cause, _ in table.bad.values())),
             "distinct_contents": len(splits), "contents_in_several_splits": int((splits.sum(axis=1) > 1).sum()),
             "placeholder_photos": sum(placeholder["photos"] for placeholder in placeholders),
-            "by_split": {split: int((plan.split == index).sum()) for index, split in enumerate(SPLITS)},
+            "by_split": {split: int((plan.split == index).sum()) for index, split in enumerate((*SPLITS, UNUSED))},
             "thumbnail_side": side}
 
 
@@ -197,7 +198,7 @@ def format_skipped(plan: Plan, table: PhotoTable, placeholders: list[dict[str, A
     writer.writerows((row.kind, row.id, row.split, row.cause, row.detail) for row in skipped)
     contents = {placeholder["content"]: placeholder for placeholder in placeholders}
     for row, name in enumerate(plan.photo_id):
-        split = SPLITS[plan.split[row]]
+        split = (*SPLITS, "")[plan.split[row]]
         if row in table.bad:
             writer.writerow(("photo", name.decode(), split, *table.bad[row]))
         elif contents and (found := contents.get(table.content[row].tobytes().hex())):
