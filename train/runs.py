@@ -161,10 +161,11 @@ def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Iden
     """
     whose, where = f"run {run_path}", f"features folder {features_path}"
     own = (f"make the folder it reads with: make features WEIGHTS={run_path / BACKBONE} FEATURES=ANOTHER"
-           if (run_path / BACKBONE).exists() else f"use the run's own folder ({run.features})")
-    require_same("recipe", run.recipe, recipe, whose, where, f"{own} or train on this one with another RUN=")
+           if (run_path / BACKBONE).exists() else f"give the run's own folder: FEATURES={run.features}")
+    train = f"train on this one with: make train FEATURES={features_path} RUN=ANOTHER"
+    require_same("recipe", run.recipe, recipe, whose, where, f"{own}, or {train}")
     require_same("words", run.words, words, whose, where,
-                 f"make the folder's words with --words-from {run.features}, or train on this one with another RUN=")
+                 f"make the folder's words with --words-from {run.features}, or {train}")
 
 
 def write_weights(path: Path, model: StoryModel, epoch: int) -> Path:
