@@ -10,7 +10,6 @@ Ids are strings: a number is refused like any other id that is no plain name, be
 import hashlib
 import json
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,7 +117,7 @@ def parse_stories(annotations: list[Any], split: str, path: Path) -> tuple[list[
         key = story_id if type(story_id) is str else (show(story_id),)  # a number never joins a string's story
         frames.setdefault(key, []).append(record)
     stories, skipped = [], []
-    plain_names: set[str] = set()
+    plain_names: dict[str, str] = {}
     for records in frames.values():
         try:
             stories.append(_make_story(records, split, plain_names))
@@ -196,12 +195,13 @@ def _take_record(annotation: Any, keys: frozenset[str], index: int, path: Path) 
     return record
 
 
-def _make_story(records: list[dict[str, Any]], split: str, plain_names: set[str]) -> Story:
+def _make_story(records: list[dict[str, Any]], split: str, plain_names: dict[str, str]) -> Story:
+    """`plain_names`: ids found to be plain, each as the one string that all stories share."""
     for record in records:
         for key in ("story_id", "album_id", "photo_flickr_id"):
             name = record[key]
             if type(name) is not str or name not in plain_names:
-                plain_names.add(_plain_name(record, key))
+                plain_names.setdefault(_plain_name(record, key), name)
     by_order: dict[int, dict[str, Any]] = {}
     for record in records:
         order = record[ORDER_KEY]
@@ -221,8 +221,8 @@ def _make_story(records: list[dict[str, Any]], split: str, plain_names: set[str]
         if record["album_id"] != album_id:
             raise Malformed(TWO_ALBUMS, f"expected one album, found {album_id} and {record['album_id']}")
     captions = [_take_caption(record) for record in ordered]
-    return Story(ordered[0]["story_id"], sys.intern(album_id), split,
-                 tuple([sys.intern(record["photo_flickr_id"]) for record in ordered]),
+    return Story(ordered[0]["story_id"], plain_names[album_id], split,
+                 tuple([plain_names[record["photo_flickr_id"]] for record in ordered]),
                  tuple([caption.text for caption in captions]), tuple([caption.tokenised for caption in captions]))
 
 

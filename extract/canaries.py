@@ -65,11 +65,9 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
 def rank_candidates(status: np.ndarray, content: np.ndarray,
                     placeholders: Sequence[Mapping[str, Any]]) -> Iterator[int]:
     """One row for every distinct content of a good photo, in the order of the contents' sha256."""
-    rows = np.flatnonzero(status == OK)
-    prefix = np.ascontiguousarray(content[:, :8]).view(">u8").ravel()[rows]  # enough to sort by, an eighth to hold
     pretended = {bytes.fromhex(placeholder["content"]) for placeholder in placeholders}
     last = b""
-    for row in rows[np.argsort(prefix, kind="stable")].tolist():
+    for row in map(int, _sort_by_content(status, content)):
         key = content[row].tobytes()
         if key != last and key not in pretended:
             yield row
@@ -89,6 +87,12 @@ def read_resize(recipe: Mapping[str, Any]) -> Resize:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"expected a recipe that says how photos are resized, found {type(error).__name__}: {error}; "
                         "get the folder again, or make it anew") from None
+
+
+def _sort_by_content(status: np.ndarray, content: np.ndarray) -> np.ndarray:
+    rows = np.flatnonzero(status == OK)
+    prefix = content[rows, :8].view(">u8").ravel()  # enough to sort by, an eighth to hold
+    return rows[np.argsort(prefix, kind="stable")]
 
 
 def _decode(path: Path | None, content: bytes, resize: Resize) -> np.ndarray | None:

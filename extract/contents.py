@@ -7,13 +7,15 @@ import numpy as np
 from data.photos import OK
 from data.shards import map_shard
 
+KEPT = 16  # bytes of a sha256
 _EMPTY = -1
 
 
 class ContentIndex:
-    """A hash table from a file's sha256 to the (shard, row) that has its feature; 50 bytes an entry.
+    """A hash table from a file's sha256 to the (shard, row) that has its feature; 30 bytes an entry.
 
-    One thread adds, any may look. A look during growth may miss, never lie: whole contents are compared.
+    One thread adds, any may look. A look during growth may miss, never lie: half of every sha256 is kept, 128 bits,
+    which no two contents share.
 
     Args:
         expected: entries there is room for before it grows.
@@ -21,9 +23,9 @@ class ContentIndex:
 
     def __init__(self, expected: int = 64) -> None:
         expected = max(64, expected)
-        self._content = np.zeros((expected, 32), np.uint8)
+        self._content = np.zeros((expected, KEPT), np.uint8)
         self._place = np.zeros((expected, 2), np.int32)
-        self._slots = np.full(2 << (expected - 1).bit_length(), _EMPTY, np.int32)
+        self._slots = np.full(1 << (expected * 3 // 2).bit_length(), _EMPTY, np.int32)  # at most two in three are taken
         self._count = 0
 
     def __len__(self) -> int:
@@ -34,7 +36,7 @@ class ContentIndex:
         slots = self._slots
         slot = int.from_bytes(content[:8], "little") & (len(slots) - 1)
         while (entry := slots[slot]) != _EMPTY:
-            if self._content[entry].tobytes() == content:
+            if self._content[entry].tobytes() == content[:KEPT]:
                 shard, row = self._place[entry].tolist()
                 return shard, row
             slot = (slot + 1) & (len(slots) - 1)
@@ -46,7 +48,7 @@ class ContentIndex:
             return
         if self._count == len(self._content):
             self._grow()
-        self._content[self._count] = np.frombuffer(content, np.uint8)
+        self._content[self._count] = np.frombuffer(content[:KEPT], np.uint8)
         self._place[self._count] = shard, row
         self._insert(self._slots, self._count)
         self._count += 1

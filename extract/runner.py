@@ -1,7 +1,5 @@
 """One extraction from a data folder to a features folder: what is there, what is left, do it, say that it is done."""
-import ctypes
 import errno
-import gc
 import logging
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from data.manifest import MANIFEST, Manifest, load_manifest
 from data.photos import FoundPhoto, scan_photos
 from extract.config import ExtractConfig
 from extract.holding import hold_folder, take_turns
+from extract.memory import give_memory_back
 from extract.progress import Progress, spell_seconds
 from extract.unchanged import digest_photos, observe, recall_unchanged, remember_state
 
@@ -96,7 +95,7 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     skipped = dataset.skipped
     for spent in (dataset.stories, dataset.descriptions, dataset.album_photos, photos):
         spent.clear()  # what is needed of them is in the plan's arrays, at a tenth of the memory
-    _give_memory_back()
+    give_memory_back()
     log.info("planned %d photos in %d shards (%s)", len(plan), len(plan.shards),
              spell_seconds(time.monotonic() - started))
     side = _choose_thumbnails(config, manifest)
@@ -106,7 +105,7 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     if works:
         resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
         resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
-        _give_memory_back()
+        give_memory_back()
     still_held()
     return _finish(config, seen, plan, asked, resolved, skipped, side)
 
@@ -173,15 +172,6 @@ def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", reso
         remember_state(config, observe(config, seen, names, list(resolved.files)), share_bad(manifest), summary)
     log.info("%s is complete: %s", config.out, summary)
     return manifest
-
-
-def _give_memory_back() -> None:
-    """Let the system have what was freed: glibc keeps a million small pieces of parsed JSON for itself otherwise."""
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):  # another C library
-        pass
 
 
 def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:
