@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.annotations import NUM_FRAMES, Story
-from data.folder import DII, SIS
 from data.shards import fixed_bytes
+from data.stored_words import DII, SIS
 from data.stories import SPLITS, Dataset, paused_collector
 from data.tags import UNK_TAG, TagTable
 from data.words import CAPTION_LENGTH, VOCABULARY_SIZE, Vocabulary, split_words

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data.files import replace_file
-from data.folder import DII
+from data.stored_words import DII
 from evaluate.config import TS
 from evaluate.photos.photo_scores import PhotoResult
 from evaluate.rows import Row

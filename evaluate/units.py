@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.folder import SplitWords
+from data.stored_words import SplitWords
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from data.errors import UserError
-from data.folder import map_published
 from data.manifest import Manifest, Shard
 from data.photos import OK, BadPhoto, read_photo
 from data.pictures import Resize, decode_photo
+from data.published import map_published
 from data.shards import map_shard
 from extract.ledger import Entry, exists
 from extract.plan import Plan

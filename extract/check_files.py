@@ -6,9 +6,9 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.files import TEMPORARY, sha256_file
-from data.folder import refuse_links
 from data.identity import Identity, identify
 from data.manifest import MANIFEST, Manifest, Shard, is_sealed
+from data.published import refuse_links
 from extract.findings import Report
 from extract.ledger import LEDGER, count_cut_lines, read_ledger
 from extract.progress import Progress

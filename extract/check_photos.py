@@ -6,10 +6,10 @@ import numpy as np
 
 from data.annotations import is_plain_name
 from data.errors import UserError
-from data.folder import map_published
 from data.identity import source_digest
 from data.manifest import Manifest, Shard
 from data.photos import MISSING, OK, STATUS
+from data.published import map_published
 from extract.findings import Report
 
 BLOCK_ROWS = 4096

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.errors import UserError
-from data.folder import Features, map_published
+from data.folder import Features
 from data.photos import BadPhoto, find_photos, read_photo
 from data.pictures import decode_photo
+from data.published import map_published
 from extract.canaries import GROUP, read_resize
 from extract.centring import centred_cosine, measure_statistics
 from extract.findings import Report

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from data.errors import printable
-from data.folder import DII, SplitWords, WordSet
 from data.manifest import Manifest
 from data.photos import OK, STATUS
+from data.stored_words import DII, SplitWords, WordSet
 from data.words import RESERVED, UNK
 from extract.findings import format_facts
 from extract.inspection_rows import PhotoRows, find_row, measure_lengths, measure_norms, open_rows

@@ -10,10 +10,11 @@ from PIL import Image, ImageDraw, ImageOps
 from data.annotations import is_plain_name
 from data.errors import UserError, printable
 from data.files import replace_file
-from data.folder import WordSet, map_published
 from data.manifest import Manifest
 from data.photos import BadPhoto, find_photos, read_photo
 from data.pictures import Resize, open_picture
+from data.published import map_published
+from data.stored_words import WordSet
 from extract.centring import find_neighbours
 from extract.inspection_rows import PhotoRows, measure_lengths
 

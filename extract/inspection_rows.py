@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.folder import SplitWords, map_published
 from data.manifest import MANIFEST, Manifest, Shard, load_manifest
 from data.mapped import MappedRows
 from data.photos import OK, STATUS
+from data.published import map_published
+from data.stored_words import SplitWords
 from data.words import PAD
 from extract.ledger import exists, read_ledger
 

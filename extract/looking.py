@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.folder import map_published
 from data.manifest import Shard
 from data.photos import OK
+from data.published import map_published
 from data.shards import map_shard
 from extract.assembly import Assembly
 from extract.broken import FiniteCheck

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.folder import map_published
 from data.manifest import Manifest, Shard
 from data.photos import FoundPhoto
+from data.published import map_published
 from data.stories import SPLITS, Dataset
 from extract.config import ExtractConfig
 from extract.ledger import NO_FILE, Entry, exists, hash_ids

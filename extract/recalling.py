@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.folder import map_published
 from data.manifest import Manifest, Shard
+from data.published import map_published
 from data.stories import Dataset
 
 

@@ -7,9 +7,10 @@ from PIL import Image
 from torch import nn
 
 from data.errors import UserError
-from data.folder import Features, map_published
+from data.folder import Features
 from data.manifest import load_manifest
 from data.pictures import Resize
+from data.published import map_published
 from extract import backbone as backbones
 from extract import canaries, check_weights
 from extract.command import main

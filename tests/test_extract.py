@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from data.errors import LimitExceeded, UserError
-from data.folder import MISSING, OK, UNREADABLE, Features
+from data.folder import Features, MISSING, OK, UNREADABLE
 from data.pictures import Resize, decode_photo
 from data.tags import TagTable
 from extract.command import main

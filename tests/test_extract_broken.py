@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data.errors import LimitExceeded, UserError
-from data.folder import OK, UNREADABLE, Features
+from data.folder import Features, OK, UNREADABLE
 from data.tags import TagTable
 from extract import looking
 from extract.broken import CAUSE, ENOUGH

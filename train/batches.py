@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from data.errors import UserError
-from data.folder import NUM_FRAMES, Features
+from data.folder import Features
 from data.mapped import MappedRows
+from data.stored_words import NUM_FRAMES
 
 logger = logging.getLogger(__name__)
 

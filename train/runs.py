@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 
 from data.errors import UserError
 from data.files import read_json, replace_file, write_json
-from data.folder import WordSet
 from data.identity import Identity, identify, require_same
+from data.stored_words import WordSet
 from train.config import TrainConfig
 from train.model import StoryModel
 

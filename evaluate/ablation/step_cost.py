@@ -4,7 +4,8 @@ from dataclasses import dataclass
 import torch
 
 from data.errors import UserError
-from data.folder import NUM_FRAMES, Features
+from data.folder import Features
+from data.stored_words import NUM_FRAMES
 from extract.backbone import build_backbone
 from extract.mapper import Mapper, time_model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.folder import OK, STATUS, Features
+from data.folder import Features, OK, STATUS
 from data.photos import BadPhoto, find_photos, read_photo
 from data.pictures import Resize, open_picture
 

@@ -9,7 +9,8 @@ from typing import Any
 import jinja2
 
 from data.files import write_text
-from data.folder import Features, WordSet
+from data.folder import Features
+from data.stored_words import WordSet
 from evaluate.page.charts import (best_epoch, brief_row, draw_curves, draw_dots, draw_tags, is_comparable, kind_of,
                                   order_rows, spoken)
 from evaluate.page.commands import list_commands, settings_of

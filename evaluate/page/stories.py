@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data.folder import NUM_FRAMES, WordSet
+from data.stored_words import NUM_FRAMES, WordSet
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import Prediction
 
