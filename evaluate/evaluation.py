@@ -172,7 +172,8 @@ def evaluate_run(config: EvalConfig) -> Path:
     """
     evaluation, clock = Evaluation(config), Clock()
     if evaluation.run.config.task == "tell":
-        return evaluate_stories(config, evaluation.run, evaluation.features, evaluation.words, evaluation.device)
+        return evaluate_stories(config, evaluation.run, evaluation.features, evaluation.words, evaluation.device,
+                                evaluation.source_note)
     split = evaluation.split
     rows = evaluation.predict()
     clock.lap("model")
@@ -199,7 +200,9 @@ def evaluate_run(config: EvalConfig) -> Path:
     scores = merge_scores(*parts)
     write_predictions(config.run / f"predictions-{config.split}.jsonl", split, rows[0], of_model)
     protocol = describe_protocol(config, split, evaluation.val, evaluation.train is not None)
-    protocol["notes"] += [evaluation.source_note] if evaluation.source_note else []
+    if evaluation.source_note:
+        protocol["notes"].append(f"{evaluation.source_note}; baselines and tag thresholds are fitted on this folder's "
+                                 "train and val")
     path = write_json(config.run / f"eval-{config.split}.json", {
         "rows": summarise(scores, evaluation.reasons), "differences": compare_rows(scores), "protocol": protocol,
         "recipe": evaluation.features.recipe, "words": evaluation.split.words.identity,

@@ -42,7 +42,7 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
         "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
                       "least_albums": MIN_ALBUMS, "drawn": bool(split.resamples.enough and config.resamples)},
         "thresholds": _thresholds(split, val),
-        "notes": _cautions(config, split, val, has_train)}
+        "notes": list_cautions(config, split) + _list_next_cautions(split, has_train)}
 
 
 def describe_writing(config: EvalConfig) -> dict[str, Any]:
@@ -59,7 +59,8 @@ def _thresholds(split: EvaluatedSplit, val: EvaluatedSplit | None) -> str:
                                            if split.name == "val" else "")
 
 
-def _cautions(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | None, has_train: bool) -> list[str]:
+def list_cautions(config: EvalConfig, split: EvaluatedSplit) -> list[str]:
+    """What a reader of any evaluation's numbers must know of the stories they come from."""
     notes = []
     albums = split.resamples.num_albums
     if not split.resamples.enough:
@@ -69,6 +70,11 @@ def _cautions(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | N
         notes.append(f"--limit {config.limit}: these are not the numbers of the whole split")
     if split.name == "train":
         notes.append("the train split: these numbers say how much was learnt by heart")
+    return notes
+
+
+def _list_next_cautions(split: EvaluatedSplit, has_train: bool) -> list[str]:
+    notes = []
     if not has_train:
         notes.append("the folder has no train stories with whole photos: no baselines that learn")
     if not (split.tag_source & DII).any():

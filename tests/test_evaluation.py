@@ -86,7 +86,8 @@ def test_other_photos_are_a_warning_and_strict_refuses_them(make_run, make_featu
     run, other = make_run(), make_features("other", bad_photos=(50,))
     arguments = ["--run", str(run), "--features", str(other), "--no-meteor", "--no-page"]
     assert main(arguments) == 0 and "not those that run" in caplog.text
-    assert any("not those that run" in note for note in read_evaluation(run)[0]["protocol"]["notes"])
+    note = next(note for note in read_evaluation(run)[0]["protocol"]["notes"] if "not those that run" in note)
+    assert "are fitted on this folder's train and val" in note
     assert main([*arguments, "--strict"]) == 2 and "leave out --strict" in capsys.readouterr().err
 
 

@@ -1,9 +1,14 @@
-"""A run refuses a features folder of another recipe or other words, with commands to type."""
+"""A run on another folder than its own: refused for another recipe or other words, evaluated where both agree."""
+import json
+
 import pytest
 
 from data.errors import UserError
 from data.folder import Features
 from data.identity import identify
+from evaluate.__main__ import main as evaluate
+from extract.command import main as main_of_extract
+from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
 from train.runs import load_run, require_same_folder
 
@@ -21,3 +26,20 @@ def test_the_refusal_names_what_differs_and_the_commands(make_features, tmp_path
     message = str(caught.value)
     assert "size: " in message and "299 here" in message and remedy.format(own=own) in message
     assert message.endswith(f"train on this one with: make train FEATURES={other} RUN=ANOTHER")
+
+
+def test_a_run_is_evaluated_on_a_folder_with_its_words(tmp_path):
+    def extract(data, out, *flags):
+        main_of_extract(["--data", str(data), "--out", str(out), "--backbone", "tests.tiny_backbone:factory",
+                         "--weights", "random", *flags])
+        return out
+    own = extract(write_dataset(tmp_path / "data", {"train": 4, "val": 2, "test": 2}), tmp_path / "own")
+    run = write_run(tmp_path / "run", own)
+    data = write_dataset(tmp_path / "other_data", {"test": 4}, seed=5)
+    other = extract(data, tmp_path / "other", "--words-from", str(own))
+    assert evaluate(["--run", str(run), "--features", str(other), "--no-meteor", "--no-page", "--resamples", "0"]) == 0
+    evaluation = json.loads((run / "eval-test.json").read_text())
+    assert evaluation["protocol"]["albums"] == 4
+    assert evaluation["rows"]["model"]["perplexity"]["value"] > 1
+    notes = " | ".join(evaluation["protocol"]["notes"])
+    assert "not those that run" in notes and "no baselines that learn" in notes

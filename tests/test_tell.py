@@ -33,6 +33,14 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     assert "model, scored as human" not in evaluation["differences"]
 
 
+def test_cautions_are_told_beside_the_numbers(run, make_features, capsys):
+    other = make_features("other", stories={"train": 4, "val": 4, "test": 44}, bad_photos=(50,))
+    arguments = ["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0"]
+    assert main([*arguments, "--features", str(other), "--limit", "9"]) == 0
+    notes = " | ".join(json.loads((run / "eval-test.json").read_text())["protocol"]["notes"])
+    assert "not those that run" in notes and "--limit 9" in notes and "too few for intervals" in notes
+
+
 def test_the_scorer_gives_the_same_numbers(run, tmp_path):
     from data.folder import Features
     assert main(["--run", str(run), "--no-meteor", "--resamples", "0"]) == 0

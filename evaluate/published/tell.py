@@ -19,7 +19,7 @@ from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import EvalConfig
 from evaluate.predicting import caption_nll
-from evaluate.protocol import describe_writing
+from evaluate.protocol import describe_writing, list_cautions
 from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, score_corpus
 from evaluate.rows import MODEL
 from evaluate.scoring import Scores, compare_rows, summarise
@@ -33,11 +33,13 @@ logger = logging.getLogger(__name__)
 ROW_NAMES = {SYSTEM: MODEL, CONSTANT: "constant story", HUMAN: "human", AS_HUMAN: "model, scored as human"}
 
 
-def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, words: str, device: str) -> Path:
+def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, words: str, device: str,
+                     source_note: str) -> Path:
     """Write and score a story for every story of the split; several of an album are averaged within it.
 
     Args:
         run: of task `tell`, its recipe and words checked against the folder.
+        source_note: that the photos are others than the run's, or empty.
 
     Returns:
         The path of eval-<split>.json.
@@ -50,11 +52,11 @@ def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, wor
     rows, scorer, no_meteor = score_corpus(corpus, config.meteor, config.resamples, config.seed)
     scores: Scores = {ROW_NAMES[row]: metrics for row, metrics in rows.items()}
     scores[MODEL] |= _score_surprise(split, nll)
+    notes = [*scorer.notes, *list_cautions(config, split), *([source_note] if source_note else [])]
     return write_json(config.run / f"eval-{config.split}.json", {
         "rows": summarise(scores, {"meteor": no_meteor} if no_meteor else {}),
         "differences": compare_rows(scores),
-        "protocol": _describe(config, split, [*scorer.notes]), "recipe": features.recipe,
-        "words": split.words.identity,
+        "protocol": _describe(config, split, notes), "recipe": features.recipe, "words": split.words.identity,
         "run": {"path": str(config.run), "epoch": run.epoch, "features": str(features.root)}})
 
 
