@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from data.errors import UserError
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0  # on the clock of the disk, compared with a file just touched there
+RETRY_SECONDS = 0.01
 
 
 class HeldError(UserError):
@@ -101,7 +103,7 @@ def _acquire(path: Path, what: str, group: str) -> str:
                 holder = _read(path)
                 if not _is_gone(path, holder, mine):
                     raise HeldError(_refusal(path, what, holder)) from None
-                _remove(path, holder)
+                _remove(path, holder, mine)
         raise UserError(f"expected to get hold of {path}, found others taking it again and again; try once more")
     finally:
         mine.unlink(missing_ok=True)
@@ -117,20 +119,21 @@ def _appear(mine: Path, path: Path) -> None:
             file.write(mine.read_text(encoding="utf-8"))
 
 
-def _remove(path: Path, holder: dict[str, Any]) -> None:
-    """Take a dead holder's lock away, unless somebody else was quicker and holds it by now."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _remove(path: Path, holder: dict[str, Any], mine: Path) -> None:
+    """Take a dead holder's lock away, one process at a time: nobody takes away what another has put there since."""
+    turn = path.with_name(f".{path.name}.removing")
     try:
-        os.rename(path, aside)
-    except FileNotFoundError:
+        _appear(mine, turn)
+    except FileExistsError:
+        if _is_gone(turn, _read(turn), mine):  # killed within that millisecond
+            turn.unlink(missing_ok=True)
+        time.sleep(RETRY_SECONDS)
         return
     try:
-        if _read(aside).get("token") != holder.get("token"):
-            _appear(aside, path)  # a living one's: back in its place
-    except FileExistsError:
-        pass
+        if _read(path).get("token") == holder.get("token"):
+            path.unlink(missing_ok=True)
     finally:
-        aside.unlink(missing_ok=True)
+        turn.unlink(missing_ok=True)
 
 
 def _renew(path: Path, token: str, ended: threading.Event) -> None:
