@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.annotations import NUM_FRAMES
 from data.errors import UserError
 from data.files import read_json, sha256_file
 from data.manifest import Manifest, Shard
@@ -14,7 +15,6 @@ from data.shards import SCHEMA
 
 SIS, DII = 1, 2  # bits of tag_source
 MAX_WORDS_BYTES = 1 << 26  # of vocabulary.json and tags.json: 65,536 words take one MB
-NUM_FRAMES = 5
 
 
 @dataclass(frozen=True)

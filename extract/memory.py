@@ -20,16 +20,16 @@ def give_memory_back() -> None:
     """Let the system have what was freed: glibc keeps a million small pieces of parsed JSON for itself otherwise."""
     gc.collect()
     _set_thresholds(_DEFAULT, _DEFAULT)
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # another C library
-        pass
+    _call("malloc_trim", 0)
 
 
 def _set_thresholds(mapped_from: int, trimmed_from: int) -> None:
+    _call("mallopt", _MMAP_THRESHOLD, mapped_from)
+    _call("mallopt", _TRIM_THRESHOLD, trimmed_from)
+
+
+def _call(name: str, *arguments: int) -> None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_MMAP_THRESHOLD, mapped_from)
-    mallopt(_TRIM_THRESHOLD, trimmed_from)
+        getattr(ctypes.CDLL(None), name)(*arguments)
+    except (AttributeError, OSError, TypeError):  # another C library
+        pass

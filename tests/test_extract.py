@@ -1,6 +1,5 @@
 """Extraction end to end, with a backbone that takes microseconds: the folder, incremental runs, refusals."""
 import csv
-import functools
 import io
 import json
 import os
@@ -17,19 +16,11 @@ from PIL import Image
 from data.errors import LimitExceeded, UserError
 from data.folder import Features, MISSING, OK, UNREADABLE
 from data.pictures import Resize, decode_photo
-from data.tags import TagTable
 from extract.command import main
+from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import draw_photo, photo_id, write_dataset, write_stories
 
 BACKBONE = "tests.tiny_backbone:factory"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_matcher():
-    """Build the shipped tag table's matcher once, not in every run: it is half of a small run's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TagTable, "load", functools.cache(TagTable.load))
-        yield
 
 
 @pytest.fixture
@@ -41,12 +32,6 @@ def run(dataset, folder, *flags, backbone=BACKBONE):
     main(["--data", str(dataset), "--out", str(folder), "--backbone", backbone, "--weights", "random", "--batch-size",
           "4", "--shard-rows", "8", "--readers", "2", *flags])
     return Features.open(folder)
-
-
-def snapshot(folder):
-    """Bytes of every published file."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and ".local" not in path.parts}
 
 
 def times_of(folder):

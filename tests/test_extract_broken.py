@@ -1,6 +1,5 @@
 """Photos that the backbone makes no numbers of: rows of zeros that say so, unless it makes none of any photo."""
 import csv
-import functools
 import json
 import shutil
 import time
@@ -11,23 +10,15 @@ from PIL import Image
 
 from data.errors import LimitExceeded, UserError
 from data.folder import Features, OK, UNREADABLE
-from data.tags import TagTable
 from extract import looking
 from extract.broken import CAUSE, ENOUGH
 from extract.command import main
+from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import draw_photo, photo_id, write_dataset
 
 HOLES, MAP = "tests.tiny_backbone:with_holes", "tests.tiny_backbone:with_map"
 BROKEN = {photo_id("train", 0, 1): "black", photo_id("train", 2, 3): "its twin", photo_id("val", 0, 0): "black",
           photo_id("test", 0, 4): "white"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_matcher():
-    """Build the shipped tag table's matcher once, not in every run: it is half of a small run's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TagTable, "load", functools.cache(TagTable.load))
-        yield
 
 
 @pytest.fixture
@@ -46,11 +37,6 @@ def run(dataset, folder, *flags, backbone=HOLES):
     main(["--data", str(dataset), "--out", str(folder), "--backbone", backbone, "--weights", "random", "--batch-size",
           "4", "--shard-rows", "8", "--readers", "2", "--precision", "float32", "--max-bad", "1", *flags])
     return Features.open(folder)
-
-
-def snapshot(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and ".local" not in path.parts}
 
 
 def names_of(features, rows):

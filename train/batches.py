@@ -9,7 +9,7 @@ from torch import Tensor
 from data.errors import UserError
 from data.folder import Features
 from data.mapped import MappedRows
-from data.stored_words import NUM_FRAMES
+from data.annotations import NUM_FRAMES
 
 logger = logging.getLogger(__name__)
 

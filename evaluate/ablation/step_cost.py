@@ -5,7 +5,7 @@ import torch
 
 from data.errors import UserError
 from data.folder import Features
-from data.stored_words import NUM_FRAMES
+from data.annotations import NUM_FRAMES
 from extract.backbone import build_backbone
 from extract.mapper import Mapper, time_model
 

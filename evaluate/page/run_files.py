@@ -17,7 +17,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
-from data.stored_words import NUM_FRAMES
+from data.annotations import NUM_FRAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data.stored_words import NUM_FRAMES, WordSet
+from data.annotations import NUM_FRAMES
+from data.stored_words import WordSet
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import Prediction
 
