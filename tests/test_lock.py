@@ -108,3 +108,13 @@ def test_of_many_who_find_a_dead_lock_one_alone_gets_it(tmp_path):
     for thread in threads:
         thread.join()
     assert (len(inside), len(refused)) == (1, 7)
+
+
+def test_a_lock_that_changed_hands_since_it_was_read_stays(tmp_path):
+    path, mine = tmp_path / "lock", tmp_path / "mine"
+    mine.write_text("{}")
+    path.write_text(json.dumps({"token": "living"}))
+    lock._remove(path, {"token": "dead"}, mine)
+    assert json.loads(path.read_text()) == {"token": "living"}
+    lock._remove(path, {"token": "living"}, mine)
+    assert not path.exists() and [file.name for file in tmp_path.iterdir()] == ["mine"]
