@@ -14,6 +14,7 @@ from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
 from train.batches import Batch
 from train.model import StoryModel
+from train.text import Context
 
 Rearrange = Callable[[Batch, np.ndarray], Batch]
 
@@ -61,8 +62,7 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
                       outputs["seen_logits"].sigmoid().cpu().numpy(), surprise.cpu().numpy()])
         if writing:
             keys = (batch["story_index"].numpy()[:, None] * len(TS) + np.arange(len(TS))).ravel()
-            captions = write_captions(model.text_decoder, outputs["hidden"].flatten(0, 1),
-                                      outputs["tag_embedding"].flatten(0, 1), writing, keys)
+            captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
             texts = [[vocabulary[index] for index in caption.token_ids] for caption in captions]
             written += [texts[first:first + len(TS)] for first in range(0, len(texts), len(TS))]
     features, next_probs, seen_probs, nll = (np.concatenate(column) for column in zip(*parts))

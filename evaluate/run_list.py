@@ -59,7 +59,7 @@ def format_runs(runs: Sequence[ListedRun]) -> str:
     cells = [["run", *differing, "epochs", "best val", "scored on", *(HEADLINE[metric] for metric in metrics)]]
     for run, row in zip(runs, settings):
         cells.append([str(run.path), *(str(row[name]) for name in differing),
-                      f"{run.epochs} of {run.record.config.epochs}", format_value(run.best_val), run.split,
+                      f"{run.epochs} of {run.record.fitted.epochs}", format_value(run.best_val), run.split,
                       *(format_value(run.scores.get(metric)) for metric in metrics)])
     return align(cells)
 

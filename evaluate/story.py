@@ -24,6 +24,7 @@ from evaluate.photos.retrieval import rank_candidates
 from evaluate.photos.space import PhotoSpace
 from evaluate.tags.tag_metrics import FIRST_TAG
 from train.runs import VOCABULARY, LoadedRun, load_run, read_record, require_same_folder
+from train.text import Context
 
 SHOWN_TAGS = 5
 MOST_PHOTOS = {"next": max(TS), "tell": max(TS) + 1}
@@ -102,8 +103,7 @@ def tell_story(config: StoryConfig) -> ToldStory:
     writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
     with torch.inference_mode():
         outputs = run.model.encode({name: tensor.to(device) for name, tensor in batch.items()})
-        state = outputs["hidden"][0, places], outputs["tag_embedding"][0, places]
-        captions = write_captions(run.model.text_decoder, *state, writing)
+        captions = write_captions(run.model.text_decoder, Context.of(outputs).select((0, places)), writing)
     seen, ahead = (outputs[name].sigmoid().cpu().numpy()[0] for name in ("seen_logits", "next_logits"))
     sentences = [detokenise(vocabulary.decode(caption.token_ids)) for caption in captions]
     tags_seen = [_likeliest(row, names["tags"]) for row in seen[:count]]

@@ -17,7 +17,7 @@ from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from train.batches import Batch
 from train.model import StoryModel
-from train.text import pack_targets
+from train.text import Context, pack_targets
 
 PARTS = ("both", "photo", "caption")
 NUM_OTHERS = (1, 3)
@@ -25,7 +25,7 @@ SOURCES = ("other_album", "same_album")
 ORDERS = np.array(list(permutations(range(5))))  # (120, 5), the true order first
 MOST_ORDERED, SHARE_ORDERED = 200, 20            # unless told otherwise: a twentieth of the stories, at most so many
 TIE = 1e-6
-AHEAD = ("hidden", "tag_embedding", "predicted_features")
+AHEAD = (*Context._fields, "predicted_features")
 
 
 def _list_steps() -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +48,7 @@ def measure_surprise(model: StoryModel, ahead: Batch, frames: Batch) -> Tensor:
     """How surprising frames are: (3, N) float64 by PARTS.
 
     Args:
-        ahead: "hidden", "tag_embedding", "predicted_features" of N places, from what came before.
+        ahead: what is AHEAD of N places, from what came before.
         frames: "image_features", "photo_mask", "token_ids" of the N frames that came; without a photo it surprises
             by its caption alone.
     """
@@ -56,7 +56,7 @@ def measure_surprise(model: StoryModel, ahead: Batch, frames: Batch) -> Tensor:
     photo = (photo * frames["photo_mask"]).double()
     token_ids = frames["token_ids"]
     lengths = ((token_ids != PAD).sum(dim=-1) - 1).clamp(min=1)
-    logits = model.text_decoder(ahead["hidden"], ahead["tag_embedding"], token_ids[:, :-1], lengths.cpu())
+    logits = model.text_decoder(Context.of(ahead), token_ids[:, :-1], lengths.cpu())
     nll = F.cross_entropy(logits.data.float(), pack_targets(token_ids, lengths.cpu()).data, ignore_index=PAD,
                           reduction="none")
     padded, _ = pad_packed_sequence(logits._replace(data=nll.double()), batch_first=True)
@@ -98,11 +98,11 @@ def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device:
     B = len(batch["story_index"])
     longer = {name: torch.cat([tensor, tensor[:, -1:]], dim=1) if tensor.dim() > 1 else tensor
               for name, tensor in batch.items()}  # the last frame of a batch is not fused: now that is a copy
-    fused = model.encode(longer)["fused"]                                                  # (B, 5, fusion_dim)
+    read, _ = model.read_frames(longer)                                                    # (B, 5, ...)
     orders = torch.from_numpy(ORDERS).to(device)
-    outputs = model.look_ahead(fused[:, orders[:, :-1]].flatten(0, 1))                     # (B * 120, 4, ...)
+    outputs = model.look_ahead({name: tensor[:, orders[:, :-1]].flatten(0, 1) for name, tensor in read.items()})
     order, step = torch.from_numpy(FIRST_PLACES).to(device).T
-    ahead = {name: outputs[name].unflatten(0, (B, len(ORDERS)))[:, order, step].flatten(0, 1) for name in AHEAD}
+    ahead = {name: outputs[name].unflatten(0, (B, len(ORDERS)))[:, order, step].flatten(0, 1) for name in AHEAD if name in outputs}
     comes = orders[order, step + 1]                                                        # (320,)
     frames = {name: tensor[:, comes].flatten(0, 1) for name, tensor in batch.items() if tensor.dim() > 1}
     found = torch.cat([measure_surprise(model, {name: tensor[first:first + 4 * batch_size]

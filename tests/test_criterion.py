@@ -26,6 +26,7 @@ def batch() -> dict[str, torch.Tensor]:
     token_ids = torch.tensor([[[1, 5, 6, 2], [1, 7, 2, 0], [1, 8, 9, 2], [1, 4, 2, 0], [1, 12, 2, 0]]] * 2)
     return {"image_features": torch.randn(2, 5, D, generator=generator).half(),
             "photo_mask": torch.tensor([[True] * 5, [True, False, True, True, False]]), "token_ids": token_ids,
+            "tag_source": torch.tensor([[3] * 5, [1, 3, 1, 1, 3]], dtype=torch.uint8),
             "tag_targets": torch.randint(0, 2, (2, 5, G), generator=generator).float()}
 
 
@@ -98,3 +99,19 @@ def test_the_contrastive_loss_is_least_for_the_true_photo_and_ignores_its_copies
     same["image_features"][1] = same["image_features"][0]
     copies = terms.contrastive_loss({"predicted_features": true}, same)
     assert float(copies.sum) == 0, "every other photo is the same one: nothing is left to tell apart"
+
+
+def test_a_photo_that_nobody_described_teaches_no_absence(model, batch):
+    """Frame 1 of the second story has no description (no DII): of its tags the true ones alone count."""
+    logits = torch.randn(2, 5, G, generator=torch.Generator().manual_seed(3))
+    apart = StoryCriterion(TrainConfig(**WIDTHS), model, described_apart=True)
+    found = apart.seen_tag_loss({"seen_logits": logits}, batch)
+    counted = model.counted_tags.bool()
+    expected = 0.0
+    for story, frame in batch["photo_mask"].nonzero().tolist():
+        target, described = batch["tag_targets"][story, frame], bool(batch["tag_source"][story, frame] & 2)
+        chosen = counted & (torch.tensor(described) | (target > 0))
+        expected += F.binary_cross_entropy_with_logits(logits[story, frame][chosen], target[chosen]).item()
+    assert found.sum.item() == pytest.approx(expected, rel=1e-5)
+    absent = {**batch, "tag_source": torch.full_like(batch["tag_source"], 3)}
+    assert apart.seen_tag_loss({"seen_logits": logits}, absent).sum.item() != pytest.approx(expected)

@@ -12,7 +12,7 @@ WIDTHS = dict(embedding_dim=12, text_dim=10, fusion_dim=16, hidden_dim=16, atten
 
 @pytest.mark.parametrize("precision, tolerance", [("float32", 1e-4), ("bfloat16", 2e-2)])
 def test_five_steps_of_both_lose_the_same(precision, tolerance):
-    config, batches = make_config(WIDTHS), make_batches(1, 3, 24, 40) * 5
+    config, batches = make_config({"preset": "paper", **WIDTHS}), make_batches(1, 3, 24, 40) * 5
 
     def losses(make_step, *arguments):
         torch.manual_seed(0)

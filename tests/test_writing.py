@@ -11,6 +11,7 @@ from data.words import END, PAD, START, UNK
 from evaluate.captions.detokenise import detokenise
 from evaluate.captions.writing import next_log_probs, write_captions
 from evaluate.captions.writing_config import WritingConfig
+from train.text import Context
 
 V = 9  # four reserved words and five others
 
@@ -28,8 +29,8 @@ class TableDecoder:
 
     rows = 0
 
-    def start(self, hidden, tag_embedding):
-        return TableState(hidden, torch.zeros(len(hidden), dtype=torch.long))
+    def start(self, context):
+        return TableState(context.hidden, torch.zeros(len(context.hidden), dtype=torch.long))
 
     def step(self, token_ids, state):
         self.rows += len(token_ids)
@@ -43,7 +44,7 @@ def draw_tables(num_rows, steps, seed=0, scale=2.0):
 
 def write(tables, config=None, decoder=None, keys=None, **settings):
     config = config or WritingConfig(max_words=tables.shape[1], **settings)
-    return write_captions(decoder or TableDecoder(), tables, torch.zeros(len(tables), 1), config, keys)
+    return write_captions(decoder or TableDecoder(), Context(tables, torch.zeros(len(tables), 1)), config, keys)
 
 
 def all_captions(table, config):
@@ -183,19 +184,27 @@ def decoder():
     from train.config import ModelConfig
     from train.text import TextDecoder
     torch.manual_seed(0)
-    config = replace(ModelConfig(), embedding_dim=8, hidden_dim=16, tag_embedding_dim=4, decoder_dim=16)
+    config = replace(ModelConfig(), embedding_dim=8, hidden_dim=16, tag_embedding_dim=4, decoder_dim=16,
+                     word_copying=True)
     decoder = TextDecoder(config, 40).eval()
     for weight in decoder.parameters():  # a fresh decoder writes one word for ever
         torch.nn.init.normal_(weight, std=.7)
     return decoder
 
 
+def draw_context(rows):
+    """What captions are written from: every second one has seen words."""
+    memory = torch.randint(4, 40, (rows, 4, 6))
+    memory[1::2] = 0
+    return Context(torch.randn(rows, 16), torch.randn(rows, 4), memory)
+
+
 @pytest.mark.parametrize("settings", [{}, {"method": "beam"}, {"method": "sample", "top_p": .9}])
 def test_the_model_s_own_decoder_writes_the_same_alone_and_in_a_batch(decoder, settings):
-    hidden, tag_embedding = torch.randn(2, 12, 16), torch.randn(2, 12, 4)
+    context = draw_context(12)
     config = WritingConfig(**settings)
-    together = write_captions(decoder, hidden[0], tag_embedding[0], config)
-    single = [write_captions(decoder, hidden[0, row:row + 1], tag_embedding[0, row:row + 1], config, [row])[0]
+    together = write_captions(decoder, context, config)
+    single = [write_captions(decoder, context.select(slice(row, row + 1)), config, [row])[0]
               for row in range(12)]
     assert [caption.token_ids for caption in together] == [caption.token_ids for caption in single]
     assert len({tuple(caption.token_ids) for caption in together}) > 1
@@ -204,13 +213,12 @@ def test_the_model_s_own_decoder_writes_the_same_alone_and_in_a_batch(decoder, s
 @pytest.mark.parametrize("settings", [{}, {"method": "beam", "length_weight": 1.0}, {"method": "sample"}])
 def test_log_probability_is_that_of_reading_the_caption_again(decoder, settings):
     """What a beam reports belongs to what it wrote: its state follows its words through every reordering."""
-    hidden, tag_embedding = torch.randn(30, 16), torch.randn(30, 4)
-    for row, caption in enumerate(write_captions(decoder, hidden, tag_embedding, WritingConfig(**settings))):
+    context = draw_context(30)
+    for row, caption in enumerate(write_captions(decoder, context, WritingConfig(**settings))):
         read = [START, *caption.token_ids]
         targets = [*caption.token_ids, END][:len(caption.token_ids) + caption.ended]
         with torch.inference_mode():
-            logits = decoder(hidden[row:row + 1], tag_embedding[row:row + 1], torch.tensor([read]),
-                             torch.tensor([len(read)])).data
+            logits = decoder(context.select(slice(row, row + 1)), torch.tensor([read]), torch.tensor([len(read)])).data
         again = logits.log_softmax(dim=-1)[torch.arange(len(targets)), targets].sum().item()
         assert caption.log_prob == pytest.approx(again, abs=1e-3)
 

@@ -4,16 +4,32 @@ Everything is drawn from torch's global generator, which the loop seeds anew at 
 """
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from data.words import END, PAD, START, UNK
+from data.words import END, PAD, RESERVED, START, UNK
+
+RARE_SHARE = 0.5  # how often a word that occurs once stands as <UNK> where nobody says otherwise
 
 
 def drop_words(token_ids: Tensor, share: float) -> Tensor:
     """Replace a share of the real words by <UNK> (Bowman et al. 2016)."""
     is_word = (token_ids != PAD) & (token_ids != START) & (token_ids != END)
     return token_ids.masked_fill(is_word & (torch.rand(token_ids.shape) < share).to(token_ids.device), UNK)
+
+
+def find_rare_words(token_ids: np.ndarray, num_words: int) -> np.ndarray:
+    """(V,) bool: words that occur once among captions, reserved ids never; token_ids (..., T), <PAD> behind."""
+    is_rare = np.bincount(np.ravel(token_ids), minlength=num_words) == 1
+    is_rare[:len(RESERVED)] = False
+    return is_rare
+
+
+def hide_rare_words(token_ids: Tensor, is_rare: Tensor, share: float) -> Tensor:
+    """Let a share of the rare words stand as <UNK>, read and to be predicted: else nothing in train would ever be
+    unknown, and a model could not expect what it will meet. token_ids (..., T), is_rare (V,)."""
+    return token_ids.masked_fill(is_rare[token_ids] & (torch.rand(token_ids.shape) < share).to(token_ids.device), UNK)
 
 
 class SynonymSwaps:

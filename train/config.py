@@ -1,4 +1,4 @@
-"""Every setting of a training run and its default; `--preset small` changes those listed in PRESETS.
+"""Every setting of a training run. The defaults are those of the preset `paper`; PRESETS lists what others change.
 
 No torch here: the flags of `python -m train --help` are made from these classes.
 """
@@ -43,7 +43,17 @@ class ModelConfig:
     use_attention: bool = setting(True, "off: the decoders read the sequence LSTM")
     use_tag_embedding: bool = setting(True, "off: the decoders read zeros in its place")
     word_attention: bool = setting(False, "hierarchical attention: over a caption's words, then over frames")
+    photo_carry: bool = setting(False, "the predicted photo begins as a blend of the photos seen")
+    tag_carry: bool = setting(False, "tags begin as those of the frames before")
+    tag_probe: bool = setting(False, "tags seen begin as what a linear probe of the photo says")
+    word_copying: bool = setting(False, "the caption may copy words of the captions seen")
+    tied_embeddings: bool = setting(False, "one embedding for words read, words written before, and words scored")
     leave_out_tags: str = setting("", "a tag category that takes part in nothing (object, action, location)")
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether frames are predicted from those before: then photos, tags and words carry on from there."""
+        return self.task == "next"
 
     def __post_init__(self) -> None:
         _require(self.task in TASKS, "task", self.task, f"one of {', '.join(TASKS)}")
@@ -65,7 +75,8 @@ class ModelConfig:
 class TrainConfig(ModelConfig):
     """Everything that decides how a run comes out, beside the features folder."""
 
-    preset: str = setting("paper", "paper, or small: the same model narrow enough for a laptop")
+    preset: str = setting("paper", "base: what helps on real pictures; small: base made narrow; paper: the original's "
+                                   "table, nothing added")
     words: str = setting("default", "word set of the features folder")
     missing: str = setting("drop", "train stories with an unusable photo: drop them, or mask the photo")
     views: bool = setting(False, "each epoch, see a story clean or as one of the augmented views that the folder has")
@@ -73,6 +84,7 @@ class TrainConfig(ModelConfig):
     limit: int = setting(0, "at most so many stories of each split; 0: all")
     seed: int = setting(42, "of initial weights, order, dropout and the share of albums")
     epochs: int = setting(10, "passes over the train stories")
+    steps: int = setting(0, "optimiser steps at least: more passes over few stories; 0: by epochs alone")
     batch_size: int = setting(16, "stories, over all processes together")
     lr: float = setting(1e-4, "learning rate of Adam")
     beta1: float = setting(0.9, "of Adam")
@@ -82,6 +94,8 @@ class TrainConfig(ModelConfig):
     plateau_patience: int = setting(5, "epochs without a better validation loss before the learning rate falls")
     plateau_factor: float = setting(0.5, "what the learning rate is multiplied with then")
     early_stopping: int = setting(10, "epochs without a better validation loss")
+    patience_steps: int = setting(0, "steps at least without a better validation loss, a third of it before the "
+                                     "learning rate falls; 0: by epochs alone")
     image_weight: float = setting(1.0, "weight of the photo loss")
     text_weight: float = setting(1.0, "weight of the caption loss")
     tag_weight: float = setting(0.3, "weight of the tag loss, the mean of the two heads")
@@ -91,7 +105,12 @@ class TrainConfig(ModelConfig):
     synonym_swaps: float = setting(0.0, "share of tag words of the captions read that become another form of the tag")
     scheduled_sampling: float = setting(0.0, "share of the decoder's input words that are its own, reached at the end")
     curriculum: float = setting(0.0, "share of the epochs over which longer stories come in, from the shortest on")
-    principal_directions: int = setting(128, "whitened directions of the train photos that the first fusion layer "
+    rare_as_unknown: float = setting(0.0, "share of the words that occur once in train that stand as <UNK>")
+    undescribed_negatives: bool = setting(True, "a photo that nobody described lacks the tags that its caption lacks; "
+                                                "off: that is not known")
+    unigram_start: bool = setting(False, "words begin as likely as they are in train")
+    carry_lr: float = setting(1e-2, "learning rate of the few weights that carry photos and tags on")
+    principal_directions: int = setting(0, "whitened directions of the train photos that the first fusion layer "
                                              "begins on; 0: random weights")
     std_floor: float = setting(0.05, "least deviation of a feature, as a share of the mean deviation")
     init: str = setting("", "run whose weights to start from")
@@ -112,13 +131,14 @@ class TrainConfig(ModelConfig):
             _require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {', '.join(allowed)}")
         for name in ("epochs", "batch_size", "plateau_patience", "early_stopping", "block", "window"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("limit", "keep_every", "save_every", "principal_directions", "weight_decay", "image_weight",
+        for name in ("limit", "steps", "patience_steps", "keep_every", "save_every", "principal_directions", "weight_decay", "image_weight",
                      "text_weight", "tag_weight",
                      "contrastive_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("lr", "clip", "contrastive_temperature", "std_floor"):
+        for name in ("lr", "carry_lr", "clip", "contrastive_temperature", "std_floor"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("word_dropout", "synonym_swaps", "scheduled_sampling", "curriculum"):
+        for name in ("word_dropout", "synonym_swaps", "scheduled_sampling", "curriculum",
+                     "rare_as_unknown"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
         for name in ("fraction", "plateau_factor"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "a share above 0, up to 1")
@@ -145,15 +165,24 @@ class TrainConfig(ModelConfig):
                                 f"{self.use_text}; leave --{name.replace('_', '-')} out")
 
 
+# What helps on real pictures, cross-validated, and on drawn ones; README says what each brings.
+_BASE: dict[str, Any] = {
+    "photo_carry": True, "tag_carry": True, "tag_probe": True, "word_copying": True, "rare_as_unknown": 0.5,
+    "unigram_start": True, "undescribed_negatives": False,
+    "text_layers": 1, "sequence_layers": 1, "decoder_layers": 1,
+    "embedding_dim": 256, "text_dim": 192, "fusion_dim": 384, "hidden_dim": 384, "tag_head_dim": 192,
+    "tag_embedding_dim": 64, "image_decoder_dim": 512, "decoder_dim": 384, "lr": 5e-4,
+    "epochs": 8, "steps": 1000, "early_stopping": 3, "patience_steps": 100, "plateau_patience": 1}
+
 # What `--preset` changes; a flag or a config file wins over it.
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    # a thousand stories and a minute or two on two cores: a higher rate that falls as soon as val stops getting
-    # better; float32, because products this small gain nothing from bfloat16
-    "small": {"embedding_dim": 96, "text_dim": 64, "fusion_dim": 192, "hidden_dim": 192, "tag_head_dim": 96,
-              "tag_embedding_dim": 32, "image_decoder_dim": 256, "decoder_dim": 256, "dropout": 0.1,
-              "tag_dropout": 0.2, "lr": 1.2e-3, "epochs": 12, "plateau_patience": 1, "precision": "float32"},
-}
+    "base": _BASE,
+    # narrow enough for a laptop; float32, because products this small gain nothing from bfloat16
+    "small": {**_BASE, "embedding_dim": 96, "text_dim": 64, "fusion_dim": 192, "hidden_dim": 192, "tag_head_dim": 96,
+              "tag_embedding_dim": 32, "image_decoder_dim": 256, "decoder_dim": 256, "lr": 1e-3,
+              "precision": "float32"},
+    "paper": {}}
+DEFAULT_PRESET = "base"
 
 # Settings that change nothing about the weights a run ends with: an existing run goes on with others.
 FREE_SETTINGS = ("device", "keep_every", "save_every", "wandb")
@@ -168,9 +197,9 @@ def make_config(settings: dict[str, Any]) -> TrainConfig:
     Raises:
         UserError: if a value is out of range or two contradict each other.
     """
-    preset = settings.get("preset", TrainConfig.preset)
+    preset = settings.get("preset", DEFAULT_PRESET)
     _require(preset in PRESETS, "preset", preset, f"one of {', '.join(PRESETS)}")
-    return TrainConfig(**{**PRESETS[preset], **settings})
+    return TrainConfig(**{**PRESETS[preset], "preset": preset, **settings})
 
 
 def list_differences(expected: TrainConfig, found: TrainConfig) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.stored_words import DII
 from data.words import PAD
 from train.config import TrainConfig
 from train.model import StoryModel
@@ -31,10 +32,13 @@ class StoryCriterion:
     Args:
         config: loss weights, task and temperature.
         model: whose statistics standardise the targets and whose tags count.
+        described_apart: whether a photo that nobody described is no negative for a tag, see `tag_loss`.
     """
 
-    def __init__(self, config: TrainConfig, model: StoryModel) -> None:
+    def __init__(self, config: TrainConfig, model: StoryModel, described_apart: bool = False) -> None:
+        self.described_apart = described_apart
         self.model, self.temperature = model, config.contrastive_temperature
+        self.rare_as_unknown = config.rare_as_unknown
         self.has_photo_loss = config.task == "next"  # to tell a story, the photos are given
         self.weights = {"image": config.image_weight, "text": config.text_weight, "tag_seen": config.tag_weight / 2,
                         "tag_next": config.tag_weight / 2, "contrastive": config.contrastive_weight}
@@ -42,7 +46,7 @@ class StoryCriterion:
     def __call__(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Term]:
         """Every term that has a weight, or is reported without one; outputs from `StoryModel(padded=False)`."""
         terms = {"image": self.image_loss(outputs, batch), "text": self.text_loss(outputs),
-                 "tag_seen": self.tag_loss(outputs["seen_logits"], batch["tag_targets"], batch["photo_mask"]),
+                 "tag_seen": self.seen_tag_loss(outputs, batch),
                  "tag_next": self.next_tag_loss(outputs, batch)}
         if self.weights["contrastive"]:
             terms["contrastive"] = self.contrastive_loss(outputs, batch)
@@ -71,21 +75,30 @@ class StoryCriterion:
         loss = F.cross_entropy(outputs["token_logits"].float(), targets, ignore_index=PAD, reduction="sum")
         return Term(loss, (targets != PAD).sum())
 
+    def seen_tag_loss(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Term:
+        """Tags of the frames seen that have a photo, their own captions withheld."""
+        return self.tag_loss(outputs["seen_logits"], batch["tag_targets"], batch["tag_source"],
+                             batch["photo_mask"])
+
     def next_tag_loss(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Term:
         """Tags of the predicted frames from the attended state."""
-        logits = outputs["next_logits"]
+        logits, target = outputs["next_logits"], self.model.target_frames
         everywhere = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
-        return self.tag_loss(logits, self.model.target_frames(batch["tag_targets"]), everywhere)
+        return self.tag_loss(logits, target(batch["tag_targets"]), target(batch["tag_source"]), everywhere)
 
-    def tag_loss(self, logits: Tensor, tag_targets: Tensor, is_valid: Tensor) -> Term:
+    def tag_loss(self, logits: Tensor, tag_targets: Tensor, tag_source: Tensor, is_valid: Tensor) -> Term:
         """Binary cross-entropy, mean over the tags that count, summed over valid frames.
 
+        Where `described_apart`, a frame whose photo nobody described (no DII) teaches the tags it has, and no absence.
+
         Args:
-            logits, tag_targets: (B, P, G). is_valid: (B, P) bool.
+            logits, tag_targets: (B, P, G). tag_source: (B, P) uint8. is_valid: (B, P) bool.
         """
-        counted = self.model.counted_tags
+        counted = self.model.counted_tags.expand(logits.shape)
+        if self.described_apart:
+            counted = counted * ((tag_source & DII > 0).unsqueeze(-1) | (tag_targets > 0))
         loss = F.binary_cross_entropy_with_logits(logits, tag_targets, reduction="none")
-        per_frame = (loss * counted).sum(dim=-1) / counted.sum()
+        per_frame = (loss * counted).sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
         return Term((per_frame * is_valid).sum(), is_valid.sum())
 
     def contrastive_loss(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Term:

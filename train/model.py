@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data.annotations import NUM_FRAMES
 from data.words import PAD
+from train.carry import PhotoCarry, TagCarry
 from train.config import ModelConfig
-from train.text import TextDecoder, TextEncoder, pack_targets, unpack_logits
+from train.text import Context, TextDecoder, TextEncoder, pack_targets, unpack_logits
 
 NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
 Batch = Mapping[str, Tensor]
@@ -42,7 +44,19 @@ class StoryModel(nn.Module):
         self.next_head = _tag_head(config.hidden_dim, config, num_tags)
         self.tag_embedding = nn.Parameter(torch.randn(num_tags, config.tag_embedding_dim))
         self.image_decoder = _mlp(state_dim, (config.image_decoder_dim,) * 2, feature_dim, config.dropout)
-        self.text_decoder = TextDecoder(config, vocabulary_size)
+        self.text_decoder = TextDecoder(config, vocabulary_size,
+                                        self.text_encoder.embedding if config.tied_embeddings else None)
+        carries = config.looks_ahead
+        self.photo_carry = PhotoCarry(NUM_FRAMES - 1) if config.photo_carry and carries else None
+        self.tag_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
+        self.seen_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
+        self.seen_probe = nn.Linear(feature_dim, num_tags) if config.tag_probe else None
+        if self.seen_probe is not None:
+            for parameter in self.seen_probe.parameters():
+                nn.init.zeros_(parameter)
+        if self.photo_carry is not None:  # the decoder adds to the blend what it knows: at first nothing
+            for parameter in self.image_decoder[-1].parameters():
+                nn.init.zeros_(parameter)
         counted = torch.ones(num_tags)
         counted[[*range(NUM_UNCOUNTED_TAGS), *left_out_tags]] = 0
         self.register_buffer("counted_tags", counted)                                      # (G,) 1 = counts
@@ -84,8 +98,7 @@ class StoryModel(nn.Module):
         token_ids = self.target_frames(batch["token_ids"]).flatten(0, 1)                   # (B * P, T)
         read = self.target_frames(batch.get("decoder_ids", batch["token_ids"])).flatten(0, 1)
         lengths = (self.target_frames(_caption_lengths(batch)).flatten() - 1).clamp(min=1)
-        logits = self.text_decoder(outputs["hidden"].flatten(0, 1), outputs["tag_embedding"].flatten(0, 1),
-                                   read[:, :-1], lengths)
+        logits = self.text_decoder(Context.of(outputs).flatten(), read[:, :-1], lengths)
         if padded:
             captions = unpack_logits(logits, token_ids.shape[1] - 1)
             outputs["caption_logits"] = captions.unflatten(0, outputs["hidden"].shape[:2])
@@ -102,34 +115,70 @@ class StoryModel(nn.Module):
                 `photo_mask` has no photo; `input_features` (B, K, D) replaces `image_features` as what is seen.
 
         Returns:
-            "seen" (B, K, fusion_dim) fused with the caption withheld, "fused" (B, P, fusion_dim) as the sequence
-            reads it, "hidden" (B, P, hidden_dim) the attended state, "seen_logits" (B, K, G), "next_logits"
-            (B, P, G), "tag_embedding" (B, P, tag_embedding_dim), "predicted_features" (B, P, D) standardised.
+            "seen_logits" (B, K, G), and what `look_ahead` returns.
         """
+        frames, seen_logits = self.read_frames(batch)
+        return {"seen_logits": seen_logits, **self.look_ahead(frames)}
+
+    def read_frames(self, batch: Batch) -> tuple[Outputs, Tensor]:
+        """Every frame by itself.
+
+        Returns:
+            What `look_ahead` needs of the P frames that something is predicted after, in whatever order they come:
+            "fused" (B, P, fusion_dim) photo and caption, "photos" (B, P, D) standardised, zeros where there is none,
+            "tags" (B, P, G) and "words" (B, P, T) of the caption, zeros where it is withheld; and the tag logits
+            (B, K, G) of every frame seen, its own caption withheld.
+        """
+        is_next, read = self.config.task == "next", batch.get("input_ids", batch["token_ids"])
         shown_features = batch.get("input_features", batch["image_features"])
         photos = self.standardise(shown_features) * batch["photo_mask"].unsqueeze(-1)
         seen_photos = self.fusion.read_photos(photos)
-        seen = self.fusion.mix(seen_photos)
-        if self.config.task == "next":
+        seen = fused = self.fusion.mix(seen_photos)
+        ahead = slice(None, -1) if is_next else slice(None)
+        if is_next:
             captions = self._encode_captions(batch) if self.config.use_text else None
             shown = seen_photos[:, :-1] if self.config.use_photos else self.fusion.read_photos(
                 torch.zeros_like(photos[:, :-1]))
             fused = self.fusion.mix(shown, captions)
-        else:
-            fused = seen
-        return {"seen": seen, "fused": fused, **self.look_ahead(fused), "seen_logits": self.seen_head(seen).float()}
+        is_read = (read[:, ahead] != PAD).any(dim=-1, keepdim=True) & (is_next and self.config.use_text)
+        frames = {"fused": fused, "photos": photos[:, ahead] * self.config.use_photos,
+                  "tags": batch["tag_targets"][:, ahead] * is_read * self.counted_tags, "words": read[:, ahead] * is_read}
+        return frames, self._read_tags(seen, photos, frames["tags"])
 
-    def look_ahead(self, fused: Tensor) -> Outputs:
-        """Predict from fused frames (B, P, fusion_dim): "hidden", "next_logits", "tag_embedding" and
-        "predicted_features", as `encode` returns them."""
-        hidden = self.sequence_dropout(self.sequence(fused)[0])
+    def look_ahead(self, frames: Batch) -> Outputs:
+        """Predict what follows each of P frames, having seen those before it too.
+
+        Args:
+            frames: (B, P, ...), see `read_frames`.
+
+        Returns:
+            "hidden" (B, P, hidden_dim) the attended state, "next_logits" (B, P, G), "tag_embedding" (B, P,
+            tag_embedding_dim), "predicted_features" (B, P, D) standardised; "memory" (B, P, P, T) the captions seen,
+            the last one first, where words may be copied.
+        """
+        hidden = self.sequence_dropout(self.sequence(frames["fused"])[0])
         if self.attention is not None:
             hidden = self.attention(hidden, is_causal=self.config.task == "next")
         next_logits = self.next_head(hidden).float()
+        if self.tag_carry is not None:
+            next_logits = next_logits + self.tag_carry(frames["tags"])
         tag_embedding = self._mean_tag_embedding(next_logits)
         predicted = self.image_decoder(torch.cat([hidden, tag_embedding], dim=-1)).float()
-        return {"hidden": hidden.float(), "next_logits": next_logits, "tag_embedding": tag_embedding,
-                "predicted_features": predicted}
+        if self.photo_carry is not None:
+            predicted = predicted + self.photo_carry(frames["photos"])
+        outputs = {"hidden": hidden.float(), "next_logits": next_logits, "tag_embedding": tag_embedding,
+                   "predicted_features": predicted}
+        if self.text_decoder.copier is not None:
+            outputs["memory"] = _turn_back(frames["words"])
+        return outputs
+
+    def _read_tags(self, seen: Tensor, photos: Tensor, tags_before: Tensor) -> Tensor:
+        logits = self.seen_head(seen).float()
+        if self.seen_probe is not None:
+            logits = logits + self.seen_probe(photos).float()
+        if self.seen_carry is not None:
+            logits = logits + F.pad(self.seen_carry(tags_before), (0, 0, 1, 0))            # frame 1 has none before it
+        return logits
 
     def _encode_captions(self, batch: Batch) -> Tensor:
         read = batch.get("input_ids", batch["token_ids"])[:, :-1]                          # (B, K - 1, T)
@@ -184,6 +233,13 @@ class FrameAttention(nn.Module):
         ahead = torch.ones(frames, frames, dtype=torch.bool, device=hidden.device).triu(1) if is_causal else None
         attended, _ = self.attention(hidden, hidden, hidden, attn_mask=ahead, need_weights=False)
         return self.norm(hidden + attended)
+
+
+def _turn_back(words: Tensor) -> Tensor:
+    """(B, P, T) captions -> (B, P, P, T): after frame t its caption, the one before it and so on, then <PAD>."""
+    frame = torch.arange(words.shape[1], device=words.device)
+    place = frame.unsqueeze(1) - frame                                                     # (P, P): t - age
+    return words[:, place.clamp(min=0)] * (place >= 0).view(1, *place.shape, 1)
 
 
 def _caption_lengths(batch: Batch) -> Tensor:

@@ -18,7 +18,9 @@ from data.files import replace_file, write_text
 from data.words import END, PAD, START
 from train.config import TrainConfig
 from train.model import Batch, StoryModel
+from train.text import Context
 from train.runs import CURVES, METRICS, read_metrics
+from train.yardsticks import Yardsticks
 
 logger = logging.getLogger(__name__)
 LINE_SECONDS = 10.0  # between two lines where there is no terminal
@@ -29,12 +31,13 @@ class Monitor:
 
     Args:
         run_path: the run folder. config: its settings. epoch: the one it begins or goes on with.
+        yardsticks: what who learned nothing scores on val; stands beside every loss.
     """
 
-    def __init__(self, run_path: Path, config: TrainConfig, epoch: int) -> None:
+    def __init__(self, run_path: Path, config: TrainConfig, epoch: int, yardsticks: Yardsticks) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.run_path, self.config = run_path, config
+        self.run_path, self.config, self.yardsticks = run_path, config, yardsticks
         self.metrics = [line for line in read_metrics(run_path) if line["epoch"] < epoch]
         self._events = SummaryWriter(str(run_path), purge_step=epoch)
         self._wandb = start_wandb(run_path, config) if config.wandb else None
@@ -83,7 +86,8 @@ class Monitor:
         self._last_line = time.monotonic()
         logger.info("epoch %d/%d: train %s | val %s%s | lr %.1e, %.0f stories/s, %s to go", line["epoch"],
                     self.config.epochs, format_means(line["train"]),
-                    format_means(line["val"]) if line["val"] else "none", " (best)" if is_best else "", line["lr"],
+                    format_means(line["val"], self.yardsticks) if line["val"] else "none",
+                    " (best)" if is_best else "", line["lr"],
                     line["stories_per_second"], format_time(seconds_left))
 
     def close(self) -> None:
@@ -120,11 +124,16 @@ def start_wandb(run_path: Path, config: TrainConfig) -> Any:
                       resume="allow")
 
 
-def format_means(means: Mapping[str, float | None]) -> str:
-    """Loss terms in one line."""
+def format_means(means: Mapping[str, float | None], yardsticks: Yardsticks | None = None) -> str:
+    """Loss terms in one line, each with what who learned nothing scores."""
     short = {"tag_seen": "seen", "tag_next": "next"}
-    return " ".join(f"{short.get(name, name)} {value:.4f}" for name, value in means.items()
-                    if value is not None and name not in ("gradient", "image_raw"))
+    terms = []
+    for name, value in means.items():
+        if value is None or name in ("gradient", "image_raw"):
+            continue
+        others = ", ".join(f"{other} {loss:.4f}" for other, loss in (yardsticks or {}).get(name, {}).items())
+        terms.append(f"{short.get(name, name)} {value:.4f}" + (f" ({others})" if others else ""))
+    return " ".join(terms)
 
 
 def format_time(seconds: float) -> str:
@@ -138,7 +147,7 @@ def write_samples(model: StoryModel, batch: Batch, vocabulary: list[str], length
     """The last caption of every story of a batch, true and written word by word, as Markdown for TensorBoard."""
     model.eval()
     outputs = model.encode(batch)
-    state = model.text_decoder.start(outputs["hidden"][:, -1], outputs["tag_embedding"][:, -1])
+    state = model.text_decoder.start(Context.of(outputs).select((slice(None), -1)))
     token_ids = torch.full((len(outputs["hidden"]),), START, device=outputs["hidden"].device)
     written: list[Tensor] = []
     for _ in range(length):

@@ -1,6 +1,8 @@
 """In which order an epoch goes through the stories: a function of seed and epoch, so that it can be gone on with."""
 import numpy as np
 
+LEAST = 0.3  # of the stories, the shortest, begin a curriculum
+
 
 def shuffle_stories(count: int, seed: int, epoch: int, block: int = 0, window: int = 1) -> np.ndarray:
     """A permutation of `count` stories.
@@ -27,8 +29,14 @@ def split_windows(count: int, block: int, window: int) -> int:
     return min(count, block * window) if block else count
 
 
-def draw_curriculum(lengths: np.ndarray, epoch: int, epochs: int, share: float, least: float = 0.3) -> np.ndarray:
-    """The stories that take part in an epoch: from the shortest `least` of them on, all after `share` of the epochs.
+def share_of_curriculum(epoch: int, epochs: int, share: float) -> float:
+    """How large a part of the stories takes part in an epoch, see `draw_curriculum`."""
+    ramp = share * epochs
+    return 1.0 if epoch > ramp else LEAST + (1 - LEAST) * (epoch - 1) / ramp
+
+
+def draw_curriculum(lengths: np.ndarray, epoch: int, epochs: int, share: float) -> np.ndarray:
+    """The stories that take part in an epoch: from the shortest LEAST of them on, all after `share` of the epochs.
 
     Args:
         lengths: (n,) words of every story. epoch: from 1. epochs: of the whole run.
@@ -39,8 +47,7 @@ def draw_curriculum(lengths: np.ndarray, epoch: int, epochs: int, share: float, 
 
     Source: Bengio et al., Curriculum Learning, 2009; length as difficulty as in Platanios et al. 2019.
     """
-    ramp = share * epochs
-    part = 1.0 if epoch > ramp else least + (1 - least) * (epoch - 1) / ramp
+    part = share_of_curriculum(epoch, epochs, share)
     easiest = np.argsort(lengths, kind="stable")[:max(1, round(part * len(lengths)))]
     return np.sort(easiest)
 

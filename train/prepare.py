@@ -17,6 +17,7 @@ from train.batches import StoryDataset
 from train.checkpoint import is_complete
 from train.config import TrainConfig, list_differences
 from train.distributed import World
+from train.order import share_of_curriculum
 from train.runs import CONFIG, LAST, RunRecord, read_record
 
 logger = logging.getLogger(__name__)
@@ -52,12 +53,30 @@ def open_splits(config: TrainConfig, features: Features, make: Callable[..., Sto
     return config, train_set, make(features, "val", config.words, "mask", config.limit)
 
 
-def resolve(config: TrainConfig, features: Features, world: World) -> dict[str, Any]:
-    """What `auto` comes to here; a run keeps what it began with."""
-    return {"precision": pick_precision(world.device) if config.precision == "auto" else config.precision,
+def resolve(config: TrainConfig, features: Features, num_stories: int, world: World) -> dict[str, Any]:
+    """What `auto` and the length of training come to here; a run keeps what it began with."""
+    return {"length": fit_length(config, num_stories),
+            "precision": pick_precision(world.device) if config.precision == "auto" else config.precision,
             "reader": _pick_reader(features) if config.reader == "auto" else config.reader,
             "device": world.device.type, "processes": world.size, "threads": torch.get_num_threads(),
             "torch": torch.__version__}
+
+
+def fit_length(config: TrainConfig, num_stories: int) -> dict[str, int]:
+    """How long a training is on so many stories: epochs, and epochs of patience, which few stories make more.
+
+    A curriculum's epochs are shorter, so there are more of them for the same number of steps.
+    """
+    per_epoch = -(-num_stories // config.batch_size)
+    epochs = max(config.epochs, -(-config.steps // per_epoch))
+    patience = -(-config.patience_steps // per_epoch)
+    steps, fitted = 0, 0
+    while config.curriculum and config.steps and (fitted < epochs or steps < config.steps):
+        fitted += 1
+        part = share_of_curriculum(fitted, epochs, config.curriculum)
+        steps += -(-max(1, round(part * num_stories)) // config.batch_size)
+    return {"epochs": max(epochs, fitted), "early_stopping": max(config.early_stopping, patience),
+            "plateau_patience": max(config.plateau_patience, patience // 3)}
 
 
 def pick_precision(device: torch.device) -> str:
@@ -99,7 +118,7 @@ def agree_on_plan(run_path: Path, record: RunRecord, force: bool, world: World,
         if changed and world.is_writer:
             logger.warning("not bit for bit what it would have become there: %s", ", ".join(changed))
         record = replace(record, resolved={**record.resolved, **{name: began[name]
-                                                                 for name in ("precision", "reader")}})
+                                                                 for name in ("precision", "reader", "length")}})
     return plan, record
 
 

@@ -11,7 +11,7 @@ backbone.safetensors what photos must go through before a fine-tuned model reads
 backbone-0001.safetensors  the same of an epoch that is kept
 """
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ class RunRecord:
     stories: dict[str, int]
     resolved: dict[str, Any]
     finetune: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fitted(self) -> TrainConfig:
+        """The settings with the length that training comes to on these stories."""
+        return replace(self.config, **self.resolved.get("length", {}))
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Iden
 
 def write_weights(path: Path, model: StoryModel, epoch: int) -> Path:
     """Write the model's tensors, buffers included; equal weights give equal bytes."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
     with replace_file(path) as partial:
         save_file(tensors, partial, metadata={"epoch": str(epoch)})
         partial.chmod(0o644)  # safetensors writes for the owner alone

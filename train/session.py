@@ -13,8 +13,9 @@ import torch
 
 from data.files import write_json
 from data.folder import Features
+from data.stored_words import DII
 from data.tag_table import SHIPPED_PATH, load_entries
-from train.augment import SynonymSwaps
+from train.augment import SynonymSwaps, find_rare_words
 from train.batches import StoryDataset
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
@@ -24,8 +25,10 @@ from train.monitor import Monitor, import_wandb, write_samples
 from train.order import draw_curriculum, shuffle_stories, split_windows
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.runs import BEST, LAST, VOCABULARY, RunRecord, build_model, measure_sizes, write_record, write_weights
-from train.statistics import begin_on_principal_directions, measure_features
+from train.beginnings import begin_on_blend, begin_on_principal_directions, begin_on_shares
+from train.statistics import measure_features
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
+from train.yardsticks import Yardsticks, measure_yardsticks
 
 logger = logging.getLogger(__name__)
 NUM_SAMPLES = 4  # captions written for TensorBoard after every epoch
@@ -63,7 +66,7 @@ def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, forc
         config, measure_sizes(config, features.width, words), features.recipe, words.identity, features.source,
         str(features_path), {"train": len(train_set), "val": len(val_set) if val_set else 0,
                              "dropped": train_set.num_dropped, "photos": train_set.num_photos},
-        resolve(config, features, world))
+        resolve(config, features, len(train_set), world))
     if force or not (run_path / LAST).exists():  # before a folder is made or moved
         if config.init:
             require_source(Path(config.init))
@@ -99,8 +102,24 @@ def open_run(kind: "type[TrainingRun]", run_path: Path, record: RunRecord, train
         words = train_set.words
         write_json(run_path / VOCABULARY, {"words": words.vocabulary, "tags": words.tag_names})
         write_record(run_path, record)
-    monitor = Monitor(run_path, record.config, progress.epoch) if world.is_writer else None
+    monitor = None
+    if world.is_writer:
+        yardsticks = measure_yardsticks(trainer.criterion, train_set, val_set) if val_set else {}
+        monitor = Monitor(run_path, record.fitted, progress.epoch, yardsticks)
+        if plan == FRESH:
+            _announce(record, yardsticks)
     return kind(run_path, record, trainer, train_set, val_set, monitor, progress)
+
+
+def _announce(record: RunRecord, yardsticks: Yardsticks) -> None:
+    """Say how long training is, and what who learned nothing scores."""
+    config, stories = record.fitted, record.stories["train"]
+    logger.info("%d train stories: at most %d epochs of %d steps, stopping after %d without a better val loss", stories,
+                config.epochs, -(-stories // config.batch_size), config.early_stopping)
+    if yardsticks:
+        logger.info("who learned nothing scores on val: %s", "; ".join(
+            f"{term} " + ", ".join(f"{name} {loss:.4f}" for name, loss in others.items())
+            for term, others in yardsticks.items()))
 
 
 class TrainingRun:
@@ -108,7 +127,7 @@ class TrainingRun:
 
     def __init__(self, run_path: Path, record: RunRecord, trainer: Trainer, train_set: StoryDataset,
                  val_set: StoryDataset | None, monitor: Monitor | None, progress: Progress) -> None:
-        self.run_path, self.config, self.trainer = run_path, record.config, trainer
+        self.run_path, self.config, self.trainer = run_path, record.fitted, trainer
         self.train_set, self.val_set, self.monitor, self.progress = train_set, val_set, monitor, progress
         self.block = self.config.block if record.resolved["reader"] == "streamed" else 0
         self._saved: tuple[int, int] | None = None
@@ -169,7 +188,8 @@ class TrainingRun:
         num_stories = len(self._order_stories(progress.epoch))
         line = {"epoch": progress.epoch, "train": trainer.summarise(means),
                 "val": trainer.summarise(val) if val else None, "lr": lr, "seconds": round(progress.seconds, 3),
-                "stories_per_second": round(num_stories / max(progress.seconds, 1e-9), 2)}
+                "stories_per_second": round(num_stories / max(progress.seconds, 1e-9), 2),
+                **({"yardsticks": self.monitor.yardsticks} if self.monitor else {})}
         seconds = progress.seconds
         progress.epoch, progress.step, progress.seconds = progress.epoch + 1, 0, 0.0
         progress.complete = progress.epoch > config.epochs or progress.stale >= config.early_stopping
@@ -231,7 +251,7 @@ class TrainingRun:
 def build_trainer(record: RunRecord, train_set: StoryDataset, world: World,
                   make: Callable[..., Trainer] = Trainer) -> Trainer:
     """A trainer with a fresh model of the run's seed and sizes; `make` takes the arguments of Trainer."""
-    config = record.config
+    config = record.fitted
     torch.manual_seed(config.seed)
     model = build_model(config, record.sizes).to(world.device)
     swaps = None
@@ -244,7 +264,13 @@ def build_trainer(record: RunRecord, train_set: StoryDataset, world: World,
         if config.compile:
             for part in (model.fusion, model.image_decoder, model.seen_head, model.next_head):
                 part.compile()
-    return make(config, model, world, record.resolved["precision"], swaps)
+    rare = None
+    if config.rare_as_unknown:
+        token_ids = train_set.arrays.token.take(train_set.story_rows)
+        rare = torch.from_numpy(find_rare_words(token_ids, record.sizes["vocabulary_size"])).to(world.device)
+    described = train_set.arrays.tag_source.take(train_set.story_rows) & DII > 0
+    apart = not config.undescribed_negatives and bool(described.any() and not described.all())
+    return make(config, model, world, record.resolved["precision"], swaps, rare, apart)
 
 
 def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_set: StoryDataset,
@@ -260,6 +286,10 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
     if not config.init:
         begin_on_principal_directions(trainer.model, features, train_set.photo_rows(), config.principal_directions,
                                       config.seed)
+    if config.unigram_start:
+        begin_on_shares(trainer.model, train_set, config.rare_as_unknown)
+    if trainer.model.photo_carry is not None and train_set.num_photos:
+        begin_on_blend(trainer.model, train_set)
     if world.is_writer and not train_set.num_photos:
         logger.warning("no usable photo in train: the photo loss is off, captions and tags are learned alone")
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from train.monitor import format_means
 from train.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record
+from train.yardsticks import list_unlearned
 
 
 def print_summary(run_path: Path, features_path: Path, next_step: str = "eval") -> None:
@@ -15,7 +16,11 @@ def print_summary(run_path: Path, features_path: Path, next_step: str = "eval") 
           f"for a missing photo), validated on {stories['val']}")
     if best is not None:
         losses = best["val"] or best["train"]
-        print(f"best epoch {epoch} of {len(metrics)}: {'val' if best['val'] else 'train'} {format_means(losses)}")
+        yardsticks = best.get("yardsticks", {})
+        print(f"best epoch {epoch} of {len(metrics)}: {'val' if best['val'] else 'train'} "
+              f"{format_means(losses, yardsticks)}")
+        for sentence in list_unlearned(best["val"] or {}, yardsticks):
+            print(f"note:   {sentence}")
     print(f"weights {run_path / BEST}\nnumbers {run_path / METRICS}\ncurves  {run_path / CURVES}")
     if next_step:
         print(f"next:   make {next_step} RUN={run_path} FEATURES={features_path}")

@@ -1,13 +1,16 @@
 """Captions in and out: the text encoder and the text decoder, both without work on padding."""
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from data.annotations import NUM_FRAMES
 from data.words import PAD
 from train.config import ModelConfig
+from train.copying import WordCopier
 from train.packed_lstm import last_states, run_packed
 
 
@@ -17,6 +20,8 @@ class TextEncoder(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
+        if config.tied_embeddings:  # they score words too: a deviation of 1 would begin with certainties
+            nn.init.normal_(self.embedding.weight, std=config.embedding_dim ** -0.5)
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = nn.LSTM(config.embedding_dim, config.text_dim, config.text_layers, bidirectional=True,
                             dropout=config.dropout if config.text_layers > 1 else 0.0)
@@ -48,40 +53,80 @@ class TextEncoder(nn.Module):
         return (scores.softmax(dim=-1).unsqueeze(-1) * states).sum(dim=1)
 
 
+class Context(NamedTuple):
+    """What captions are written from; every part has the same N rows, or the leading dimensions (B, P).
+
+    Attributes:
+        hidden: (N, hidden_dim), the attended state. tag_embedding: (N, tag_embedding_dim).
+        memory: (N, P, T) int64 captions seen, the last one first, <PAD> where there is none; None where none is read.
+    """
+
+    hidden: Tensor
+    tag_embedding: Tensor
+    memory: Tensor | None = None
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Tensor]) -> "Context":
+        """The context among a model's outputs."""
+        return cls(*(outputs.get(name) for name in cls._fields))  # type: ignore[arg-type]
+
+    def select(self, rows: Any) -> "Context":
+        """These rows of every part, by whatever a tensor takes as an index."""
+        return Context(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
+
+    def flatten(self) -> "Context":
+        """(B, P, ...) -> (B * P, ...)."""
+        return Context(*(None if part is None else part.flatten(0, 1) for part in self))  # type: ignore[arg-type]
+
+
 class DecoderState(NamedTuple):
     """Where N captions that are being written stand; every part has N rows, so a beam is a row selection.
 
     Attributes:
         hidden: (N, hidden_dim). tag_embedding: (N, tag_embedding_dim).
         output, cell: (N, layers, decoder_dim), the LSTM's.
+        memory, keys, scores: what may be copied, see `WordCopier.read`; None without.
     """
 
     hidden: Tensor
     tag_embedding: Tensor
     output: Tensor
     cell: Tensor
+    memory: Tensor | None = None
+    keys: Tensor | None = None
+    scores: Tensor | None = None
 
     def select(self, rows: Tensor) -> "DecoderState":
         """The state of these rows, (M,) int64, repeats allowed."""
-        return DecoderState(*(part[rows] for part in self))
+        return DecoderState(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
 
 class TextDecoder(nn.Module):
-    """State and tag embedding -> a caption, word by word; both are read at every step."""
+    """State and tag embedding -> a caption, word by word; both are read at every step.
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+    Args:
+        config: widths. vocabulary_size: V. embedding: shared with who reads; None for one of its own.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, embedding: nn.Embedding | None = None) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
+        self.embedding = embedding or nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
         self.lstm = nn.LSTM(config.embedding_dim + config.hidden_dim + config.tag_embedding_dim, config.decoder_dim,
                             config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0.0)
         self.dropout = nn.Dropout(config.dropout)
-        self.vocabulary = nn.Linear(config.decoder_dim, vocabulary_size)
+        self.narrow = nn.Linear(config.decoder_dim, config.embedding_dim) if config.tied_embeddings else None
+        self.vocabulary = nn.Linear(config.embedding_dim if config.tied_embeddings else config.decoder_dim,
+                                    vocabulary_size)
+        if config.tied_embeddings:
+            self.vocabulary.weight = self.embedding.weight
+        self.copier = (WordCopier(config.decoder_dim, config.embedding_dim, NUM_FRAMES - 1)
+                       if config.word_copying and config.looks_ahead else None)
 
-    def forward(self, hidden: Tensor, tag_embedding: Tensor, token_ids: Tensor, lengths: Tensor) -> PackedSequence:
+    def forward(self, context: Context, token_ids: Tensor, lengths: Tensor) -> PackedSequence:
         """Score the next word at every real token, the words before it given.
 
         Args:
-            hidden: (N, hidden_dim). tag_embedding: (N, tag_embedding_dim).
+            context: N rows.
             token_ids: (N, T) int64, the input words, from <START> on.
             lengths: (N,) int64 on the CPU, how many of them are real, at least 1.
 
@@ -90,20 +135,26 @@ class TextDecoder(nn.Module):
         """
         packed = pack_padded_sequence(token_ids.T, lengths, enforce_sorted=False)
         assert packed.sorted_indices is not None
-        context = torch.cat([hidden, tag_embedding], dim=-1).index_select(0, packed.sorted_indices)
-        contexts = torch.cat([context[:size] for size in packed.batch_sizes.tolist()])     # (sum of lengths, ...)
+        about = torch.cat([context.hidden, context.tag_embedding], dim=-1).index_select(0, packed.sorted_indices)
+        sizes = packed.batch_sizes.tolist()
+        abouts = torch.cat([about[:size] for size in sizes])                               # (sum of lengths, ...)
         words = self.dropout(self.embedding(packed.data))
-        output = run_packed(self.lstm, packed._replace(data=torch.cat([words, contexts], dim=-1)))
-        return output._replace(data=self.vocabulary(self.dropout(output.data)))
+        states = self.dropout(run_packed(self.lstm, packed._replace(data=torch.cat([words, abouts], dim=-1))).data)
+        logits = self._score(states)
+        if self.copier is not None and context.memory is not None:
+            memory = context.memory.index_select(0, packed.sorted_indices)
+            rows = torch.cat([torch.arange(size) for size in sizes]).to(states.device)
+            steps = torch.arange(len(sizes)).repeat_interleave(packed.batch_sizes).to(states.device)
+            logits = self.copier.mix(states, logits, *self.copier.read(memory, self.embedding), memory, rows, steps)
+        return packed._replace(data=logits)
 
-    def start(self, hidden: Tensor, tag_embedding: Tensor) -> DecoderState:
-        """Begin N captions.
-
-        Args:
-            hidden: (N, hidden_dim), the attended state. tag_embedding: (N, tag_embedding_dim).
-        """
-        zeros = hidden.new_zeros(len(hidden), self.lstm.num_layers, self.lstm.hidden_size)
-        return DecoderState(hidden, tag_embedding, zeros, zeros)
+    def start(self, context: Context) -> DecoderState:
+        """Begin a caption for each row of a context."""
+        zeros = context.hidden.new_zeros(len(context.hidden), self.lstm.num_layers, self.lstm.hidden_size)
+        copied: tuple[Tensor, ...] = ()
+        if self.copier is not None and context.memory is not None:
+            copied = (context.memory, *self.copier.read(context.memory, self.embedding))
+        return DecoderState(context.hidden, context.tag_embedding, zeros, zeros, *copied)
 
     def step(self, token_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Read one word of each of N captions.
@@ -118,8 +169,17 @@ class TextDecoder(nn.Module):
         words = torch.cat([self.dropout(self.embedding(token_ids)), state.hidden, state.tag_embedding], dim=-1)
         before = (state.output.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
         output, (after, cell) = self.lstm(words.unsqueeze(0), before)
-        logits = self.vocabulary(self.dropout(output.squeeze(0)))
+        states = self.dropout(output.squeeze(0))
+        logits = self._score(states)
+        if self.copier is not None and state.memory is not None:
+            assert state.keys is not None and state.scores is not None
+            rows = torch.arange(len(states), device=states.device)
+            logits = self.copier.mix(states, logits, state.keys, state.scores, state.memory, rows,
+                                     torch.zeros_like(rows))
         return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1))
+
+    def _score(self, states: Tensor) -> Tensor:
+        return self.vocabulary(states if self.narrow is None else self.narrow(states))
 
 
 def pack_targets(token_ids: Tensor, lengths: Tensor) -> PackedSequence:

@@ -2,6 +2,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data.errors import UserError
-from train.augment import SynonymSwaps, drop_words, mix_in_own_words
+from train.augment import SynonymSwaps, drop_words, hide_rare_words, mix_in_own_words
 from train.batches import Batch, StoryDataset
 from train.config import TrainConfig
 from train.criterion import SELECTION_TERMS, TERMS, StoryCriterion, Term
@@ -31,7 +32,8 @@ class Trainer:
     Args:
         config: settings. model: on the world's device. world: the processes.
         precision: "float32" or "bfloat16", for the forward pass; the weights stay float32.
-        swaps: synonyms, where the settings ask for them.
+        swaps: synonyms, where the settings ask for them. rare: (V,) bool, words that may stand as <UNK>.
+        described_apart: see `StoryCriterion`.
 
     Attributes:
         sums: (len(SUMS), 2) float64, sum and count of this process since the epoch began.
@@ -39,11 +41,11 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig, model: StoryModel, world: World, precision: str,
-                 swaps: SynonymSwaps | None = None) -> None:
-        self.config, self.model, self.world, self.swaps = config, model, world, swaps
+                 swaps: SynonymSwaps | None = None, rare: Tensor | None = None, described_apart: bool = False) -> None:
+        self.config, self.model, self.world, self.swaps, self.rare = config, model, world, swaps, rare
         self.autocast = precision == "bfloat16"
-        self.criterion = StoryCriterion(config, model)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=(config.beta1, config.beta2),
+        self.criterion = StoryCriterion(config, model, described_apart)
+        self.optimizer = torch.optim.Adam(_group_parameters(model, config), lr=config.lr, betas=(config.beta1, config.beta2),
                                           weight_decay=config.weight_decay, fused=True)
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=config.plateau_patience, factor=config.plateau_factor)
@@ -182,7 +184,10 @@ class Trainer:
         return {**moved, "caption_length": lengths}
 
     def _augment(self, batch: Batch, epoch: int) -> Batch:
-        config, read = self.config, batch["token_ids"]
+        config = self.config
+        if self.rare is not None:
+            batch = {**batch, "token_ids": hide_rare_words(batch["token_ids"], self.rare, config.rare_as_unknown)}
+        read = batch["token_ids"]
         if self.swaps is not None and config.synonym_swaps:
             read = self.swaps(read.cpu(), config.synonym_swaps).to(read.device)
         if config.word_dropout:
@@ -227,6 +232,13 @@ def seed_step(seed: int, rank: int, epoch: int, step: int) -> None:
     """Seed torch's global generators for one step, so that nothing but these numbers decides its dropout."""
     digest = hashlib.sha256(f"{seed}:{rank}:{epoch}:{step}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:8], "little"))
+
+
+def _group_parameters(model: StoryModel, config: TrainConfig) -> list[dict[str, Any]]:
+    """The weights that carry photos and tags on are few and learn at a rate of their own."""
+    carried = [parameter for name, parameter in model.named_parameters() if name.partition(".")[0].endswith("_carry")]
+    others = [parameter for name, parameter in model.named_parameters() if not name.partition(".")[0].endswith("_carry")]
+    return [{"params": others}, *([{"params": carried, "lr": config.carry_lr}] if carried else [])]
 
 
 def _uses_every_weight(config: TrainConfig) -> bool:

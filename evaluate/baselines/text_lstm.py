@@ -72,9 +72,9 @@ class TextLSTM(nn.Module):
         """(B, L) ids -> (B, L, V) logits of the id that follows each."""
         return self.vocabulary(self.dropout(self.read(token_ids)))
 
-    def start(self, hidden: Tensor, cell: Tensor) -> StreamState:
-        """Go on after captions that have been read; (N, hidden_dim) each, see `states_after`."""
-        return StreamState(hidden, cell)
+    def start(self, state: StreamState) -> StreamState:
+        """Go on after captions that have been read, see `states_after`."""
+        return state
 
     def step(self, token_ids: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Read one word of each of N captions: (N, V) logits of the next one, and the state after reading."""
@@ -82,12 +82,12 @@ class TextLSTM(nn.Module):
                                           (state.output[None].contiguous(), state.cell[None].contiguous()))
         return self.vocabulary(output[:, 0]), StreamState(after[0], cell[0])
 
-    def states_after(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """State and cell (N, hidden_dim) after the first `lengths` (N,) ids of each row, at least 1."""
+    def states_after(self, token_ids: Tensor, lengths: Tensor) -> StreamState:
+        """State and cell after the first `lengths` (N,) ids of each row, at least 1."""
         packed = nn.utils.rnn.pack_padded_sequence(self.embedding(token_ids), lengths, batch_first=True,
                                                    enforce_sorted=False)
         _, (output, cell) = self.lstm(packed)
-        return output[0], cell[0]
+        return StreamState(output[0], cell[0])
 
 
 def choose_config(vocabulary_size: int) -> LSTMConfig:
@@ -148,7 +148,7 @@ def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConf
     for token_ids, frame in _batches(split, batch_size, np.arange(len(split))):
         for t in TS:
             lengths = ((frame > 0) & (frame <= t)).sum(dim=1)
-            captions = write_captions(model, *model.states_after(token_ids, lengths), writing)
+            captions = write_captions(model, model.states_after(token_ids, lengths), writing)
             written[t] += [[split.words.vocabulary[index] for index in caption.token_ids] for caption in captions]
     return written
 

@@ -19,16 +19,17 @@ FORBIDDEN = [PAD, START, UNK]  # never written; <END> ends
 
 
 class State(Protocol):
-    """Where N captions stand."""
+    """What N captions are written from, or where they stand."""
 
-    def select(self, rows: Tensor) -> "State":
-        """The state of these rows, (M,) int64, repeats allowed."""
+    def select(self, rows: Any) -> "State":
+        """These rows of every part, (M,) int64 or a slice, repeats allowed."""
+
 
 
 class Decoder(Protocol):
     """What writes: `train.text.TextDecoder` and whatever has its two methods. N rows, V words."""
 
-    def start(self, hidden: Tensor, tag_embedding: Tensor) -> Any:
+    def start(self, context: Any) -> Any:
         """Begin N captions from what each is about."""
 
     def step(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -51,13 +52,13 @@ class Written:
 
 
 @torch.inference_mode()
-def write_captions(decoder: Decoder, hidden: Tensor, tag_embedding: Tensor, config: WritingConfig,
+def write_captions(decoder: Decoder, context: Any, config: WritingConfig,
                    keys: Sequence[int] | np.ndarray | None = None) -> list[Written]:
     """Write a caption for every row.
 
     Args:
         decoder: in eval mode, or dropout makes every caption another one.
-        hidden: (N, ...) what `decoder.start` reads. tag_embedding: (N, ...), likewise.
+        context: what `decoder.start` reads, its first part a tensor of N rows.
         config: how.
         keys: (N,) ints from 0 up that name the rows for sampling (a story's row times 4 plus t): a row draws the same
             words in whatever batch it stands. Positions 0..N-1 when left out.
@@ -65,19 +66,20 @@ def write_captions(decoder: Decoder, hidden: Tensor, tag_embedding: Tensor, conf
     Returns:
         N captions, in row order.
     """
-    keys = np.arange(len(hidden)) if keys is None else np.asarray(keys)
-    if len(keys) != len(hidden):
-        raise ValueError(f"keys: expected one per row ({len(hidden)}), found {len(keys)}")
+    count, device = len(context[0]), context[0].device
+    keys = np.arange(count) if keys is None else np.asarray(keys)
+    if len(keys) != count:
+        raise ValueError(f"keys: expected one per row ({count}), found {len(keys)}")
     written: list[Written] = []
-    for first in range(0, len(hidden), config.batch_size):
+    for first in range(0, count, config.batch_size):
         rows = slice(first, first + config.batch_size)
-        state = decoder.start(hidden[rows], tag_embedding[rows])
-        num_rows = len(hidden[rows])
+        state = decoder.start(context.select(rows))
+        num_rows = len(keys[rows])
         if config.method == "beam":
-            written += _search_beams(decoder, state, num_rows, hidden.device, config)
+            written += _search_beams(decoder, state, num_rows, device, config)
         else:
-            uniforms = _draw_uniforms(keys[rows], config).to(hidden.device) if config.method == "sample" else None
-            written += _write_forward(decoder, state, num_rows, hidden.device, config, uniforms)
+            uniforms = _draw_uniforms(keys[rows], config).to(device) if config.method == "sample" else None
+            written += _write_forward(decoder, state, num_rows, device, config, uniforms)
     return written
 
 

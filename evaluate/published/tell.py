@@ -27,6 +27,7 @@ from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate
 from train.model import StoryModel
 from train.runs import LoadedRun
+from train.text import Context
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +74,7 @@ def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device
         outputs = model(batch)
         nll.append(caption_nll(outputs["caption_logits"], batch["token_ids"]).cpu().numpy())
         keys = (batch["story_index"].cpu().numpy()[:, None] * frames + np.arange(frames)).ravel()
-        captions = write_captions(model.text_decoder, outputs["hidden"].flatten(0, 1),
-                                  outputs["tag_embedding"].flatten(0, 1), writing, keys)
+        captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
         texts = [" ".join(split.words.vocabulary[index] for index in caption.token_ids) for caption in captions]
         stories += [texts[first:first + frames] for first in range(0, len(texts), frames)]
     return stories, np.concatenate(nll)

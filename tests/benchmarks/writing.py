@@ -16,16 +16,16 @@ from evaluate.captions.writing import FORBIDDEN, write_captions
 from evaluate.captions.writing_config import WritingConfig
 from tests.benchmarks.figures import Figure, report
 from train.config import ModelConfig
-from train.text import TextDecoder
+from train.text import Context, TextDecoder
 
 TARGET = 20.0
 
 
-def write_naively(decoder: TextDecoder, hidden: Tensor, tag_embedding: Tensor, max_words: int) -> list[int]:
+def write_naively(decoder: TextDecoder, context: Context, max_words: int) -> list[int]:
     """One caption, the prefix read again for every word."""
     words = [START]
     for _ in range(max_words):
-        logits = decoder(hidden, tag_embedding, torch.tensor([words]), torch.tensor([len(words)])).data[-1]
+        logits = decoder(context, torch.tensor([words]), torch.tensor([len(words)])).data[-1]
         logits[FORBIDDEN] = -torch.inf
         words.append(int(logits.argmax()))
         if words[-1] == END:
@@ -39,14 +39,14 @@ def measure(num_captions: int, vocabulary_size: int, num_naive: int) -> tuple[fl
     torch.manual_seed(0)
     decoder = TextDecoder(ModelConfig(), vocabulary_size).eval()
     decoder.vocabulary.bias[END] = -100
-    hidden, tag_embedding = torch.randn(num_captions, 1024), torch.randn(num_captions, 128)
+    context = Context(torch.randn(num_captions, 1024), torch.randn(num_captions, 128))
     config = WritingConfig()
-    write_captions(decoder, hidden[:8], tag_embedding[:8], config)
+    write_captions(decoder, context.select(slice(8)), config)
     started = time.perf_counter()
-    written = write_captions(decoder, hidden, tag_embedding, config)
+    written = write_captions(decoder, context, config)
     batched = (time.perf_counter() - started) / num_captions
     started = time.perf_counter()
-    naive = [write_naively(decoder, hidden[row:row + 1], tag_embedding[row:row + 1], config.max_words)
+    naive = [write_naively(decoder, context.select(slice(row, row + 1)), config.max_words)
              for row in range(num_naive)]
     alone = (time.perf_counter() - started) / num_naive
     assert naive == [caption.token_ids for caption in written[:num_naive]]

@@ -21,8 +21,9 @@ class FinetuneTrainer(Trainer):
     """
 
     def __init__(self, config: TrainConfig, model: StoryModel, world: World, precision: str,
-                 swaps: SynonymSwaps | None = None, *, encoder: PhotoEncoder, backbone_lr: float) -> None:
-        super().__init__(config, model, world, precision, swaps)
+                 swaps: SynonymSwaps | None = None, rare: Tensor | None = None, described_apart: bool = False, *,
+                 encoder: PhotoEncoder, backbone_lr: float) -> None:
+        super().__init__(config, model, world, precision, swaps, rare, described_apart)
         self.encoder = encoder
         self.optimizer.add_param_group({"params": encoder.parameters, "lr": backbone_lr})
 

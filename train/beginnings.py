@@ -1,0 +1,90 @@
+"""Where a fresh model begins: on what train says without any learning."""
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.folder import Features
+from data.words import PAD, START, UNK
+from train.augment import find_rare_words
+from train.batches import StoryDataset, iterate_batches
+from train.model import StoryModel
+from train.statistics import LEAST_STD
+
+PRINCIPAL_PHOTOS = 4096      # as many train photos as the principal directions are measured on
+WEAKEST_DIRECTION = 0.02     # floor under a direction's deviation, as a share of the strongest one's
+BLEND_STORIES = 20_000       # at most so many, evenly taken, decide a few weights as well as all do
+BATCH = 256
+
+
+def begin_on_blend(model: StoryModel, train_set: StoryDataset) -> None:
+    """Let the carry of photos begin on the weights that fit the train stories best."""
+    assert model.photo_carry is not None
+
+    def read() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        device = model.feature_mean.device
+        order = np.arange(0, len(train_set), -(-len(train_set) // BLEND_STORIES))
+        for batch in iterate_batches(train_set, BATCH, order):
+            is_photo = batch["photo_mask"].to(device)
+            photos = model.standardise(batch["image_features"].to(device)) * is_photo.unsqueeze(-1)
+            yield photos[:, :-1], photos[:, 1:], is_photo[:, 1:]
+    model.photo_carry.fit(read())
+
+
+def begin_on_shares(model: StoryModel, train_set: StoryDataset, rare_as_unknown: float) -> None:
+    """Let every word, and every tag, begin as likely as it is in train."""
+    rows = train_set.story_rows
+    word_counts = count_words(train_set.arrays.token.take(rows), len(train_set.words.vocabulary), rare_as_unknown)
+    shares = (word_counts + 0.5) / (word_counts + 0.5).sum()
+    tag_logits = torch.logit(torch.from_numpy(count_tags(train_set)))
+    with torch.no_grad():
+        for layer, begin in ((model.text_decoder.vocabulary, torch.from_numpy(np.log(shares))),
+                             (model.seen_head[-1], tag_logits), (model.next_head[-1], tag_logits)):
+            assert isinstance(layer, nn.Linear)
+            layer.bias.copy_(begin)
+
+
+def count_tags(train_set: StoryDataset) -> np.ndarray:
+    """(G,) float64 share of the train frames that carry each tag, never 0 or 1."""
+    tags = train_set.arrays.tag.take(train_set.story_rows)
+    return (tags.sum(axis=(0, 1)) + 0.5) / (tags.shape[0] * tags.shape[1] + 1)
+
+
+def count_words(token_ids: np.ndarray, num_words: int, rare_as_unknown: float) -> np.ndarray:
+    """(V,) how often each id is to be predicted, in expectation where rare words may stand as <UNK>; 0 for <PAD> and
+    <START>. token_ids: (..., T)."""
+    counts = np.bincount(np.ravel(token_ids), minlength=num_words).astype(float)
+    is_rare = find_rare_words(token_ids, num_words)
+    counts[UNK] += rare_as_unknown * is_rare.sum()
+    counts[is_rare] *= 1 - rare_as_unknown
+    counts[[PAD, START]] = 0
+    return counts
+
+
+def begin_on_principal_directions(model: StoryModel, features: Features, rows: np.ndarray, num_directions: int,
+                                  seed: int) -> None:
+    """Let the photo half of the first fusion layer begin on whitened principal directions of the train photos.
+
+    Columns of a backbone's features are strongly correlated: a few directions carry nearly all variance, and what
+    tells one thing from another lies in the weak ones. From random weights those are learned last.
+
+    Args:
+        model: its statistics are set; `fusion.first` is changed in place.
+        rows: (n,) photo rows, sorted. num_directions: at most so many; 0 leaves the weights as they are.
+        seed: of the directions' random mixture.
+    """
+    step = -(-len(rows) // PRINCIPAL_PHOTOS) or 1
+    chosen = rows[::step]
+    num_directions = min(num_directions, len(chosen) - 1, features.width)
+    if num_directions < 1:
+        return
+    generator = torch.Generator().manual_seed(seed)
+    weight = model.fusion.first.weight                                       # (fusion_dim, D + text_dim)
+    photos = model.standardise(torch.from_numpy(features.feature.take(chosen)).to(weight.device))
+    _, deviation, directions = torch.linalg.svd(photos - photos.mean(dim=0), full_matrices=False)
+    deviation = deviation / len(chosen) ** 0.5
+    scale = 1 / (deviation[:num_directions] + WEAKEST_DIRECTION * deviation[0]).clamp(min=LEAST_STD)
+    mixture = torch.randn(len(weight), num_directions, generator=generator).to(weight.device) / num_directions ** 0.5
+    with torch.no_grad():
+        weight[:, :features.width] = (mixture * scale) @ directions[:num_directions]
