@@ -20,6 +20,7 @@ from evaluate.ablation.config import AblationConfig
 from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.ablation.processes import Processes, interrupted_by_sigterm, share_cores
 from evaluate.config import HEADLINE_T
+from evaluate.metrics import LOSS
 from evaluate.statistics.bootstrap import Estimate, enough_resamples
 from evaluate.statistics.compare import TESTED
 from evaluate.statistics.measure_lines import measure_lines, read_lines
@@ -31,7 +32,6 @@ from train.runs import BEST, CONFIG, LAST, read_metrics, read_record
 logger = logging.getLogger(__name__)
 
 SPLIT = "val"
-LOSS = "val loss"  # image + text, what training selects by
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 
 from data.files import write_text
 from evaluate.ablation.plots import draw_plots
-from evaluate.ablation.runner import LOSS, SPLIT, Ablation
-from evaluate.scoring import direction
-from evaluate.statistics.bootstrap import MIN_ALBUMS, holm
-from evaluate.statistics.compare import LABELS, LEVEL
-from evaluate.table import align, format_value
+from evaluate.ablation.runner import SPLIT, Ablation
+from evaluate.metrics import LOSS, find_metric, format_value
+from evaluate.statistics.bootstrap import MIN_ALBUMS, holm, judge
+from evaluate.statistics.compare import LEVEL
+from evaluate.terminal import align
 from train.monitor import format_time
 
 FIELDS = ("row", "metric", "mean", "deviation_over_seeds", "difference", "low", "high", "p", "p_holm", "verdict",
@@ -58,7 +58,7 @@ def format_markdown(ablation: Ablation, records: list[dict]) -> str:
 
 def _cells(ablation: Ablation, records: list[dict]) -> Iterator[list[str]]:
     metrics = list(next(iter(ablation.estimates.values())))
-    yield ["row", *(LABELS.get(metric, metric) for metric in metrics), "time"]
+    yield ["row", *(find_metric(metric).label for metric in metrics), "time"]
     of = {(record["row"], record["metric"]): record for record in records}
     for row in ablation.grid.rows:
         cells = []
@@ -99,6 +99,6 @@ def _record(ablation: Ablation, row: str, metric: str) -> dict:
 
 
 def _verdict(record: dict) -> str:
-    if record["p_holm"] is None or record["p_holm"] >= LEVEL or record["low"] <= 0 <= record["high"]:
+    if record["p_holm"] is None or record["p_holm"] >= LEVEL:
         return ""
-    return "better" if (record["difference"] > 0) == (direction(record["metric"]) > 0) else "worse"
+    return {True: "better", False: "worse", None: ""}[judge(record, find_metric(record["metric"]).direction)]

@@ -10,8 +10,8 @@ from evaluate.published.score_config import ScoreConfig
 from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
 from evaluate.published.story_files import (Stories, WrittenCaption, read_own_references, read_predictions,
                                             read_references)
-from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate
-from evaluate.table import align
+from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate, side_of_zero
+from evaluate.terminal import align
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def _say_differences(result: dict[str, Any]) -> list[str]:
             if not found or found["low"] is None:
                 continue
             low, high, value = (100 * found[key] for key in ("low", "high", "value"))
-            verdict = "above" if low > 0 else "below" if high < 0 else "not told apart from"
+            verdict = {1: "above", -1: "below", 0: "not told apart from"}[side_of_zero(low, high)]
             same = " on the same references" * (other == HUMAN)
             sentences.append(f"{SCORES[metric]}: the system is {verdict} the {other} row{same} "
                              f"({value:+.2f} [{low:+.2f}, {high:+.2f}])")
