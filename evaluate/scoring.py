@@ -2,6 +2,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from evaluate.captions.caption_scores import AS_HUMAN, HUMAN, CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
 from evaluate.metrics import direction
@@ -58,14 +60,14 @@ def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
     return scores
 
 
-def score_tag_rows(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
-    """Tag metrics of every row that speaks of tags; single tags at the headline t."""
+def score_tag_rows(rows: Sequence[Row], split: EvaluatedSplit, counted: np.ndarray) -> Scores:
+    """Tag metrics of every row that speaks of tags, by the tags that count (G,); single tags at the headline t."""
     scores: Scores = {}
     for row in rows:
         for kind, guesses in row.tags.items():
             for t, guess in guesses.items():
                 per_tag = t == HEADLINE_T and guess.probs is not None
-                _put(scores, row.name, t, score_tags(split, kind, t, guess, per_tag))
+                _put(scores, row.name, t, score_tags(split, kind, t, guess, counted, per_tag))
     return scores
 
 

@@ -19,7 +19,9 @@ from evaluate.statistics.bootstrap import Estimate
 from evaluate.table import SPREAD, describe_result, format_markdown, format_tables
 from evaluate.tags import alignment
 from evaluate.tags.alignment import score_agreement, score_caption_choice
-from evaluate.tags.tag_scores import TagGuess, choose_thresholds, score_tags
+from evaluate.tags.tag_scores import TagGuess, choose_thresholds, describe_left_out, score_tags
+
+ALL_TAGS = np.ones(51, bool)
 
 
 @pytest.fixture
@@ -86,20 +88,41 @@ def test_a_cut_caption_counts_the_words_it_kept(split):
 
 def test_undescribed_frames_stand_apart(split):
     tags = TagGuess(split.tag[:, 4].astype(float), split.tag[:, 4].astype(bool))
-    assert not any("undescribed" in name for name in score_tags(split, "next", 4, tags))
+    assert not any("undescribed" in name for name in score_tags(split, "next", 4, tags, ALL_TAGS))
     split.tag_source[:6] = 3
-    found = score_tags(split, "next", 4, tags)
+    found = score_tags(split, "next", 4, tags, ALL_TAGS)
     assert found["tags_next.hamming"].n == 3 and found["tags_next.undescribed.hamming"].n == 5
 
 
 def test_thresholds_come_from_all_t_together(split):
     guesses = {t: TagGuess(split.tag[:, t] * 0.2 + 0.1) for t in (1, 2, 3, 4)}
-    thresholds = choose_thresholds(split, guesses)
+    thresholds = choose_thresholds(split, guesses, ALL_TAGS)
     occurring = split.tag[:, 1:].any(axis=(0, 1))
     occurring[:2] = False
     found = guesses[4].decide(thresholds).predicted[:, occurring]
     assert (found == split.tag[:, 4][:, occurring].astype(bool)).all()
-    assert choose_thresholds(split, {1: TagGuess(None, guesses[1].probs > 0)}) is None
+    assert choose_thresholds(split, {1: TagGuess(None, guesses[1].probs > 0)}, ALL_TAGS) is None
+
+
+def test_no_story_is_decided_by_thresholds_that_were_tuned_on_it(split):
+    guesses = {t: TagGuess(np.random.default_rng(t).random(split.tag[:, t].shape)) for t in (1, 4)}
+    before = choose_thresholds(split, guesses, ALL_TAGS, cross_fit=True)
+    assert before.shape == (len(split), 51) and len(np.unique(before, axis=0)) == 2
+    own = split.resamples.album == split.resamples.album[0]
+    mine = (before == before[0]).all(axis=1)  # the half of the first story: albums stay together
+    assert mine[own].all() and not mine.all()
+    split.tag[mine] = 1 - split.tag[mine]     # other truths in this half
+    after = choose_thresholds(split, guesses, ALL_TAGS, cross_fit=True)
+    assert (after[mine] == before[mine]).all() and (after[~mine] != before[~mine]).any()
+
+
+def test_a_tag_that_is_left_out_is_never_predicted(split):
+    guesses = {4: TagGuess(np.ones(split.tag[:, 4].shape))}
+    counted = np.arange(51) != 7
+    found = guesses[4].decide(choose_thresholds(split, guesses, counted)).predicted
+    assert not found[:, 7].any() and found[:, 8].all()
+    assert describe_left_out(split, ALL_TAGS) == []
+    assert split.words.tag_names[7] in describe_left_out(split, counted)[0]
 
 
 def test_agreement_by_hand(split, monkeypatch):
