@@ -14,6 +14,7 @@ TAGS = {"tags_next.": "Next tags", "tags_next.undescribed.": "Next tags, undescr
         "tags_seen.": "Seen tags", "tags_seen.undescribed.": "Seen tags, undescribed photos"}  # by prefix
 AGREEMENT, SENSE, ORIGINAL, TRAINING, OTHER = ("Agreement", "Story sense", "Original's protocol", "Training", "Other")
 GROUPS = (PHOTO, PIXELS, CAPTION, *TAGS.values(), AGREEMENT, SENSE, ORIGINAL, TRAINING, OTHER)
+STORY = "Story"        # what CAPTION is called where whole stories are written
 LOSS = "val loss"  # image + text, what training selects by
 
 
@@ -115,6 +116,11 @@ _SENSE = {"cloze.other_album.1_of_2": "ending 1 of 2",
 def find_metric(name: str) -> Metric:
     """The metric of a name, with or without a frame's prefix; a name nobody knows is its own label."""
     return _find(split_t(name)[1])
+
+
+def name_group(group: str, task: str) -> str:
+    """A group's name as a title, for a run of some task."""
+    return STORY if group == CAPTION and task == "tell" else group
 
 
 def list_metrics(use: str) -> tuple[Metric, ...]:

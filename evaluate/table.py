@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from evaluate.baselines.oracle import ORACLE
-from evaluate.metrics import GROUPS, METRICS, Metric, format_value, list_metrics
+from evaluate.metrics import GROUPS, METRICS, Metric, format_value, list_metrics, name_group
 from evaluate.rows import MODEL, PERMUTED
 from evaluate.statistics.bootstrap import MIN_ALBUMS
 from evaluate.terminal import align
@@ -30,7 +30,7 @@ def format_tables(evaluation: dict, width: int | None = None) -> str:
         shown, names = _find_shown([metric for metric in list_metrics("printed") if metric.group == group], rows)
         if not names:
             continue
-        cells = [[group, *(metric.short for metric in shown)]]
+        cells = [[name_group(group, _task(evaluation)), *(metric.short for metric in shown)]]
         for row in names:
             cells.append([row, *(_mark(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
                                  for metric in shown)])
@@ -56,7 +56,7 @@ def format_markdown(evaluation: dict) -> str:
             lines += [[row, *(_with_interval(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
                               for metric in shown)] for row in names]
             table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-            parts.append(f"## {group}\n\n{table}")
+            parts.append(f"## {name_group(group, _task(evaluation))}\n\n{table}")
     return "\n\n".join([*parts, *(f"Note: {note}." for note in protocol.get("notes", []))]) + "\n"
 
 
@@ -89,6 +89,10 @@ def describe_result(evaluation: dict) -> list[str]:
     if lost:
         return [f"A baseline beats the model at {'; '.join(lost)}.", *sentences]
     return sentences and ["No baseline is shown to beat the model at any of these.", *sentences]
+
+
+def _task(evaluation: dict) -> str:
+    return str(evaluation["protocol"].get("task", "next"))
 
 
 def _say(metric: Metric, beaten: list[str], tied: list[str], better: list[str]) -> str:

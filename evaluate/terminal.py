@@ -8,6 +8,9 @@ WIDTH = 100        # where there is no terminal to ask, and COLUMNS is not set
 LEAST_WIDTH = 40
 NAME_WIDTH = 22    # of a table's first column, past which names wrap
 GAP = 2
+TALLEST = 6        # lines of a heading, before columns are as narrow as their longest word
+
+Cells = Sequence[Sequence[str]]
 
 
 def terminal_width() -> int:
@@ -15,24 +18,21 @@ def terminal_width() -> int:
     return max(LEAST_WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
-def align(cells: Sequence[Sequence[str]], width: int | None = None, name_width: int = NAME_WIDTH) -> str:
+def align(cells: Cells, width: int | None = None, name_width: int = NAME_WIDTH) -> str:
     """Lines of cells as columns; the first line is a heading, the first column names its line.
 
-    Columns past the width go below, in blocks that repeat the names. Headings wrap, and so do names past `name_width`
-    and cells that no block would hold.
+    Columns past the width go below, in blocks that repeat the names of the lines that have something there. Headings
+    wrap, and so do names past `name_width` and cells that no block would hold.
 
     Args:
         width: characters at most; the terminal's where left out.
     """
     width = width or terminal_width()
     names = min(max(len(line[0]) for line in cells), max(name_width, _longest_word(cells[0][0])), width // 2)
-    columns = [(column, _column_width(cells, column, width - names - GAP)) for column in range(1, len(cells[0]))]
-    blocks: list[list[tuple[int, int]]] = [[(0, names)]]
-    for column, wide in columns:
-        if sum(each + GAP for _, each in blocks[-1]) + wide > width and len(blocks[-1]) > 1:
-            blocks.append([(0, names)])
-        blocks[-1].append((column, wide))
-    return "\n\n".join(_format_block(cells, block) for block in blocks)
+    blocks = _deal_columns(cells, width - names)
+    return "\n\n".join(_format_block([line for line in cells if len(blocks) == 1 or any(line[at] for at in block)],
+                                     [(0, names), *zip(block, _choose_widths(cells, block, width - names))])
+                       for block in blocks)
 
 
 def wrap(sentences: Sequence[str], width: int | None = None) -> str:
@@ -41,16 +41,40 @@ def wrap(sentences: Sequence[str], width: int | None = None) -> str:
                                    break_long_words=False, break_on_hyphens=False) for sentence in sentences)
 
 
-def _column_width(cells: Sequence[Sequence[str]], column: int, most: int) -> int:
-    heading, *lines = (line[column] for line in cells)
-    return min(most, max([1, _longest_word(heading), *map(len, lines)]))
+def _deal_columns(cells: Cells, room: int) -> list[list[int]]:
+    """The columns of each block: no more blocks than needed, and about as many columns in each."""
+    columns = list(range(1, len(cells[0])))
+    for count in range(1, len(columns)):
+        most = -(-len(columns) // count)
+        blocks = [columns[start:start + most] for start in range(0, len(columns), most)]
+        if all(sum(_choose_widths(cells, block, room)) + GAP * len(block) <= room for block in blocks):
+            return blocks
+    return [[column] for column in columns] or [[]]
+
+
+def _choose_widths(cells: Cells, block: Sequence[int], room: int) -> list[int]:
+    """Widths of some columns, their headings on as few lines as fit; as narrow as can be where nothing fits."""
+    wides: list[int] = []
+    for lines in (*range(1, TALLEST), room):
+        wides = [_column_width(cells, column, room - GAP, lines) for column in block]
+        if sum(wides) + GAP * len(block) <= room:
+            break
+    return wides
+
+
+def _column_width(cells: Cells, column: int, most: int, lines: int) -> int:
+    """The least width that holds every cell whole and the heading on so many lines; `most` at most."""
+    heading, *values = (line[column] for line in cells)
+    least = max([1, _longest_word(heading), *map(len, values)])
+    return next((wide for wide in range(least, most) if len(textwrap.wrap(heading, wide)) <= lines), most)
 
 
 def _longest_word(text: str) -> int:
     return max(map(len, text.replace("-", "- ").split()), default=1)  # a hyphen is a place to break
 
 
-def _format_block(cells: Sequence[Sequence[str]], block: Sequence[tuple[int, int]]) -> str:
+def _format_block(cells: Cells, block: Sequence[tuple[int, int]]) -> str:
+    """Some columns of some lines, as (column, width)."""
     lines: list[str] = []
     for place, line in enumerate(cells):
         parts = [textwrap.wrap(line[column], wide, subsequent_indent="  " * (place > 0 and column == 0)) or [""]

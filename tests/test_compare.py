@@ -120,6 +120,7 @@ def test_stories_are_compared_by_the_published_protocol(tmp_path, capsys):
     assert main(["compare", str(tmp_path / "poor.json"), str(tmp_path / "good.json"), "--references",
                  str(tmp_path / "references.json"), "--resamples", "200", "--out", str(tmp_path / "out.json")]) == 0
     printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
     assert "good.json is better than poor.json at CIDEr-D, BLEU-4, ROUGE-L." in printed
     assert json.loads((tmp_path / "out.json").read_text())["albums"] == 24
 

@@ -44,12 +44,14 @@ def test_columns_that_do_not_fit_go_below_with_their_names():
     cells = [["row", "first column", "second", "third"], ["a", "0.123+", "-1.50", "x"],
              ["b b b b b b", "9.000", "", "y"]]
     assert align(cells, 80, 6).splitlines() == [
-        "row     first   second  third", "        column", "------  ------  ------  -----",
-        "a       0.123+  -1.50   x", "b b b   9.000           y", "  b b", "  b"]
+        "row     first column  second  third", "------  ------------  ------  -----",
+        "a       0.123+        -1.50   x", "b b b   9.000                 y", "  b b", "  b"]
     assert align(cells, 24, 6).splitlines() == [
         "row     first   second", "        column", "------  ------  ------",
         "a       0.123+  -1.50", "b b b   9.000", "  b b", "  b", "",
         "row     third", "------  -----", "a       x", "b b b   y", "  b b", "  b"]
+    gaps = [["row", "first", "second"], ["a", "1", ""], ["b", "", "2"]]
+    assert align(gaps, 10, 3).count("\na") == align(gaps, 10, 3).count("\nb") == 1  # named where it has something
 
 
 def test_sentences_wrap_and_paths_stay_whole():

@@ -7,7 +7,7 @@ from typing import Any
 from data.files import replace_file
 from evaluate.ablation.runner import Ablation
 from evaluate.metrics import LOSS, find_metric, list_metrics
-from evaluate.statistics.bootstrap import Estimate
+from evaluate.statistics.seeds import SeedMean
 from train.config import TrainConfig
 
 PLOTTED = tuple(metric.name for metric in list_metrics("listed"))
@@ -67,7 +67,7 @@ def _draw_differences(ablation: Ablation) -> Path:
     return _save(figure, ablation.out / f"{ablation.grid.name}.png")
 
 
-def _draw_difference(panel: Any, place: int, difference: Estimate) -> None:
+def _draw_difference(panel: Any, place: int, difference: SeedMean) -> None:
     found = difference.summary()
     if found["value"] is None:
         return

@@ -19,9 +19,10 @@ from evaluate.published.story_files import Stories, read_own_references, read_pr
 from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, enough_resamples, holm, judge
 from evaluate.statistics.compare_config import CompareConfig
 from evaluate.statistics.measure_lines import Line, level_lines, measure_lines, read_lines
-from evaluate.terminal import align
+from evaluate.terminal import align, wrap
 
 LEVEL = 0.05
+LABEL_WIDTH = 30
 TESTED = tuple(metric.name for metric in list_metrics("tested"))  # Holm's family; what else was measured is not
 
 
@@ -90,17 +91,18 @@ def describe_claims(result: dict[str, Any]) -> list[str]:
 def format_comparison(result: dict[str, Any]) -> str:
     """Tables of the systems and of their differences, then the claims."""
     metrics = [metric for metric in TESTED if any(metric in row for row in result["systems"].values())]
-    cells = [["", *(find_metric(metric).label for metric in metrics)]]
-    for name, row in result["systems"].items():
-        cells.append([name, *(_with_interval(row[metric]) if metric in row else "" for metric in metrics)])
-    parts = [align(cells)]
-    if result["pairs"]:
-        lines = [["difference", "metric", "second - first", "p", "p (Holm)"]]
-        lines += [[f"{pair['second']} - {pair['first']}", find_metric(pair["metric"]).label, _with_interval(pair),
-                   _p(pair.get("p")), _p(pair.get("p_holm"))] for pair in result["pairs"]]
-        parts.append(align(lines))
-    parts.append("\n".join([*result["claims"], *(f"Note: {note}." for note in result["notes"])]))
-    return "\n\n".join(parts)
+    cells = [["", *result["systems"]]]
+    for metric in metrics:
+        cells.append([find_metric(metric).label, *(_with_interval(row[metric]) if metric in row else ""
+                                                   for row in result["systems"].values())])
+    parts = [align(cells, name_width=LABEL_WIDTH)]
+    for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in result["pairs"]):
+        lines = [[f"{second} - {first}", "difference", "p", "p (Holm)", "better"]]
+        lines += [[find_metric(pair["metric"]).label, _with_interval(pair), _p(pair.get("p")), _p(pair.get("p_holm")),
+                   pair["better"] or ""]
+                  for pair in result["pairs"] if (pair["first"], pair["second"]) == (first, second)]
+        parts.append(align(lines, name_width=LABEL_WIDTH))
+    return "\n\n".join([*parts, wrap([*result["claims"], *(f"Note: {note}." for note in result["notes"])])])
 
 
 def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
