@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from evaluate.__main__ import main
+from evaluate.tags.tag_scores import choose_thresholds
 from tests.tiny_runs import write_run
 
 
@@ -119,11 +121,17 @@ def test_missing_photos_are_masked_or_left_out(make_run):
     assert counts["mask"][2] == counts["drop"][2] == 2
 
 
-def test_val_is_evaluated_without_a_word_of_test(make_run):
-    run = make_run()
+def test_val_is_evaluated_without_a_word_of_test(make_run, monkeypatch):
+    run, found = make_run(), []
+
+    def choose(*arguments: object, **settings: object) -> np.ndarray | None:
+        found.append(choose_thresholds(*arguments, **settings))
+        return found[-1]
+    monkeypatch.setattr("evaluate.evaluation.choose_thresholds", choose)
     assert main(["--run", str(run), "--split", "val", "--no-meteor", "--no-page"]) == 0
     assert "from the other half" in read_evaluation(run, "val")[0]["protocol"]["thresholds"]
     assert not (run / "eval-test.json").exists()
+    assert {thresholds.ndim for thresholds in found if thresholds is not None} == {2}  # each story its own half's
 
 
 def test_a_folder_without_train_or_val_still_evaluates(make_run):

@@ -223,8 +223,8 @@ def test_the_table_marks_what_is_beaten_and_says_it():
                                   "train mean": {"r1_album": {**score, "better": None}}},
                   "protocol": {"albums": 30, "intervals": {"drawn": True}}}
     table = format_tables(evaluation, 100).splitlines()
-    assert [line.split("  ")[0] for line in table[3:]] == ["model", SPREAD, "train mean", "copy last frame"]
-    assert [line.split()[-1] for line in table[3:]] == ["0.500", "0.100", "0.500", "0.500+"]
+    assert [line.split("  ")[0] for line in table[2:]] == ["model", SPREAD, "train mean", "copy last frame"]
+    assert [line.split()[-1] for line in table[2:]] == ["0.500", "0.100", "0.500", "0.500+"]
     full = format_markdown({**evaluation, "protocol": {**evaluation["protocol"], "notes": ["a caution"]}})
     assert "| copy last frame | 0.500 [0.400, 0.600] + |" in full and "| train mean | 0.500 [0.400, 0.600] |" in full
     assert "Note: a caution." in full and "| R@1 album ↑ |" in full
