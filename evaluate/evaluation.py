@@ -41,7 +41,7 @@ from evaluate.scoring import (Scores, compare_rows, merge_scores, score_captions
 from evaluate.split import EvaluatedSplit
 from evaluate.story_sense import chance_of_sense, score_cloze, score_ordering
 from evaluate.tags.alignment import load_table, score_agreement, score_caption_choice
-from evaluate.tags.tag_scores import TagGuess, choose_thresholds
+from evaluate.tags.tag_scores import TagGuess, choose_thresholds, describe_left_out
 from train.runs import LoadedRun, load_run, require_same_folder
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Evaluation:
         self.train = self._open_train(words.splits) if config.baselines else None
         model = self.run.model
         self.space = PhotoSpace(self.features, model.feature_mean.cpu().numpy(), model.feature_std.cpu().numpy())
+        self.counted_tags = model.counted_tags.bool().cpu().numpy()  # (G,): without those the run leaves out
         self.reasons: dict[str, str] = {}
         self.writing = replace(config.writing, max_words=min(config.writing.max_words, self.split.token.shape[-1] - 2))
 
@@ -112,7 +113,8 @@ class Evaluation:
             for kind, guesses in row.tags.items():
                 thresholds = None
                 if tuned is not None and self.val is not None:
-                    thresholds = choose_thresholds(self.val, tuned.tags[kind])
+                    thresholds = choose_thresholds(self.val, tuned.tags[kind], self.counted_tags,
+                                                   cross_fit=self.config.split == "val")
                 row.tags[kind] = {t: _decide(guess, thresholds) for t, guess in guesses.items()}
 
     def align(self, rows: list[Row], photos: dict[int, PhotoResult], baselines: Baselines | None) -> Scores:
@@ -189,7 +191,7 @@ def evaluate_run(config: EvalConfig) -> Path:
         clock.lap("photos")
         parts = [photo_scores, score_captions(rows, split)]
         clock.lap("captions")
-        parts += [score_tag_rows(rows, split), evaluation.align(rows, of_model, baselines)]
+        parts += [score_tag_rows(rows, split, evaluation.counted_tags), evaluation.align(rows, of_model, baselines)]
         clock.lap("tags")
         parts += [evaluation.score_sense()]
         clock.lap("story sense")
@@ -200,6 +202,7 @@ def evaluate_run(config: EvalConfig) -> Path:
     scores = merge_scores(*parts)
     write_predictions(config.run / f"predictions-{config.split}.jsonl", split, rows[0], of_model)
     protocol = describe_protocol(config, split, evaluation.val, evaluation.train is not None)
+    protocol["notes"] += describe_left_out(split, evaluation.counted_tags)
     if evaluation.source_note:
         protocol["notes"].append(f"{evaluation.source_note}; baselines and tag thresholds are fitted on this folder's "
                                  "train and val")

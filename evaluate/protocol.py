@@ -55,7 +55,7 @@ def describe_writing(config: EvalConfig) -> dict[str, Any]:
 def _thresholds(split: EvaluatedSplit, val: EvaluatedSplit | None) -> str:
     if val is None:
         return "0.5: the folder has no val split to tune them on"
-    return "best F1 of each tag on val" + (", which is the split evaluated: decisions on tags are flattered"
+    return "best F1 of each tag on val" + (", for each half of its albums from the other half"
                                            if split.name == "val" else "")
 
 

@@ -1,5 +1,6 @@
 """List runs: what differs between them, how far they came, and what they scored."""
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,14 +8,15 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
-from evaluate.table import align, format_value
+from evaluate.metrics import format_value, list_metrics
+from evaluate.terminal import align
 from train.config import FREE_SETTINGS
 from train.runs import CONFIG, RunRecord, read_metrics, read_record
 
 logger = logging.getLogger(__name__)
 
-HEADLINE = {"r1_album": "R@1 album", "1_of_5": "1 of 5", "cider": "CIDEr-D", "perplexity": "perplexity",
-            "tags_next.map": "mAP next"}
+LISTED = list_metrics("listed")
+NAME_WIDTH = 40
 SPLITS = ("test", "val")  # of these the first that was evaluated is shown
 
 
@@ -51,17 +53,18 @@ def find_runs(roots: Sequence[Path]) -> list[ListedRun]:
 
 
 def format_runs(runs: Sequence[ListedRun]) -> str:
-    """A table of runs, after what all of them share."""
+    """A table of the runs below the folder that holds all of them, and of the settings in which they differ."""
+    folder = Path(os.path.commonpath([run.path.parent for run in runs]))
     settings = [{**asdict(run.record.config), "features": run.record.features} for run in runs]
     differing = [name for name in settings[0] if name not in FREE_SETTINGS
                  and len({repr(row[name]) for row in settings}) > 1]
-    metrics = [metric for metric in HEADLINE if any(run.scores.get(metric) is not None for run in runs)]
-    cells = [["run", *differing, "epochs", "best val", "scored on", *(HEADLINE[metric] for metric in metrics)]]
+    metrics = [metric for metric in LISTED if any(run.scores.get(metric.name) is not None for run in runs)]
+    cells = [["run", *differing, "epochs", "best val", "scored on", *(metric.label for metric in metrics)]]
     for run, row in zip(runs, settings):
-        cells.append([str(run.path), *(str(row[name]) for name in differing),
+        cells.append([str(run.path.relative_to(folder)), *(str(row[name]) for name in differing),
                       f"{run.epochs} of {run.record.fitted.epochs}", format_value(run.best_val), run.split,
-                      *(format_value(run.scores.get(metric)) for metric in metrics)])
-    return align(cells)
+                      *(format_value(run.scores.get(metric.name)) for metric in metrics)])
+    return f"Runs below {folder}\n\n{align(cells, name_width=NAME_WIDTH)}"
 
 
 def _read_run(path: Path) -> ListedRun:
@@ -81,7 +84,7 @@ def _unweighted(losses: Any) -> float | None:
 def _read_scores(path: Path) -> dict[str, float | None]:
     raw = read_json(path, "a run's numbers", "evaluate it again")
     try:
-        return {metric: raw["rows"]["model"].get(metric, {}).get("value") for metric in HEADLINE}
+        return {metric.name: raw["rows"]["model"].get(metric.name, {}).get("value") for metric in LISTED}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"expected a run's numbers in {path}, found {type(error).__name__}: {error}; evaluate it again"
                         ) from None

@@ -6,39 +6,21 @@ import numpy as np
 
 from evaluate.captions.caption_scores import AS_HUMAN, HUMAN, CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
+from evaluate.metrics import direction
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
 from evaluate.rows import MODEL, Row
 from evaluate.split import EvaluatedSplit
-from evaluate.statistics.bootstrap import Estimate
+from evaluate.statistics.bootstrap import Estimate, judge
 from evaluate.tags.tag_scores import score_tags
 
 Scores = dict[str, dict[str, Estimate]]  # row -> metric -> estimate
 
-LOWER_IS_BETTER = ("mse", "mse_raw", "median_rank_all", "median_rank_album", "perplexity", "perplexity_word", "lpips",
-                   "hamming")
-HIGHER_IS_BETTER = ("cosine", "cosine_centred", "cosine_standardised", "r1_all", "r5_all", "r10_all", "mrr_all",
-                    "r1_album", "r5_album", "r10_album", "mrr_album", "1_of_5", "1_of_100", "ssim", "psnr", "bleu_1",
-                    "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "meteor", "map", "caption_1_of_5")
-HIGHER_ENDINGS = ("precision", "recall", "f1")
 ORIGINAL_ROWS = (MODEL, "constant caption")
 
 
 def metric_name(metric: str, t: int) -> str:
     """Headline metrics have plain names, those of other t a prefix."""
     return metric if t == HEADLINE_T else f"t{t}.{metric}"
-
-
-def direction(metric: str) -> int:
-    """1 where more is better, -1 where less is, 0 where neither (length, support, ...)."""
-    parts = metric.split(".")
-    base = next((part for part in reversed(parts) if not part.startswith("undescribed")), metric)
-    if base in LOWER_IS_BETTER:
-        return -1
-    if base in HIGHER_IS_BETTER or metric.startswith(("cloze.", "ordering.", "original_")):
-        return 1
-    if any(part.endswith(HIGHER_ENDINGS) or part in ("ap", *HIGHER_ENDINGS) for part in parts):
-        return 1
-    return 0
 
 
 def score_photos(rows: Sequence[Row], scorer: PhotoScorer) -> tuple[Scores, dict[int, PhotoResult]]:
@@ -78,14 +60,14 @@ def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
     return scores
 
 
-def score_tag_rows(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
-    """Tag metrics of every row that speaks of tags; single tags at the headline t."""
+def score_tag_rows(rows: Sequence[Row], split: EvaluatedSplit, counted: np.ndarray) -> Scores:
+    """Tag metrics of every row that speaks of tags, by the tags that count (G,); single tags at the headline t."""
     scores: Scores = {}
     for row in rows:
         for kind, guesses in row.tags.items():
             for t, guess in guesses.items():
                 per_tag = t == HEADLINE_T and guess.probs is not None
-                _put(scores, row.name, t, score_tags(split, kind, t, guess, per_tag))
+                _put(scores, row.name, t, score_tags(split, kind, t, guess, counted, per_tag))
     return scores
 
 
@@ -115,7 +97,7 @@ def compare_rows(scores: Scores, model: str = MODEL) -> dict[str, dict[str, dict
             if row in (model, AS_HUMAN) or not sign or mine is None or len(mine.draws) != len(estimate.draws):
                 continue
             summary = (mine - estimate).summary()
-            differences.setdefault(row, {})[metric] = {**summary, "better": _verdict(summary, sign)}
+            differences.setdefault(row, {})[metric] = {**summary, "better": judge(summary, sign)}
     return differences
 
 
@@ -126,12 +108,6 @@ def summarise(scores: Scores, reasons: dict[str, str]) -> dict[str, dict[str, An
     for metric, reason in reasons.items():
         rows[MODEL].setdefault(metric, {"value": None, "low": None, "high": None, "n": 0, "reason": reason})
     return rows
-
-
-def _verdict(summary: dict, sign: int) -> bool | None:
-    if summary["low"] is None or summary["low"] <= 0 <= summary["high"]:
-        return None
-    return bool(np.sign(summary["low"]) == sign)
 
 
 def _put(scores: Scores, row: str, t: int, estimates: dict[str, Estimate]) -> None:

@@ -2,7 +2,8 @@
 
 The model's surprise at a frame is its own unweighted loss there: MSE of the standardised photo plus the caption's mean
 nats per token. It can be asked of any frame after any others, so both tasks need no training. `photo` and `caption`
-say what either half alone achieves.
+say what either half alone achieves. Whoever knows nothing scores chance: what surprises alike shares the place, and of
+an order only what its frames surprise more or less *after these others* counts, see `rate_surprises`.
 """
 from itertools import permutations
 
@@ -24,7 +25,7 @@ NUM_OTHERS = (1, 3)
 SOURCES = ("other_album", "same_album")
 ORDERS = np.array(list(permutations(range(5))))  # (120, 5), the true order first
 MOST_ORDERED, SHARE_ORDERED = 200, 20            # unless told otherwise: a twentieth of the stories, at most so many
-TIE = 1e-6
+TIE = 1e-6  # of the surprise itself: that much differs between batches
 AHEAD = (*Context._fields, "predicted_features")
 
 
@@ -90,7 +91,7 @@ def surprise_of_endings(model: StoryModel, split: EvaluatedSplit, endings: np.nd
 
 @torch.inference_mode()
 def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device: str) -> np.ndarray:
-    """How surprising whole stories are, told in every order: (3, B, 120) float64, by PARTS, over frames 2 to 5.
+    """How surprising stories are told in every order: (3, B, 120, 4) float64, by PARTS, frame by frame from the second.
 
     Every frame is fused once, and every frame after the same frames is asked for once: 320 steps in place of 480.
     """
@@ -98,18 +99,19 @@ def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device:
     B = len(batch["story_index"])
     longer = {name: torch.cat([tensor, tensor[:, -1:]], dim=1) if tensor.dim() > 1 else tensor
               for name, tensor in batch.items()}  # the last frame of a batch is not fused: now that is a copy
-    read, _ = model.read_frames(longer)                                                    # (B, 5, ...)
+    read = model.read_frames(longer)[0]                                                    # (B, 5, ...)
     orders = torch.from_numpy(ORDERS).to(device)
     outputs = model.look_ahead({name: tensor[:, orders[:, :-1]].flatten(0, 1) for name, tensor in read.items()})
     order, step = torch.from_numpy(FIRST_PLACES).to(device).T
-    ahead = {name: outputs[name].unflatten(0, (B, len(ORDERS)))[:, order, step].flatten(0, 1) for name in AHEAD if name in outputs}
+    ahead = {name: tensor.unflatten(0, (B, len(ORDERS)))[:, order, step].flatten(0, 1)
+             for name, tensor in outputs.items() if name in AHEAD}
     comes = orders[order, step + 1]                                                        # (320,)
     frames = {name: tensor[:, comes].flatten(0, 1) for name, tensor in batch.items() if tensor.dim() > 1}
     found = torch.cat([measure_surprise(model, {name: tensor[first:first + 4 * batch_size]
                                                 for name, tensor in ahead.items()},
                                         {name: tensor[first:first + 4 * batch_size] for name, tensor in frames.items()})
                        for first in range(0, B * len(comes), 4 * batch_size)], dim=1)
-    return found.view(len(PARTS), B, len(comes)).cpu().numpy()[:, :, STEPS].sum(axis=-1)
+    return found.view(len(PARTS), B, len(comes)).cpu().numpy()[:, :, STEPS]
 
 
 def score_cloze(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str) -> dict[str, Estimate]:
@@ -128,7 +130,8 @@ def score_cloze(model: StoryModel, split: EvaluatedSplit, batch_size: int, devic
             enough = (drawn[:, :count] >= 0).all(axis=1)
             for part, mine, theirs in zip(PARTS, surprise[..., 0], others[..., :count]):
                 gap = theirs - mine[:, None]
-                beaten_by, level = (gap < -TIE).any(axis=1), (np.abs(gap) <= TIE).sum(axis=1)
+                tie = TIE * np.maximum(1, np.abs(mine))[:, None]
+                beaten_by, level = (gap < -tie).any(axis=1), (np.abs(gap) <= tie).sum(axis=1)
                 hit = np.where(enough, np.where(beaten_by, 0.0, 1 / (1 + level)), np.nan)
                 name = f"cloze.{source}.1_of_{count + 1}" + ("" if part == "both" else f".{part}")
                 estimates[name] = split.resamples.mean(hit, split.units.weight)
@@ -160,7 +163,7 @@ def draw_endings(split: EvaluatedSplit, source: str) -> np.ndarray:
 
 def score_ordering(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str,
                    num_stories: int | None = None) -> dict[str, Estimate]:
-    """Put the five frames of stories back in order: of all 120 orders the one that surprises least in total.
+    """Put the five frames of stories back in order: of all 120 orders the one that surprises least, see below.
 
     Args:
         num_stories: at most so many, of different photos, drawn by the split's seed among those with five usable
@@ -177,12 +180,34 @@ def score_ordering(model: StoryModel, split: EvaluatedSplit, batch_size: int, de
     found = {part: np.full((len(split), 3), np.nan) for part in PARTS}
     for start in range(0, len(chosen), 4):  # few at a time: a story has 480 places
         stories = chosen[start:start + 4]
-        totals = surprise_of_orders(model, split.dataset.__getitems__(stories), batch_size, device)
-        for part, of_stories in zip(PARTS, totals):
-            found[part][stories] = [rate_order(ORDERS[int(np.argmin(total))]) for total in of_stories]
+        surprise = surprise_of_orders(model, split.dataset.__getitems__(stories), batch_size, device)
+        for part, of_stories in zip(PARTS, surprise):
+            found[part][stories] = rate_surprises(of_stories)
     return {f"ordering.{name}" + ("" if part == "both" else f".{part}"):
             split.resamples.mean(values[:, column], np.ones(len(split)))
             for part, values in found.items() for column, name in enumerate(("spearman", "pairwise", "exact"))}
+
+
+def rate_surprises(surprise: np.ndarray) -> np.ndarray:
+    """Rate the order that surprises least, for every story; orders that surprise alike share their ratings.
+
+    The frame in front is never predicted, so a plain total would favour the order that hides the most surprising frame
+    there, and a look at single frames would pass for a sense of order. So from every surprise the frame's own mean is
+    taken off, over all that may come before it: what is left says how well it fits *there*. A surprise that depends on
+    the frame alone, on the place alone, or on their sum leaves nothing, and all orders tie.
+
+    Args:
+        surprise: (S, 120, 4), of the frames ORDERS[:, 1:].
+
+    Returns:
+        (S, 3) float64: Spearman's rank correlation, share of rightly ordered pairs, share of exact orders.
+    """
+    frames = ORDERS[:, 1:]
+    usual = np.stack([surprise[:, frames == frame].mean(axis=-1) for frame in range(ORDERS.shape[1])], axis=-1)
+    total = (surprise - usual[:, frames]).sum(axis=-1)                                     # (S, 120)
+    tie = TIE * np.maximum(1, np.abs(surprise).sum(axis=-1).max(axis=-1, keepdims=True))
+    least = total <= total.min(axis=-1, keepdims=True) + tie
+    return least @ RATINGS / least.sum(axis=-1, keepdims=True)
 
 
 def rate_order(order: np.ndarray) -> tuple[float, float, float]:
@@ -191,6 +216,9 @@ def rate_order(order: np.ndarray) -> tuple[float, float, float]:
     squared = float(np.square(order - np.arange(K)).sum())
     pairs = [order[first] < order[second] for first in range(K) for second in range(first + 1, K)]
     return 1 - 6 * squared / (K * (K * K - 1)), float(np.mean(pairs)), float(squared == 0)
+
+
+RATINGS = np.array([rate_order(order) for order in ORDERS])  # (120, 3)
 
 
 def chance_of_sense(split: EvaluatedSplit, metrics: list[str]) -> dict[str, Estimate]:

@@ -1,48 +1,63 @@
-"""The result as text: three aligned tables with intervals, what was beaten in words, and how far to trust it."""
-from collections.abc import Iterable, Sequence
+"""The result as text: what beats the model and what it beats, narrow tables for a terminal, full ones to keep."""
+from collections.abc import Iterable
+from typing import Any
 
 from evaluate.baselines.oracle import ORACLE
+from evaluate.metrics import GROUPS, METRICS, Metric, format_value, list_metrics, name_group
 from evaluate.rows import MODEL, PERMUTED
 from evaluate.statistics.bootstrap import MIN_ALBUMS
+from evaluate.terminal import align
 
-TABLES = {
-    "next photo": (("r1_album", "R@1 album"), ("1_of_5", "1 of 5"), ("1_of_100", "1 of 100"), ("r10_all", "R@10 split"),
-                   ("median_rank_all", "median rank"), ("cosine_centred", "centred cosine"), ("mse", "MSE std.")),
-    "caption": (("cider", "CIDEr-D"), ("bleu_1", "BLEU-1"), ("bleu_4", "BLEU-4"), ("rouge_l", "ROUGE-L"),
-                ("meteor", "METEOR"), ("perplexity", "perplexity"), ("distinct_2", "distinct-2")),
-    "tags": (("tags_next.map", "mAP next"), ("tags_next.micro_f1", "F1 next"), ("tags_next.hamming", "Hamming next"),
-             ("tags_seen.map", "mAP seen"), ("tags_seen.micro_f1", "F1 seen")),
-    "original's protocol": (("original_bleu_1", "BLEU-1"), ("original_bleu_4", "BLEU-4"),
-                            ("original_rouge_l", "ROUGE-L")),
-    "story sense": (("cloze.other_album.1_of_2", "ending 1 of 2"), ("cloze.other_album.1_of_4", "ending 1 of 4"),
-                    ("cloze.same_album.1_of_2", "same album 1 of 2"), ("cloze.same_album.1_of_4", "same album 1 of 4"),
-                    ("ordering.spearman", "order: Spearman"), ("ordering.pairwise", "pairs"),
-                    ("ordering.exact", "exact"))}
-HEADLINE = (("r1_album", "R@1 over the album"), ("1_of_5", "1 of 5"), ("cider", "CIDEr-D"),
-            ("perplexity", "perplexity"), ("tags_next.map", "mAP of next tags"))
 ROW_ORDER = (MODEL, ORACLE, "human", "model, scored as human", PERMUTED, "chance", "train mean", "copy last frame",
-             "mean of inputs", "ridge from last frame", "ridge from last frame and caption", "constant caption",
-             "constant story", "nearest train story", "unigram", "trigram", "text-only LSTM", "tag prior",
-             "copy last tags", "linear probe", "no tags")
+             "mean of inputs", "recency blend", "ridge from last frame", "ridge from last frame and caption",
+             "ridge from all inputs", "constant caption", "constant story", "nearest train story", "unigram", "trigram",
+             "text-only LSTM", "tag prior", "copy last tags", "linear probe", "no tags")
 NOT_BASELINES = (MODEL, "chance", ORACLE, "human", "model, scored as human")
+SPREAD = "+/- (95 %)"  # a line under the model's own: half of its interval
+LEGEND = ("+ the model is better than this row, - worse, by the paired difference's 95 % interval over albums; "
+          "no mark: not told apart")
+MARKS = {True: "+", False: "-", None: ""}
 
 
-def format_tables(evaluation: dict) -> str:
-    """All tables of an eval-<split>.json, headline t; `+` marks rows that the model beats, `-` rows that beat it."""
+def format_tables(evaluation: dict, width: int | None = None) -> str:
+    """The tables of an eval-<split>.json that a terminal shows, headline t, at most `width` characters wide.
+
+    `+` marks rows that the model beats, `-` rows that beat it; intervals of all rows stand in `format_markdown`.
+    """
     rows, differences = evaluation["rows"], evaluation.get("differences", {})
     blocks = []
-    for title, columns in TABLES.items():
-        names = [row for row in sort_rows(rows) if any(metric in rows[row] for metric, _ in columns)]
+    for group in GROUPS:
+        shown, names = _find_shown([metric for metric in list_metrics("printed") if metric.group == group], rows)
         if not names:
             continue
-        shown = [(metric, label) for metric, label in columns
-                 if any(rows[row].get(metric, {}).get("value") is not None for row in names)]
-        cells = [[title, *(label for _, label in shown)]]
+        cells = [[name_group(group, _task(evaluation)), *(metric.short for metric in shown)]]
         for row in names:
-            cells.append([row, *(_cell(rows[row].get(metric), differences.get(row, {}).get(metric))
-                                 for metric, _ in shown)])
-        blocks.append(align(cells))
+            cells.append([row, *(_mark(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
+                                 for metric in shown)])
+            if row == MODEL and any(spreads := [_half_width(rows[row].get(metric.name)) for metric in shown]):
+                cells.append([SPREAD, *spreads])
+        blocks.append(align(cells, width))
     return "\n\n".join(blocks)
+
+
+def format_markdown(evaluation: dict) -> str:
+    """Every metric of every row at the headline t with its interval, as Markdown; single tags stand on the page."""
+    rows, differences = evaluation["rows"], evaluation.get("differences", {})
+    protocol = evaluation["protocol"]
+    parts = [f"# Split {protocol.get('split', '')}: {protocol.get('stories', protocol.get('units', '?'))} stories, "
+             f"{protocol['albums']} albums",
+             "\n".join(f"- {sentence}" for sentence in describe_result(evaluation)),
+             f"[low, high]: 95 % over albums. {LEGEND}."]
+    for group in GROUPS:
+        shown, names = _find_shown([metric for metric in METRICS.values() if metric.group == group], rows)
+        if names:
+            lines = [["", *(f"{metric.label} {metric.arrow}".rstrip() for metric in shown)],
+                     ["---"] * (len(shown) + 1)]
+            lines += [[row, *(_with_interval(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
+                              for metric in shown)] for row in names]
+            table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+            parts.append(f"## {name_group(group, _task(evaluation))}\n\n{table}")
+    return "\n\n".join([*parts, *(f"Note: {note}." for note in protocol.get("notes", []))]) + "\n"
 
 
 def sort_rows(rows: Iterable[str]) -> list[str]:
@@ -50,52 +65,72 @@ def sort_rows(rows: Iterable[str]) -> list[str]:
     return sorted(rows, key=lambda row: (ROW_ORDER.index(row) if row in ROW_ORDER else len(ROW_ORDER), row))
 
 
-def align(cells: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as columns; the first line is a heading."""
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
 def describe_result(evaluation: dict) -> list[str]:
-    """What can be said about the model against the baselines, in sentences."""
-    protocol, sentences = evaluation["protocol"], []
+    """What can be said about the model against the baselines, in sentences; where it loses comes first."""
+    protocol = evaluation["protocol"]
     albums = protocol["albums"]
     if not protocol["intervals"]["drawn"] and albums >= MIN_ALBUMS:
         return ["No intervals were drawn (--resamples 0): no difference in these tables can be told from chance."]
     if not protocol["intervals"]["drawn"]:
         return [f"Nothing is proven here: {albums} albums are too few for intervals (at least {MIN_ALBUMS}), so no "
                 "difference in these tables can be told from chance."]
-    for metric, label in HEADLINE:
-        verdicts = {row: found[metric]["better"] for row, found in evaluation["differences"].items()
-                    if metric in found and row not in NOT_BASELINES and not row.startswith(f"{MODEL},")}
+    lost, sentences = [], []
+    for metric in list_metrics("headline"):
+        verdicts = {row: found[metric.name]["better"] for row, found in evaluation["differences"].items()
+                    if metric.name in found and row not in NOT_BASELINES and not row.startswith(f"{MODEL},")}
         if not verdicts:
             continue
-        beaten = [row for row, better in verdicts.items() if better]
-        if len(beaten) == len(verdicts):
-            sentences.append(f"{label}: the model beats all {len(verdicts)} baselines.")
-        else:
-            others = [f"{row} ({'better than the model' if better is False else 'not told apart'})"
-                      for row, better in verdicts.items() if not better]
-            sentences.append(f"{label}: the model beats {len(beaten)} of {len(verdicts)} baselines; not "
-                             f"{', '.join(others)}.")
-    return sentences
+        beaten, tied, better = ([row for row in sort_rows(verdicts) if verdicts[row] is verdict]
+                                for verdict in (True, None, False))
+        if better:
+            lost.append(f"{metric.label} ({', '.join(_with_value(evaluation, row, metric) for row in better)}; model "
+                        f"{format_value(evaluation['rows'][MODEL][metric.name]['value'])})")
+        sentences.append(_say(metric, beaten, tied, better))
+    if lost:
+        return [f"A baseline beats the model at {'; '.join(lost)}.", *sentences]
+    return sentences and ["No baseline is shown to beat the model at any of these.", *sentences]
 
 
-def format_value(value: float | None) -> str:
-    """Four figures that matter, at most three places."""
-    if value is None:
-        return "-"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+def _task(evaluation: dict) -> str:
+    return str(evaluation["protocol"].get("task", "next"))
 
 
-def _cell(score: dict | None, difference: dict | None) -> str:
+def _say(metric: Metric, beaten: list[str], tied: list[str], better: list[str]) -> str:
+    count = len(beaten) + len(tied) + len(better)
+    if len(beaten) == count:
+        return f"{metric.label}: the model beats {f'all {count} baselines' if count > 1 else 'the one baseline'}."
+    others = [f"{said} {', '.join(rows)}" for said, rows in (("worse than", better), ("not told apart from", tied))
+              if rows]
+    return f"{metric.label}: the model beats {len(beaten)} of {count} baselines; {'; '.join(others)}."
+
+
+def _with_value(evaluation: dict, row: str, metric: Metric) -> str:
+    return f"{row} {format_value(evaluation['rows'][row][metric.name]['value'])}"
+
+
+def _find_shown(metrics: Iterable[Metric], rows: dict[str, dict]) -> tuple[list[Metric], list[str]]:
+    """The metrics that some row has a value of, and the rows that have some of them."""
+    shown = [metric for metric in metrics
+             if any(scores.get(metric.name, {}).get("value") is not None for scores in rows.values())]
+    return shown, [row for row in sort_rows(rows) if any(rows[row].get(metric.name, {}).get("value") is not None
+                                                         for metric in shown)]
+
+
+def _mark(score: dict[str, Any] | None, difference: dict[str, Any] | None) -> str:
     if score is None or score["value"] is None:
         return ""
-    text = format_value(score["value"])
-    if score["low"] is not None:
-        text += f" [{format_value(score['low'])}, {format_value(score['high'])}]"
-    better = difference["better"] if difference else None
-    return text + {True: " +", False: " -", None: ""}[better]
+    return format_value(score["value"]) + MARKS[difference["better"] if difference else None]
+
+
+def _half_width(score: dict[str, Any] | None) -> str:
+    if score is None or score["value"] is None or score["low"] is None:
+        return ""
+    return format_value((score["high"] - score["low"]) / 2)
+
+
+def _with_interval(score: dict[str, Any] | None, difference: dict[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return ""
+    interval = "" if score["low"] is None else f" [{format_value(score['low'])}, {format_value(score['high'])}]"
+    mark = MARKS[difference["better"] if difference else None]
+    return f"{format_value(score['value'])}{interval}{f' {mark}' if mark else ''}"

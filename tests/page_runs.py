@@ -149,7 +149,7 @@ def make_differences(rows: dict[str, dict]) -> dict[str, dict]:
         for name, score in metrics.items():
             if row != "model" and score["value"] is not None:
                 gap = rows["model"][name]["value"] - score["value"]
-                spread = abs(gap) * (1.5 if (row, name) == ("copy_last_frame", "bleu_4") else 0.3)
+                spread = abs(gap) * (1.5 if (row, name) == ("copy_last_frame", "mrr_all") else 0.3)
                 better = None if spread > abs(gap) else (gap > 0) != (name in LOWER)
                 differences.setdefault(row, {})[name] = {"value": gap, "low": gap - spread, "high": gap + spread,
                                                          "n": score["n"], "better": better}

@@ -1,5 +1,6 @@
-"""A grid of trainings: what is read, what is trained again, how seeds and albums are drawn, what is written."""
+"""A grid of trainings: what is read, what is trained again, what is measured and written."""
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -14,14 +15,16 @@ import pytest
 import torch
 
 from data.errors import UserError
+from data.folder import Features
 from evaluate.__main__ import main
-from evaluate.ablation.grid import DEFAULT_GRID, plan_trainings, read_grid, spread_fractions
+from evaluate.ablation.grid import DEFAULT_GRID, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.ablation.plots import find_curves
 from evaluate.ablation.processes import Processes, share_cores
-from evaluate.ablation.runner import Ablation, draw_jointly
+from evaluate.ablation.runner import Ablation, list_left_out, measure_ablation
 from evaluate.ablation.step_cost import StepCost, describe_cost
-from evaluate.statistics.bootstrap import Estimate, Resamples
+from evaluate.ablation.table import format_text, list_records
 from tests.tiny_runs import TINY
+from train.order import draw_curriculum
 from train.runs import read_record
 
 TINY_TOML = ", ".join(f"{name} = {value}" for name, value in TINY.items())
@@ -188,24 +191,70 @@ def test_a_bad_grid_says_where(text, said, tmp_path):
     assert said in str(error.value)
 
 
-def test_seeds_and_albums_are_drawn_together():
-    random = np.random.default_rng(0)
-    albums = [f"a{index}" for index in range(40)]
-    resamples = Resamples(albums, 500)
-    easy = random.standard_normal(40)
-    lucky = np.array([0.0, 3.0, -3.0, 1.0])
-    drawn = random.integers(0, 4, (500, 4))
-    rows = {gain: draw_jointly([resamples.mean(easy + luck + gain, np.ones(40)) for luck in lucky], drawn)
-            for gain in (0.0, 0.2)}
-    assert rows[0.0].draws[0] == pytest.approx(easy.mean() + lucky.mean())
-    assert rows[0.0].draws[1:].std() > resamples.mean(easy, np.ones(40)).draws[1:].std() * 2  # seeds add to it
-    difference = (rows[0.2] - rows[0.0]).summary()  # the same luck for both: nothing of it is left
-    assert difference["low"] == pytest.approx(0.2) == difference["high"]
+def write_predictions(training: Training, written: str, said: list[str]) -> None:
+    """A run's predictions on 30 albums, all of one caption and the same tags, and a val loss."""
+    training.run_path.mkdir(parents=True)
+    lines = [{"story_id": f"s{album}", "album_id": f"a{album}", "t": 4, "photos": [f"p{album}"],
+              "written": f"{written} number {album if training.row == 'varied' else 1} is there now",
+              "caption": "a dog runs", "nll": 3.0 + album, "tokens": 4,
+              "rank_all": 1 + (album + training.seed) % 5, "tags": ["dog", "run"], "tags_next": said}
+             for album in range(30)]
+    (training.run_path / "predictions-val.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (training.run_path / "metrics.jsonl").write_text(json.dumps(
+        {"epoch": 1, "seconds": 1.0, "val": {"image": 1.0, "text": 2.0}}) + "\n")
 
 
-def test_without_albums_enough_there_is_a_mean_and_no_interval():
-    found = draw_jointly([Estimate(np.array([1.0]), 3), Estimate(np.array([2.0]), 3)], np.zeros((9, 2), int))
-    assert found.summary() == {"value": 1.5, "low": None, "high": None, "n": 3}
+@pytest.fixture
+def measured(tmp_path) -> Ablation:
+    path = tmp_path / "grid.toml"
+    path.write_text("seeds = [1, 2, 3]\n[rows]\nplain = {}\nvaried = { scheduled_sampling = 0.2 }\n"
+                    "\"no tags of actions\" = { leave_out_tags = 'action' }\n")
+    grid = read_grid(path)
+    planned = plan_trainings(grid, tmp_path / "out")
+    for training in planned:
+        write_predictions(training, f"dog {training.seed}", ["dog"] if "actions" in training.row else ["dog", "run"])
+    return measure_ablation(grid, planned, tmp_path / "out", 200, 1, ["run"])
+
+
+def test_free_writing_is_judged_and_more_is_neither_better_nor_worse(measured):
+    records = {(record["row"], record["metric"]): record for record in list_records(measured)}
+    assert records["varied", "distinct_2"]["verdict"] == "more"
+    assert records["varied", "self_repetition"]["verdict"] == "less"
+    assert records["varied", "distinct_2"]["low"] > 0 and records["varied", "perplexity"]["verdict"] == ""
+    assert {"cider", "repetition", "mrr_all"} <= {metric for _, metric in records}
+    assert " >" in format_text(measured) and " <" in format_text(measured)
+
+
+def test_a_row_is_not_held_to_tags_it_was_trained_without(measured):
+    differences = measured.differences["no tags of actions"]["tags_next.micro_f1"]
+    assert measured.estimates["plain"]["tags_next.micro_f1"].value == 1 and differences.value == 0
+    assert "F1 without the tags that a row was trained without: run." in format_text(measured)
+    whole = measure_ablation(measured.grid, measured.trainings, measured.out, 200, 1)
+    assert whole.differences["no tags of actions"]["tags_next.micro_f1"].value < 0
+
+
+def test_the_tags_that_any_row_leaves_out_are_found(grid, make_features, tmp_path):
+    features = Features.open(make_features())
+    assert list_left_out(plan_trainings(read_grid(grid), tmp_path / "a"), features) == []
+    grid.write_text(GRID + "fewer = { leave_out_tags = 'action' }\n")
+    found = list_left_out(plan_trainings(read_grid(grid), tmp_path / "b"), features)
+    categories = features.words().tag_categories
+    assert found and {categories[name] for name in found} == {"action"}
+    assert len(found) == sum(category == "action" for category in categories.values())
+
+
+def test_the_table_fits(measured, monkeypatch):
+    for width in (80, 100):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert max(map(len, format_text(measured).splitlines())) <= width
+
+
+def test_the_curriculum_of_the_study_makes_as_many_updates_as_its_reference():
+    grid = read_grid(DEFAULT_GRID.with_name("study_grid.toml"))
+    row, whole = grid.rows["curriculum"], grid.rows[grid.reference]["epochs"]
+    seen = sum(len(draw_curriculum(np.arange(1000), epoch, row["epochs"], row["curriculum"]))
+               for epoch in range(1, row["epochs"] + 1)) / 1000
+    assert seen == pytest.approx(whole, rel=0.02)
 
 
 def test_cost_by_hand():

@@ -39,8 +39,8 @@ def test_a_better_system_is_called_better(tmp_path):
     assert {pair["metric"] for pair in result["pairs"]} == {"r1_album", "cider", "bleu_4", "rouge_l", "perplexity",
                                                             "tags_next.micro_f1"}
     assert all(pair["better"] == "strong.jsonl" and pair["p_holm"] >= pair["p"] for pair in result["pairs"])
-    assert result["claims"] == ["strong.jsonl is better than weak.jsonl at R@1 over the album, CIDEr-D, BLEU-4, "
-                                "ROUGE-L, perplexity, F1 of next tags."]
+    assert result["claims"] == ["strong.jsonl is better than weak.jsonl at R@1 album, CIDEr-D, BLEU-4, "
+                                "ROUGE-L, perplexity, micro F1 of next tags."]
     turned = compare(tmp_path / "strong.jsonl", tmp_path / "weak.jsonl")
     assert [pair["better"] for pair in turned["pairs"]] == ["strong.jsonl"] * 6
     assert turned["pairs"][0]["value"] == pytest.approx(-result["pairs"][0]["value"])
@@ -120,6 +120,7 @@ def test_stories_are_compared_by_the_published_protocol(tmp_path, capsys):
     assert main(["compare", str(tmp_path / "poor.json"), str(tmp_path / "good.json"), "--references",
                  str(tmp_path / "references.json"), "--resamples", "200", "--out", str(tmp_path / "out.json")]) == 0
     printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
     assert "good.json is better than poor.json at CIDEr-D, BLEU-4, ROUGE-L." in printed
     assert json.loads((tmp_path / "out.json").read_text())["albums"] == 24
 

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from evaluate.__main__ import main
+from evaluate.tags.tag_scores import choose_thresholds
 from tests.tiny_runs import write_run
 
 
@@ -28,15 +30,19 @@ def read_evaluation(run: Path, split: str = "test") -> tuple[dict, list[dict]]:
     return json.loads((run / f"eval-{split}.json").read_text()), [json.loads(line) for line in lines]
 
 
-def test_the_command_writes_both_files_and_prints_every_baseline(make_run, capsys):
+def test_the_command_writes_its_files_and_prints_every_baseline(make_run, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     run = make_run(stories={"train": 30, "val": 10, "test": 50}, bad_photos=(3, 40))
     assert main(["--run", str(run), "--no-meteor", "--resamples", "50"]) == 0
     evaluation, lines = read_evaluation(run)
-    printed = capsys.readouterr().out
+    printed, tables = capsys.readouterr().out, (run / "eval-test.md").read_text()
     for row in ("train mean", "copy last frame", "mean of inputs", "ridge from last frame and caption",
                 "constant caption", "nearest train story", "unigram", "trigram", "tag prior", "copy last tags",
                 "linear probe", "no tags", "chance", "model, inputs permuted", "human"):
-        assert row in evaluation["rows"] and row in printed, row
+        assert row in evaluation["rows"] and row[:18] in printed and f"| {row} |" in tables, row
+    assert not [line for line in printed.splitlines() if len(line) > 100 and str(run) not in line]
+    model_line = next(line for line in tables.splitlines() if line.startswith("| model |"))
+    assert "[" in model_line and str(run / "eval-test.md") in printed
     assert evaluation["protocol"]["stories"] == 50 and evaluation["protocol"]["albums"] == 25
     assert evaluation["protocol"]["units"] == 25  # two stories tell the same photos in every album of this folder
     model = evaluation["rows"]["model"]
@@ -63,6 +69,19 @@ def test_numbers_do_not_depend_on_the_batch(make_run):
         for metric, score in metrics.items():
             expected = score["value"] if score["value"] is None else pytest.approx(score["value"], rel=1e-4, abs=1e-5)
             assert found[1][row][metric]["value"] == expected, (row, metric)
+
+
+def test_tags_left_out_of_training_are_scored_in_no_row(make_run):
+    notes, scores = {}, {}
+    for name, settings in (("all", {}), ("fewer", {"leave_out_tags": "action"})):
+        run = make_run(name, settings)
+        assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0", "--sense", "0"]) == 0
+        evaluation, _ = read_evaluation(run)
+        notes[name] = [note for note in evaluation["protocol"]["notes"] if "take no part in training" in note]
+        scores[name] = {metric for row in evaluation["rows"].values() for metric in row}
+    assert not notes["all"] and len(notes["fewer"]) == 1
+    assert "tags_next.action_f1" in scores["all"] and "tags_next.object_f1" in scores["fewer"]
+    assert not any("action" in metric for metric in scores["fewer"])
 
 
 def test_few_albums_are_said_to_prove_nothing(make_run, capsys):
@@ -102,11 +121,17 @@ def test_missing_photos_are_masked_or_left_out(make_run):
     assert counts["mask"][2] == counts["drop"][2] == 2
 
 
-def test_val_is_evaluated_without_a_word_of_test(make_run):
-    run = make_run()
+def test_val_is_evaluated_without_a_word_of_test(make_run, monkeypatch):
+    run, found = make_run(), []
+
+    def choose(*arguments: object, **settings: object) -> np.ndarray | None:
+        found.append(choose_thresholds(*arguments, **settings))
+        return found[-1]
+    monkeypatch.setattr("evaluate.evaluation.choose_thresholds", choose)
     assert main(["--run", str(run), "--split", "val", "--no-meteor", "--no-page"]) == 0
-    assert "flattered" in read_evaluation(run, "val")[0]["protocol"]["thresholds"]
+    assert "from the other half" in read_evaluation(run, "val")[0]["protocol"]["thresholds"]
     assert not (run / "eval-test.json").exists()
+    assert {thresholds.ndim for thresholds in found if thresholds is not None} == {2}  # each story its own half's
 
 
 def test_a_folder_without_train_or_val_still_evaluates(make_run):

@@ -304,6 +304,7 @@ def test_command_prints_a_table_writes_json_and_refuses_in_one_sentence(write, t
              str(write("r.json", references)), "--no-meteor", "--resamples", "50"]
     assert main([*flags, "--out", str(tmp_path / "scores.json")]) == 0
     printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
     assert all(name in printed for name in ("BLEU-4", "CIDEr", CONSTANT, HUMAN, AS_HUMAN)) and "\x1b" not in printed
     written = json.loads((tmp_path / "scores.json").read_text())
     assert set(written) == {"rows", "differences", "protocol"}

@@ -10,8 +10,8 @@ from data.folder import Features
 from evaluate import story_sense
 from evaluate.__main__ import main
 from evaluate.split import EvaluatedSplit
-from evaluate.story_sense import (FIRST_PLACES, ORDERS, draw_endings, rate_order, score_cloze, score_ordering,
-                                  surprise_of_endings, surprise_of_orders)
+from evaluate.story_sense import (FIRST_PLACES, ORDERS, draw_endings, rate_order, rate_surprises, score_cloze,
+                                  score_ordering, surprise_of_endings, surprise_of_orders)
 from tests.tiny_runs import write_run
 from train.model import StoryModel
 from train.runs import load_run
@@ -58,10 +58,10 @@ def test_surprise_at_an_ending_is_the_unweighted_loss(model, split):
 def test_surprise_at_an_order_is_that_of_the_reordered_story(model, split):
     batch = split.dataset.__getitems__(np.array([1, 7]))
     found = surprise_of_orders(model, batch, 7, "cpu")
-    assert found.shape == (3, 2, 120)
+    assert found.shape == (3, 2, 120, 4)
     for place in (0, 1, 57, 119):
         reordered = {name: tensor[:, ORDERS[place]] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
-        np.testing.assert_allclose(found[..., place], unweighted_loss(model, reordered).sum(axis=-1), rtol=1e-5)
+        np.testing.assert_allclose(found[..., place, :], unweighted_loss(model, reordered), rtol=1e-5)
     assert len(FIRST_PLACES) == 20 + 60 + 120 + 120
 
 
@@ -71,7 +71,7 @@ def test_a_frame_without_a_photo_surprises_by_its_caption(model, split):
     in_front = int(np.flatnonzero((ORDERS[:, :2] == [1, 0]).all(axis=1))[0])
     reordered = {name: tensor[:, ORDERS[in_front]] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
     np.testing.assert_allclose(surprise_of_orders(model, batch, 64, "cpu")[1, :, in_front],
-                               unweighted_loss(model, reordered)[1].sum(axis=-1), rtol=1e-5)
+                               unweighted_loss(model, reordered)[1], rtol=1e-5)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, surprise: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -87,7 +87,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, surprise: Callable[[np.ndarray], np
 
     def of_orders(model: object, batch: dict, *_: object) -> np.ndarray:
         x = first_features(batch)
-        return np.stack([np.stack([surprise(x[:, order]).sum(axis=-1) for order in ORDERS], axis=-1)] * 3)
+        return np.stack([np.stack([surprise(x[:, order]) for order in ORDERS], axis=1)] * 3)
     monkeypatch.setattr(story_sense, "surprise_of_endings", of_endings)
     monkeypatch.setattr(story_sense, "surprise_of_orders", of_orders)
 
@@ -130,6 +130,45 @@ def test_a_model_that_knows_the_order_finds_it(split, monkeypatch):
     assert score_ordering(None, split, 50, "cpu", num_stories=8)["ordering.exact"].draws[0] == 0
 
 
+CHANCE = pytest.approx([0.0, 0.5, 1 / 120], abs=1e-9)
+FRAMES, PLACES = ORDERS[:, 1:], np.arange(4)
+
+
+@pytest.mark.parametrize("surprise", [
+    lambda random: np.full((9, 120, 4), 3.7),                                     # knows nothing
+    lambda random: random.gamma(2, size=(9, 5))[:, FRAMES],                       # looks at single frames only
+    lambda random: np.broadcast_to(random.gamma(2, size=4), (9, 120, 4)),         # knows the place only
+    lambda random: random.gamma(2, size=(9, 5))[:, FRAMES] + random.gamma(2, size=4) * PLACES,
+    lambda random: 9 + 1e-6 * random.random((9, 120, 4))],                        # rounding is no knowledge
+    ids=["constant", "frame", "place", "frame and place", "rounding"])
+def test_who_does_not_look_at_what_came_before_scores_chance(surprise):
+    for rating in rate_surprises(surprise(np.random.default_rng(3))):
+        assert rating.tolist() == CHANCE
+
+
+def test_noise_scores_chance_on_average():
+    ratings = rate_surprises(np.random.default_rng(4).random((4000, 120, 4)))
+    assert (np.abs(ratings.mean(axis=0) - [0, 0.5, 1 / 120]) < [0.03, 0.015, 0.006]).all()
+
+
+def test_who_knows_which_frame_follows_which_finds_the_order_whatever_the_frames_are_like():
+    follows = (np.diff(ORDERS, axis=1) != 1).astype(float)  # surprised unless the right one came just before
+    own = np.random.default_rng(5).gamma(2, size=(9, 5))    # and some frames surprise more than others
+    assert rate_surprises(follows + 5 * own[:, FRAMES]).tolist() == [[1, 1, 1]] * 9
+
+
+def test_a_model_whose_weights_are_all_zero_scores_chance(split, model):
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    found = score_ordering(model, split, 5, "cpu", num_stories=6)
+    for part in ("", ".photo", ".caption"):
+        assert [found[f"ordering.{name}{part}"].draws[0] for name in ("spearman", "pairwise", "exact")] == CHANCE
+    endings = score_cloze(model, split, 5, "cpu")  # every caption surprises it alike; photos are as they are
+    assert endings["cloze.other_album.1_of_4.caption"].draws[0] == 0.25
+    assert endings["cloze.other_album.1_of_2.caption"].draws[0] == 0.5
+
+
 def test_rating_an_order_by_hand():
     assert rate_order(np.arange(5)) == (1.0, 1.0, 1.0)
     assert rate_order(np.arange(5)[::-1]) == (-1.0, 0.0, 0.0)
@@ -154,8 +193,8 @@ def test_photos_that_several_stories_tell_are_put_in_order_once(make_features, m
 def test_the_command_prints_it_beside_chance(folder, tmp_path, capsys):
     run = write_run(tmp_path / "run", folder)
     assert main(["--run", str(run), "--no-meteor", "--no-page", "--no-baselines", "--sense", "0"]) == 0
-    assert "story sense" not in capsys.readouterr().out
+    assert "Story sense" not in capsys.readouterr().out
     assert main(["--run", str(run), "--no-meteor", "--no-page", "--no-baselines"]) == 0
     printed = capsys.readouterr().out
-    chance = next(line for line in printed[printed.index("story sense"):].splitlines() if line.startswith("chance"))
+    chance = next(line for line in printed[printed.index("Story sense"):].splitlines() if line.startswith("chance"))
     assert chance.split()[-3:] == ["0.000", "0.500", "0.008"]

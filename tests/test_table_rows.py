@@ -13,13 +13,15 @@ from evaluate.baselines.oracle import believed_candidates
 from evaluate.captions.caption_scores import CaptionScorer, score_surprise
 from evaluate.photos.photo_scores import PhotoScorer
 from evaluate.photos.space import PhotoSpace
-from evaluate.scoring import compare_rows, direction
+from evaluate.scoring import compare_rows
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
-from evaluate.table import describe_result, format_tables
+from evaluate.table import SPREAD, describe_result, format_markdown, format_tables
 from evaluate.tags import alignment
 from evaluate.tags.alignment import score_agreement, score_caption_choice
-from evaluate.tags.tag_scores import TagGuess, choose_thresholds, score_tags
+from evaluate.tags.tag_scores import TagGuess, choose_thresholds, describe_left_out, score_tags
+
+ALL_TAGS = np.ones(51, bool)
 
 
 @pytest.fixture
@@ -86,20 +88,41 @@ def test_a_cut_caption_counts_the_words_it_kept(split):
 
 def test_undescribed_frames_stand_apart(split):
     tags = TagGuess(split.tag[:, 4].astype(float), split.tag[:, 4].astype(bool))
-    assert not any("undescribed" in name for name in score_tags(split, "next", 4, tags))
+    assert not any("undescribed" in name for name in score_tags(split, "next", 4, tags, ALL_TAGS))
     split.tag_source[:6] = 3
-    found = score_tags(split, "next", 4, tags)
+    found = score_tags(split, "next", 4, tags, ALL_TAGS)
     assert found["tags_next.hamming"].n == 3 and found["tags_next.undescribed.hamming"].n == 5
 
 
 def test_thresholds_come_from_all_t_together(split):
     guesses = {t: TagGuess(split.tag[:, t] * 0.2 + 0.1) for t in (1, 2, 3, 4)}
-    thresholds = choose_thresholds(split, guesses)
+    thresholds = choose_thresholds(split, guesses, ALL_TAGS)
     occurring = split.tag[:, 1:].any(axis=(0, 1))
     occurring[:2] = False
     found = guesses[4].decide(thresholds).predicted[:, occurring]
     assert (found == split.tag[:, 4][:, occurring].astype(bool)).all()
-    assert choose_thresholds(split, {1: TagGuess(None, guesses[1].probs > 0)}) is None
+    assert choose_thresholds(split, {1: TagGuess(None, guesses[1].probs > 0)}, ALL_TAGS) is None
+
+
+def test_no_story_is_decided_by_thresholds_that_were_tuned_on_it(split):
+    guesses = {t: TagGuess(np.random.default_rng(t).random(split.tag[:, t].shape)) for t in (1, 4)}
+    before = choose_thresholds(split, guesses, ALL_TAGS, cross_fit=True)
+    assert before.shape == (len(split), 51) and len(np.unique(before, axis=0)) == 2
+    own = split.resamples.album == split.resamples.album[0]
+    mine = (before == before[0]).all(axis=1)  # the half of the first story: albums stay together
+    assert mine[own].all() and not mine.all()
+    split.tag[mine] = 1 - split.tag[mine]     # other truths in this half
+    after = choose_thresholds(split, guesses, ALL_TAGS, cross_fit=True)
+    assert (after[mine] == before[mine]).all() and (after[~mine] != before[~mine]).any()
+
+
+def test_a_tag_that_is_left_out_is_never_predicted(split):
+    guesses = {4: TagGuess(np.ones(split.tag[:, 4].shape))}
+    counted = np.arange(51) != 7
+    found = guesses[4].decide(choose_thresholds(split, guesses, counted)).predicted
+    assert not found[:, 7].any() and found[:, 8].all()
+    assert describe_left_out(split, ALL_TAGS) == []
+    assert split.words.tag_names[7] in describe_left_out(split, counted)[0]
 
 
 def test_agreement_by_hand(split, monkeypatch):
@@ -192,15 +215,6 @@ def test_verdicts_know_which_way_is_better():
     assert found["other"]["mse"]["value"] == -1.0
 
 
-@pytest.mark.parametrize("metric, sign", [
-    ("mse", -1), ("t1.mse_raw", -1), ("t2.r1_album", 1), ("perplexity_word", -1), ("tags_next.map", 1),
-    ("tags_seen.undescribed.hamming", -1), ("t3.tags_next.object_f1", 1), ("tags_next.precision.dog", 1),
-    ("tags_next.ap.cat", 1), ("length", 0), ("tags_next.num_supported", 0), ("original_bleu_1", 1),
-    ("median_rank_album", -1), ("1_of_5", 1), ("unknown_share", 0), ("agreement.predicted_written", 0)])
-def test_direction_of_every_kind_of_metric(metric, sign):
-    assert direction(metric) == sign
-
-
 def test_the_table_marks_what_is_beaten_and_says_it():
     score = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 30}
     evaluation = {"rows": {"copy last frame": {"r1_album": score}, "model": {"r1_album": score},
@@ -208,8 +222,28 @@ def test_the_table_marks_what_is_beaten_and_says_it():
                   "differences": {"copy last frame": {"r1_album": {**score, "better": True}},
                                   "train mean": {"r1_album": {**score, "better": None}}},
                   "protocol": {"albums": 30, "intervals": {"drawn": True}}}
-    table = format_tables(evaluation).splitlines()
-    assert [line.split("  ")[0] for line in table[2:]] == ["model", "train mean", "copy last frame"]
-    assert table[4].endswith("0.500 [0.400, 0.600] +") and table[3].endswith("]")
+    table = format_tables(evaluation, 100).splitlines()
+    assert [line.split("  ")[0] for line in table[2:]] == ["model", SPREAD, "train mean", "copy last frame"]
+    assert [line.split()[-1] for line in table[2:]] == ["0.500", "0.100", "0.500", "0.500+"]
+    full = format_markdown({**evaluation, "protocol": {**evaluation["protocol"], "notes": ["a caution"]}})
+    assert "| copy last frame | 0.500 [0.400, 0.600] + |" in full and "| train mean | 0.500 [0.400, 0.600] |" in full
+    assert "Note: a caution." in full and "| R@1 album ↑ |" in full
     assert describe_result(evaluation) == [
-        "R@1 over the album: the model beats 1 of 2 baselines; not train mean (not told apart)."]
+        "No baseline is shown to beat the model at any of these.",
+        "R@1 album: the model beats 1 of 2 baselines; not told apart from train mean."]
+
+
+def test_where_a_baseline_wins_is_said_first():
+    def score(value):
+        return {"value": value, "low": value, "high": value, "n": 30}
+    evaluation = {"rows": {"model": {"mrr_all": score(0.042), "mse": score(1.0)},
+                           "mean of inputs": {"mrr_all": score(0.486), "mse": score(1.1)},
+                           "chance": {"mrr_all": score(0.01)}},
+                  "differences": {"mean of inputs": {"mrr_all": {"better": False}, "mse": {"better": True}},
+                                  "chance": {"mrr_all": {"better": False}}},
+                  "protocol": {"albums": 30, "intervals": {"drawn": True}}}
+    assert describe_result(evaluation) == [
+        "A baseline beats the model at MRR split (mean of inputs 0.486; model 0.042).",
+        "MRR split: the model beats 0 of 1 baselines; worse than mean of inputs.",
+        "MSE std.: the model beats the one baseline."]
+    assert "chance" in format_tables(evaluation, 100) and "0.486-" in format_tables(evaluation, 100)

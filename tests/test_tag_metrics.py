@@ -9,6 +9,7 @@ from evaluate.tags.tag_metrics import TagScores, average_precision, tune_thresho
 
 NAMES = ["<PAD>", "<UNK>", "dog", "cat", "park", "absent"]
 CATEGORIES = {"dog": "object", "cat": "object", "park": "location", "absent": "location"}
+COUNTED = np.ones(len(NAMES), bool)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_average_precision_is_that_of_sklearn_in_every_resample(frames):
 def test_scores_are_those_of_sklearn(frames):
     probs, truth, weight, resamples = frames
     predicted = probs >= 0.4
-    scores = TagScores(NAMES, CATEGORIES, truth, weight, resamples, probs, predicted).estimates(per_tag=True)
+    scores = TagScores(NAMES, CATEGORIES, truth, weight, resamples, probs, predicted, COUNTED).estimates(per_tag=True)
     value = {name: estimate.draws[0] for name, estimate in scores.items()}
     counted, decided = truth[:, 2:5], predicted[:, 2:5]
     for average, prefix in (("macro", "macro"), ("micro", "micro")):
@@ -54,7 +55,7 @@ def test_scores_are_those_of_sklearn(frames):
 def test_scores_are_those_of_torchmetrics(frames):
     from torchmetrics.functional.classification import multilabel_average_precision, multilabel_f1_score
     probs, truth, _, resamples = frames
-    scores = TagScores(NAMES, CATEGORIES, truth, np.ones(90), resamples, probs, probs >= 0.4).estimates()
+    scores = TagScores(NAMES, CATEGORIES, truth, np.ones(90), resamples, probs, probs >= 0.4, COUNTED).estimates()
     given = torch.from_numpy(probs[:, 2:5]).float(), torch.from_numpy(truth[:, 2:5]).long()
     assert scores["map"].draws[0] == pytest.approx(multilabel_average_precision(*given, num_labels=3).item(), abs=1e-6)
     assert scores["macro_f1"].draws[0] == pytest.approx(
@@ -63,11 +64,23 @@ def test_scores_are_those_of_torchmetrics(frames):
 
 def test_an_absent_tag_changes_no_mean(frames):
     probs, truth, weight, resamples = frames
-    few = TagScores(NAMES, CATEGORIES, truth, weight, resamples, probs, probs >= 0.4).estimates()
+    few = TagScores(NAMES, CATEGORIES, truth, weight, resamples, probs, probs >= 0.4, COUNTED).estimates()
     without = TagScores(NAMES[:5], CATEGORIES, truth[:, :5], weight, resamples, probs[:, :5],
-                        probs[:, :5] >= 0.4).estimates()
+                        probs[:, :5] >= 0.4, COUNTED[:5]).estimates()
     for name in ("map", "macro_f1", "macro_recall"):
         np.testing.assert_allclose(few[name].draws, without[name].draws)
+
+
+def test_a_tag_that_does_not_count_is_as_if_it_were_not_there(frames):
+    probs, truth, weight, resamples = frames
+    counted = np.array([False, False, True, False, True, True])
+    rest = [0, 1, 2, 4, 5]
+    found = TagScores(NAMES, CATEGORIES, truth, weight, resamples, probs, probs >= 0.4, counted).estimates(True)
+    expected = TagScores([NAMES[column] for column in rest], CATEGORIES, truth[:, rest], weight, resamples,
+                         probs[:, rest], probs[:, rest] >= 0.4, counted[rest]).estimates(True)
+    assert found.keys() == expected.keys() and "f1.cat" not in found and "f1.dog" in found
+    for name in found:
+        np.testing.assert_array_equal(found[name].draws, expected[name].draws)
 
 
 def test_threshold_by_hand():
@@ -93,7 +106,8 @@ def test_a_tag_never_seen_takes_the_common_threshold():
 
 def test_silence_wins_at_hamming_and_nowhere_else(frames):
     _, truth, weight, resamples = frames
-    silent = TagScores(NAMES, CATEGORIES, truth, weight, resamples, None, np.zeros((90, 6), bool)).estimates()
-    noisy = TagScores(NAMES, CATEGORIES, truth, weight, resamples, None, np.ones((90, 6), bool)).estimates()
+    silent = TagScores(NAMES, CATEGORIES, truth, weight, resamples, None, np.zeros((90, 6), bool),
+                       COUNTED).estimates()
+    noisy = TagScores(NAMES, CATEGORIES, truth, weight, resamples, None, np.ones((90, 6), bool), COUNTED).estimates()
     assert silent["hamming"].draws[0] < noisy["hamming"].draws[0]
     assert silent["micro_f1"].draws[0] == 0 and "map" not in silent

@@ -23,7 +23,7 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     assert len(lines) == 44 and all(len(line["sentences"]) == len(line["photos"]) == 5 for line in lines)
     assert lines[3]["story"] == " ".join(lines[3]["sentences"]) and lines[3]["nll"] > 0
     assert {"model", "constant story", "human", "model, scored as human"} == set(evaluation["rows"])
-    assert all(name in printed for name in ("constant story", "human", "perplexity"))
+    assert all(name in printed for name in ("constant story", "human", "perpl.", "Story   "))
     model = evaluation["rows"]["model"]
     assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None and model["perplexity"]["value"] > 1
     assert evaluation["protocol"]["task"] == "tell" and (run / "report.html").exists()

@@ -56,7 +56,6 @@ class PhotoCarry(nn.Module):
 def measure_likeness(photos: Tensor) -> Tensor:
     """Mean cosine of the pairs among the first t photos: (B, P, D) -> (B, P), 0 for t = 1; absent photos are left
     out."""
-    P = photos.shape[1]
     directions = F.normalize(photos.float(), dim=-1)
     cosines = (directions @ directions.transpose(1, 2)).tril(-1)                           # (B, P, P)
     present = (photos != 0).any(dim=-1)

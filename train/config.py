@@ -94,8 +94,7 @@ class TrainConfig(ModelConfig):
     plateau_patience: int = setting(5, "epochs without a better validation loss before the learning rate falls")
     plateau_factor: float = setting(0.5, "what the learning rate is multiplied with then")
     early_stopping: int = setting(10, "epochs without a better validation loss")
-    patience_steps: int = setting(0, "steps at least without a better validation loss, a third of it before the "
-                                     "learning rate falls; 0: by epochs alone")
+    patience_steps: int = setting(0, "steps without a better validation loss at least, a third before the lr falls")
     image_weight: float = setting(1.0, "weight of the photo loss")
     text_weight: float = setting(1.0, "weight of the caption loss")
     tag_weight: float = setting(0.3, "weight of the tag loss, the mean of the two heads")
@@ -106,12 +105,12 @@ class TrainConfig(ModelConfig):
     scheduled_sampling: float = setting(0.0, "share of the decoder's input words that are its own, reached at the end")
     curriculum: float = setting(0.0, "share of the epochs over which longer stories come in, from the shortest on")
     rare_as_unknown: float = setting(0.0, "share of the words that occur once in train that stand as <UNK>")
-    undescribed_negatives: bool = setting(True, "a photo that nobody described lacks the tags that its caption lacks; "
+    undescribed_negatives: bool = setting(True, "a photo that nobody described lacks the tags its caption lacks; "
                                                 "off: that is not known")
     unigram_start: bool = setting(False, "words begin as likely as they are in train")
     carry_lr: float = setting(1e-2, "learning rate of the few weights that carry photos and tags on")
     principal_directions: int = setting(0, "whitened directions of the train photos that the first fusion layer "
-                                             "begins on; 0: random weights")
+                                            "begins on; 0: random weights")
     std_floor: float = setting(0.05, "least deviation of a feature, as a share of the mean deviation")
     init: str = setting("", "run whose weights to start from")
     precision: str = setting("auto", "auto: bfloat16 where the hardware has it")
@@ -131,9 +130,8 @@ class TrainConfig(ModelConfig):
             _require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {', '.join(allowed)}")
         for name in ("epochs", "batch_size", "plateau_patience", "early_stopping", "block", "window"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("limit", "steps", "patience_steps", "keep_every", "save_every", "principal_directions", "weight_decay", "image_weight",
-                     "text_weight", "tag_weight",
-                     "contrastive_weight"):
+        for name in ("limit", "steps", "patience_steps", "keep_every", "save_every", "principal_directions",
+                     "weight_decay", "image_weight", "text_weight", "tag_weight", "contrastive_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("lr", "carry_lr", "clip", "contrastive_temperature", "std_floor"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")

@@ -117,17 +117,18 @@ class StoryModel(nn.Module):
         Returns:
             "seen_logits" (B, K, G), and what `look_ahead` returns.
         """
-        frames, seen_logits = self.read_frames(batch)
+        frames, seen, photos = self.read_frames(batch)
+        seen_logits = self._read_tags(seen, photos, frames["tags"])
         return {"seen_logits": seen_logits, **self.look_ahead(frames)}
 
-    def read_frames(self, batch: Batch) -> tuple[Outputs, Tensor]:
+    def read_frames(self, batch: Batch) -> tuple[Outputs, Tensor, Tensor]:
         """Every frame by itself.
 
         Returns:
             What `look_ahead` needs of the P frames that something is predicted after, in whatever order they come:
             "fused" (B, P, fusion_dim) photo and caption, "photos" (B, P, D) standardised, zeros where there is none,
-            "tags" (B, P, G) and "words" (B, P, T) of the caption, zeros where it is withheld; and the tag logits
-            (B, K, G) of every frame seen, its own caption withheld.
+            "tags" (B, P, G) and "words" (B, P, T) of the caption, zeros where it is withheld. And of every frame what
+            its tags are read from: (B, K, fusion_dim), the photo fused with no caption, and (B, K, D), the photo.
         """
         is_next, read = self.config.task == "next", batch.get("input_ids", batch["token_ids"])
         shown_features = batch.get("input_features", batch["image_features"])
@@ -141,9 +142,9 @@ class StoryModel(nn.Module):
                 torch.zeros_like(photos[:, :-1]))
             fused = self.fusion.mix(shown, captions)
         is_read = (read[:, ahead] != PAD).any(dim=-1, keepdim=True) & (is_next and self.config.use_text)
-        frames = {"fused": fused, "photos": photos[:, ahead] * self.config.use_photos,
-                  "tags": batch["tag_targets"][:, ahead] * is_read * self.counted_tags, "words": read[:, ahead] * is_read}
-        return frames, self._read_tags(seen, photos, frames["tags"])
+        tags = batch["tag_targets"][:, ahead] * is_read * self.counted_tags
+        return {"fused": fused, "photos": photos[:, ahead] * self.config.use_photos, "tags": tags,
+                "words": read[:, ahead] * is_read}, seen, photos
 
     def look_ahead(self, frames: Batch) -> Outputs:
         """Predict what follows each of P frames, having seen those before it too.

@@ -45,7 +45,8 @@ class Trainer:
         self.config, self.model, self.world, self.swaps, self.rare = config, model, world, swaps, rare
         self.autocast = precision == "bfloat16"
         self.criterion = StoryCriterion(config, model, described_apart)
-        self.optimizer = torch.optim.Adam(_group_parameters(model, config), lr=config.lr, betas=(config.beta1, config.beta2),
+        groups = _group_parameters(model, config)
+        self.optimizer = torch.optim.Adam(groups, lr=config.lr, betas=(config.beta1, config.beta2),
                                           weight_decay=config.weight_decay, fused=True)
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=config.plateau_patience, factor=config.plateau_factor)
@@ -236,9 +237,10 @@ def seed_step(seed: int, rank: int, epoch: int, step: int) -> None:
 
 def _group_parameters(model: StoryModel, config: TrainConfig) -> list[dict[str, Any]]:
     """The weights that carry photos and tags on are few and learn at a rate of their own."""
-    carried = [parameter for name, parameter in model.named_parameters() if name.partition(".")[0].endswith("_carry")]
-    others = [parameter for name, parameter in model.named_parameters() if not name.partition(".")[0].endswith("_carry")]
-    return [{"params": others}, *([{"params": carried, "lr": config.carry_lr}] if carried else [])]
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.named_parameters():
+        groups[name.partition(".")[0].endswith("_carry")].append(parameter)
+    return [{"params": groups[False]}, *([{"params": groups[True], "lr": config.carry_lr}] if groups[True] else [])]
 
 
 def _uses_every_weight(config: TrainConfig) -> bool:

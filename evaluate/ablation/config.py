@@ -14,7 +14,7 @@ class AblationConfig:
     out: Path | None = None        # None: beside the features folder, named after the grid
     fractions: tuple[float, ...] = ()  # of the train albums: a learning curve of the reference row instead of the grid
     jobs: int = 1                  # trainings side by side
-    resamples: int = 2000          # joint draws of seeds and albums; more where the table has many tests
+    resamples: int = 2000          # draws of albums
     seed: int = 42                 # of these draws
     cost: bool = True              # measure what the grid would cost with the backbone in the loop
 

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from data.files import replace_file
-from evaluate.ablation.runner import LOSS, Ablation
-from evaluate.scoring import direction
-from evaluate.statistics.bootstrap import Estimate
-from evaluate.statistics.compare import LABELS
+from evaluate.ablation.runner import Ablation
+from evaluate.metrics import LOSS, find_metric, list_metrics
+from evaluate.statistics.seeds import SeedMean
 from train.config import TrainConfig
 
-PLOTTED = ("r1_album", "1_of_5", "cider", "perplexity")
+PLOTTED = tuple(metric.name for metric in list_metrics("listed"))
 CURVE = "learning-curve.png"
 
 
@@ -48,8 +47,8 @@ def _panels(ablation: Ablation, metrics: list[str], height: float, share_rows: b
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(1, max(1, len(metrics)), sharey=share_rows, squeeze=False)[0])
     for panel, metric in zip(panels, metrics):
-        panel.set_title(LABELS.get(metric, metric) + (" (less is better)" if direction(metric) < 0 or metric == LOSS
-                                                      else ""), fontsize=9)
+        known = find_metric(metric)
+        panel.set_title(known.label + " (less is better)" * (known.direction < 0), fontsize=9)
         panel.tick_params(axis="both", labelsize=8)
     return figure, panels
 
@@ -68,7 +67,7 @@ def _draw_differences(ablation: Ablation) -> Path:
     return _save(figure, ablation.out / f"{ablation.grid.name}.png")
 
 
-def _draw_difference(panel: Any, place: int, difference: Estimate) -> None:
+def _draw_difference(panel: Any, place: int, difference: SeedMean) -> None:
     found = difference.summary()
     if found["value"] is None:
         return

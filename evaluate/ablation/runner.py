@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,10 @@ from evaluate.ablation.config import AblationConfig
 from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.ablation.processes import Processes, interrupted_by_sigterm, share_cores
 from evaluate.config import HEADLINE_T
-from evaluate.statistics.bootstrap import Estimate, enough_resamples
-from evaluate.statistics.compare import TESTED
+from evaluate.metrics import LOSS, METRICS
+from evaluate.statistics.bootstrap import Estimate
 from evaluate.statistics.measure_lines import measure_lines, read_lines
+from evaluate.statistics.seeds import SeedMean, average_seeds
 from train.checkpoint import is_complete
 from train.config import list_differences
 from train.monitor import format_time
@@ -31,7 +32,7 @@ from train.runs import BEST, CONFIG, LAST, read_metrics, read_record
 logger = logging.getLogger(__name__)
 
 SPLIT = "val"
-LOSS = "val loss"  # image + text, what training selects by
+SHOWN = tuple(name for name, metric in METRICS.items() if {"tested", "ablated"} & set(metric.uses))
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,20 @@ class Ablation:
     """A finished grid.
 
     Attributes:
-        estimates: row -> metric -> mean over seeds, with joint draws of seeds and albums. deviations: over seeds of
-            the whole sample. differences: row - reference, paired. seconds: row -> training, mean over seeds.
+        estimates: row -> metric -> mean over seeds. deviations: over seeds of the whole sample. differences: row -
+            reference, paired by seed and album. seconds: row -> training, mean over seeds.
+        left_out: tags that some row was trained without; they are scored in none.
     """
 
     grid: Grid
     out: Path
-    estimates: dict[str, dict[str, Estimate]]
+    estimates: dict[str, dict[str, SeedMean]]
     deviations: dict[str, dict[str, float]]
-    differences: dict[str, dict[str, Estimate]]
+    differences: dict[str, dict[str, SeedMean]]
     seconds: dict[str, float]
     num_albums: int
     trainings: list[Training]
+    left_out: list[str] = field(default_factory=list)
 
 
 def run_ablation(config: AblationConfig) -> Ablation:
@@ -65,12 +68,13 @@ def run_ablation(config: AblationConfig) -> Ablation:
         grid = spread_fractions(grid, config.fractions)
     trainings = plan_trainings(grid, out)
     open_ones = [training for training in trainings if not is_done(training)]
-    _refuse_others(trainings, Features.open(config.features), bool(open_ones))
+    features = Features.open(config.features)
+    _refuse_others(trainings, features, bool(open_ones))
     if open_ones:
         logger.info("%d of %d trainings are there; %d to go into %s", len(trainings) - len(open_ones), len(trainings),
                     len(open_ones), out)
         _work_off(open_ones, config)
-    return measure_ablation(grid, trainings, out, config.resamples, config.seed)
+    return measure_ablation(grid, trainings, out, config.resamples, config.seed, list_left_out(trainings, features))
 
 
 def is_done(training: Training) -> bool:
@@ -81,13 +85,19 @@ def is_done(training: Training) -> bool:
             and numbers.stat().st_mtime_ns >= best.stat().st_mtime_ns and is_complete(last))
 
 
-def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_resamples: int, seed: int) -> Ablation:
-    """Read every run's predictions on val and draw seeds and albums together.
+def list_left_out(trainings: Sequence[Training], features: Features) -> list[str]:
+    """The tags that any row is trained without: no row is held against another by them."""
+    return sorted({name for training in trainings if training.config.leave_out_tags
+                   for name, category in features.words(training.config.words).tag_categories.items()
+                   if category == training.config.leave_out_tags})
 
-    A draw takes seeds with replacement and albums with replacement; rows share both, so differences are paired: a
-    lucky seed or an easy album is the same luck for all.
+
+def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_resamples: int, seed: int,
+                     left_out: Sequence[str] = ()) -> Ablation:
+    """Read every run's predictions on val; average over seeds, see `statistics.seeds`.
+
+    Rows share seeds and the resamples of albums, so differences are paired: an easy album is easy for all.
     """
-    num_resamples = enough_resamples(num_resamples, (len(grid.rows) - 1) * len(TESTED))
     measured: dict[str, dict[int, dict[str, Estimate]]] = {row: {} for row in grid.rows}
     num_albums = 0
     keys: dict[Training, frozenset[tuple[str, int]]] = {}
@@ -95,38 +105,24 @@ def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_r
         lines = read_lines(training.run_path / f"predictions-{SPLIT}.jsonl")
         told = [line for key, line in sorted(lines.items()) if key[1] == HEADLINE_T]
         keys[training] = frozenset(lines)
-        of_run, num_albums = measure_lines(told, num_resamples, seed)
+        of_run, num_albums = measure_lines(told, num_resamples, seed, frozenset(left_out))
         measured[training.row][training.seed] = {**of_run, LOSS: _val_loss(training, of_run)}
     _refuse_unequal(keys)
-    drawn = np.random.default_rng(seed).integers(0, len(grid.seeds), (num_resamples, len(grid.seeds)))
-    metrics = [metric for metric in (*TESTED, LOSS) if all(
+    metrics = [metric for metric in (*SHOWN, LOSS) if all(
         metric in of_seed for of_seeds in measured.values() for of_seed in of_seeds.values())]
     stacked = {row: {metric: [of_seeds[number][metric] for number in grid.seeds] for metric in metrics}
                for row, of_seeds in measured.items()}
-    estimates = {row: {metric: draw_jointly(of_seeds, drawn) for metric, of_seeds in found.items()}
+    estimates = {row: {metric: average_seeds(of_seeds, num_albums) for metric, of_seeds in found.items()}
                  for row, found in stacked.items()}
     deviations = {row: {metric: float(np.std([seed.draws[0] for seed in of_seeds], ddof=1)) if len(of_seeds) > 1
                         else float("nan") for metric, of_seeds in found.items()} for row, found in stacked.items()}
-    differences = {row: {metric: found[metric] - estimates[grid.reference][metric] for metric in metrics}
-                   for row, found in estimates.items() if row != grid.reference}
+    differences = {row: {metric: average_seeds([mine - theirs for mine, theirs in zip(
+        found[metric], stacked[grid.reference][metric])], num_albums) for metric in metrics}
+        for row, found in stacked.items() if row != grid.reference}
     seconds = {row: float(np.mean([sum(line["seconds"] for line in read_metrics(training.run_path))
                                    for training in trainings if training.row == row])) for row in grid.rows}
-    return Ablation(grid, out, estimates, deviations, differences, seconds, num_albums, list(trainings))
-
-
-def draw_jointly(of_seeds: Sequence[Estimate], drawn: np.ndarray) -> Estimate:
-    """The mean over seeds; in each draw over the seeds drawn, on the albums drawn.
-
-    Args:
-        of_seeds: n estimates of R resamples each (or of none: then the draws are of seeds alone).
-        drawn: (R, n) places of seeds.
-    """
-    whole = np.array([estimate.draws[0] for estimate in of_seeds])
-    draws = np.stack([estimate.draws for estimate in of_seeds])                            # (n, R + 1)
-    if draws.shape[1] == 1:
-        return Estimate(whole.mean(keepdims=True), of_seeds[0].n)
-    resampled = draws[drawn, np.arange(1, draws.shape[1])[:, None]].mean(axis=1)
-    return Estimate(np.concatenate([[whole.mean()], resampled]), of_seeds[0].n)
+    return Ablation(grid, out, estimates, deviations, differences, seconds, num_albums, list(trainings),
+                    list(left_out))
 
 
 def _val_loss(training: Training, estimates: dict[str, Estimate]) -> Estimate:

@@ -8,13 +8,15 @@ import numpy as np
 
 from data.files import write_text
 from evaluate.ablation.plots import draw_plots
-from evaluate.ablation.runner import LOSS, SPLIT, Ablation
-from evaluate.scoring import direction
-from evaluate.statistics.bootstrap import MIN_ALBUMS, holm
-from evaluate.statistics.compare import LABELS, LEVEL
-from evaluate.table import align, format_value
+from evaluate.ablation.runner import SPLIT, Ablation
+from evaluate.metrics import LOSS, find_metric, format_value
+from evaluate.statistics.bootstrap import MIN_ALBUMS, holm, side_of_zero
+from evaluate.statistics.compare import LEVEL
+from evaluate.terminal import align, wrap
 from train.monitor import format_time
 
+VERDICTS = {True: {1: "better", -1: "worse", 0: ""}, False: {1: "more", -1: "less", 0: ""}}  # by: has it a direction
+MARKS = {"better": "+", "worse": "-", "more": ">", "less": "<", "": ""}
 FIELDS = ("row", "metric", "mean", "deviation_over_seeds", "difference", "low", "high", "p", "p_holm", "verdict",
           "training_seconds")
 
@@ -44,7 +46,7 @@ def list_records(ablation: Ablation) -> list[dict]:
 
 def format_text(ablation: Ablation) -> str:
     """The table for a terminal."""
-    return align(list(_cells(ablation, list_records(ablation)))) + "\n\n" + "\n".join(_remarks(ablation))
+    return align(list(_cells(ablation, list_records(ablation)))) + "\n\n" + wrap(_remarks(ablation))
 
 
 def format_markdown(ablation: Ablation, records: list[dict]) -> str:
@@ -58,29 +60,32 @@ def format_markdown(ablation: Ablation, records: list[dict]) -> str:
 
 def _cells(ablation: Ablation, records: list[dict]) -> Iterator[list[str]]:
     metrics = list(next(iter(ablation.estimates.values())))
-    yield ["row", *(LABELS.get(metric, metric) for metric in metrics), "time"]
+    yield ["row", *(find_metric(metric).label for metric in metrics), "time"]
     of = {(record["row"], record["metric"]): record for record in records}
     for row in ablation.grid.rows:
         cells = []
         for metric in metrics:
             record = of[row, metric]
             spread = "" if np.isnan(record["deviation_over_seeds"]) else f" ± {record['deviation_over_seeds']:.3f}"
-            cells.append(format_value(record["mean"]) + spread + {"better": " +", "worse": " -"}.get(
-                record["verdict"], ""))
+            cells.append(f"{format_value(record['mean'])}{spread} {MARKS[record['verdict']]}".rstrip())
         yield [row, *cells, format_time(ablation.seconds[row])]
 
 
 def _remarks(ablation: Ablation) -> list[str]:
     seeds = ablation.grid.seeds
     remarks = [f"Split {SPLIT}, {ablation.num_albums} albums, seeds {', '.join(map(str, seeds))}: mean ± deviation "
-               f"over seeds; + better, - worse than \"{ablation.grid.reference}\" (95 % over seeds and albums drawn "
-               f"together excludes zero, and p < {LEVEL} after Holm's correction over the whole table)."]
+               f"over seeds; + better, - worse than \"{ablation.grid.reference}\", > more and < less where neither is "
+               "better (the paired difference's 95 % interval over seeds and albums, by Student's t, excludes zero, "
+               f"and p < {LEVEL} after Holm's correction over the whole table).",
+               "Distinct-2 and 4-grams are of the whole set: their intervals are over seeds alone."]
     if ablation.num_albums < MIN_ALBUMS:
         remarks.append(f"Nothing is proven: {ablation.num_albums} albums are too few for intervals (at least "
                        f"{MIN_ALBUMS}).")
     if len(seeds) == 1:
         remarks.append("One seed: how much a training differs from the next is not known, so a difference may be "
                        "luck.")
+    if ablation.left_out:
+        remarks.append(f"F1 without the tags that a row was trained without: {', '.join(ablation.left_out)}.")
     if ablation.grid.name != "ablation":
         remarks.append("Rows are shares of the train albums, seeded and nested: a larger one holds the smaller.")
     remarks.append(f"{LOSS}: image + text, unweighted, at the best epoch; time: training alone.")
@@ -91,7 +96,7 @@ def _record(ablation: Ablation, row: str, metric: str) -> dict:
     difference = ablation.differences.get(row, {}).get(metric)
     found = difference.summary() if difference is not None else {"value": None, "low": None, "high": None}
     tested = difference is not None and metric != LOSS
-    return {"row": row, "metric": metric, "mean": float(ablation.estimates[row][metric].draws[0]),
+    return {"row": row, "metric": metric, "mean": ablation.estimates[row][metric].value,
             "deviation_over_seeds": ablation.deviations[row][metric], "difference": found["value"],
             "low": found["low"] if tested else None, "high": found["high"] if tested else None,
             "p": difference.p_value() if tested and difference is not None else None, "p_holm": None, "verdict": "",
@@ -99,6 +104,8 @@ def _record(ablation: Ablation, row: str, metric: str) -> dict:
 
 
 def _verdict(record: dict) -> str:
-    if record["p_holm"] is None or record["p_holm"] >= LEVEL or record["low"] <= 0 <= record["high"]:
+    if record["p_holm"] is None or record["p_holm"] >= LEVEL:
         return ""
-    return "better" if (record["difference"] > 0) == (direction(record["metric"]) > 0) else "worse"
+    side = side_of_zero(record["low"], record["high"])
+    sign = find_metric(record["metric"]).direction
+    return VERDICTS[bool(sign)][side * (sign or 1)]

@@ -25,7 +25,6 @@ class State(Protocol):
         """These rows of every part, (M,) int64 or a slice, repeats allowed."""
 
 
-
 class Decoder(Protocol):
     """What writes: `train.text.TextDecoder` and whatever has its two methods. N rows, V words."""
 

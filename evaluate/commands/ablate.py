@@ -20,7 +20,7 @@ def build_parser(prog: str) -> CommandParser:
     parser.add_argument("--fraction", type=float, nargs="+", dest="fractions", default=DEFAULTS["fractions"],
                         metavar="F", help="a learning curve instead: the reference row alone on these shares of the "
                                           "train albums, for example 0.1 0.3 1")
-    for name, what in (("jobs", "trainings side by side"), ("resamples", "draws of seeds and albums"),
+    for name, what in (("jobs", "trainings side by side"), ("resamples", "draws of albums"),
                        ("seed", "of these draws")):
         parser.add_argument(f"--{name}", type=int, default=DEFAULTS[name], help=f"{what} (%(default)s)")
     parser.add_argument("--no-cost", dest="cost", action="store_false", help="do not measure the cost end to end")

@@ -55,19 +55,22 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"writing: {error}") from None
     config = EvalConfig(writing=writing, **{name: getattr(arguments, name, DEFAULTS[name]) for name in DEFAULTS
                                             if name != "writing"})
-    from data.files import read_json
+    from data.files import read_json, write_text
     from evaluate.evaluation import evaluate_run
-    from evaluate.table import describe_result, format_tables
+    from evaluate.table import LEGEND, SPREAD, describe_result, format_markdown, format_tables
+    from evaluate.terminal import wrap
     path = evaluate_run(config)
     evaluation = read_json(path, "the numbers just written", "evaluate again")
-    print(format_tables(evaluation))
-    print("\n[low, high]: 95 % over albums; + the model is better than this row, - worse (paired difference).\n")
-    print("\n".join([*describe_result(evaluation), *(f"Note: {note}." for note in evaluation["protocol"]["notes"])]))
-    print(f"\nnumbers      {path}\npredictions  {path.with_name(f'predictions-{config.split}.jsonl')}")
+    full = write_text(path.with_suffix(".md"), format_markdown(evaluation))
+    print(wrap(describe_result(evaluation)), format_tables(evaluation), wrap([
+        f"{LEGEND}; {SPREAD}: half of the model's own interval. All intervals: {full.name}",
+        *(f"Note: {note}." for note in evaluation["protocol"]["notes"])]), sep="\n\n")
+    print(f"\nnumbers      {path}\ntables       {full}\n"
+          f"predictions  {path.with_name(f'predictions-{config.split}.jsonl')}")
     if arguments.page:
         print(f"page         {_write_page(config, Path(evaluation['run']['features']))}")
-    print(f"\nNext: open the page; compare two runs with: make compare RUNS=\"{config.run} OTHER\"; "
-          "change one thing and train again: make train RUN=... ARGS=...")
+    print("\n" + wrap([f"Next: open the page; compare two runs with: make compare RUNS=\"{config.run} OTHER\"; "
+                       "change one thing and train again: make train RUN=... ARGS=..."]))
 
 
 def _write_page(config: EvalConfig, features_path: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from data.errors import UserError
 from data.files import read_json
 from evaluate.page.ab_sheet import KEY_VERSION, RUN_A, RUN_B
-from evaluate.statistics.bootstrap import MIN_ALBUMS, Resamples
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Resamples, side_of_zero
 
 TIE = "tie"
 SIDES = ("left", "right", TIE)
@@ -156,11 +156,10 @@ def agreement_kappa(answers: Sequence[Sequence[int]]) -> float | None:
 def _claim(result: AbResult) -> str:
     if result.low is None or result.high is None:
         return "Nothing is proven: too few albums for an interval."
-    if result.low > 0.5:
-        return "Judges prefer A: the interval lies above one half."
-    if result.high < 0.5:
-        return "Judges prefer B: the interval lies below one half."
-    return "No preference can be claimed: the interval holds one half."
+    return {1: "Judges prefer A: the interval lies above one half.",
+            -1: "Judges prefer B: the interval lies below one half.",
+            0: "No preference can be claimed: the interval holds one half."}[
+                side_of_zero(result.low - 0.5, result.high - 0.5)]
 
 
 def _credit(choice: str) -> float:

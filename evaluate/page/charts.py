@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluate.page.labels import Metric, format_value
+from evaluate.metrics import Metric
+from evaluate.page.labels import format_value
 from evaluate.page.run_files import EvaluatedRun, Prediction, Score
 
 WIDTH = 320

@@ -11,10 +11,12 @@ import jinja2
 from data.files import write_text
 from data.folder import Features
 from data.stored_words import WordSet
+from evaluate.config import HEADLINE_T
+from evaluate.metrics import GROUPS, STORY, name_group, order_of, split_t
 from evaluate.page.charts import (best_epoch, brief_row, draw_curves, draw_dots, draw_tags, is_comparable, kind_of,
                                   order_rows, spoken)
 from evaluate.page.commands import list_commands, settings_of
-from evaluate.page.labels import GROUPS, HEADLINE_T, choose_headline, describe, format_value, order_of, split_t
+from evaluate.page.labels import choose_headline, describe, format_value
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
 from evaluate.page.sense import list_sense
@@ -27,7 +29,6 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 40_000_000
 FRAME_BYTES = 1_500_000  # of MAX_BYTES, for everything that is no story
 ASSETS = Path(__file__).parent
-STORY = "Story"
 
 
 def write_report(run_path: Path, split: str, features: Features, dataset_root: Path | None = None,
@@ -154,8 +155,7 @@ def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[d
         t, plain = split_t(name)
         is_known = any(name in scores and scores[name].value is not None for scores in run.scores.values())
         if is_known and plain.rpartition(".")[2] not in single:
-            group = describe(plain).group
-            shown = STORY if run.task == "tell" and group == "Next caption" else group
+            shown = name_group(describe(plain).group, run.task)
             groups.setdefault(shown, {}).setdefault(t, []).append(name)
     return [{"group": group, "by_t": [
         {"t": t, "metrics": [describe(split_t(name)[1]) for name in groups[group][t]],

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 from evaluate.page.run_files import EvaluatedRun, Score
 from evaluate.page.verdict import find_model_row
+from evaluate.statistics.bootstrap import side_of_zero
 
 CHANCE = "chance"
 TASKS = {"cloze.other_album.1_of_2": "Ending, 1 of 2, the other from another album",
@@ -35,4 +36,4 @@ def list_sense(run: EvaluatedRun) -> list[SenseRow]:
 def _judge(difference: Score) -> str:
     if difference.low is None or difference.high is None:
         return ""
-    return "above" if difference.low > 0 else "below" if difference.high < 0 else "not told apart"
+    return {1: "above", -1: "below", 0: "not told apart"}[side_of_zero(difference.low, difference.high)]

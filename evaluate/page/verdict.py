@@ -2,9 +2,9 @@
 from collections.abc import Sequence
 
 from evaluate.page.charts import BASELINE, MODEL, kind_of
-from evaluate.page.labels import Metric, is_better
+from evaluate.metrics import Metric
 from evaluate.page.run_files import EvaluatedRun, Score
-from evaluate.statistics.bootstrap import MIN_ALBUMS
+from evaluate.statistics.bootstrap import MIN_ALBUMS, side_of_zero
 
 
 PERMUTED, HUMAN = "model, inputs permuted", "human"
@@ -103,16 +103,14 @@ def _compare(run: EvaluatedRun, metric: Metric, own: Score, row: str) -> str | N
     """"beats", "loses", "tied", or None where there is no interval to tell."""
     paired = run.paired.get(row, {}).get(metric.name)
     if paired is not None and paired.low is not None and paired.high is not None:
-        if paired.low <= 0 <= paired.high:
-            return "tied"
-        return "beats" if (paired.low > 0) == (metric.better == "higher") else "loses"
+        side = side_of_zero(paired.low, paired.high)
+        return "tied" if not side else "beats" if side == metric.direction else "loses"
     other = run.scores[row][metric.name]
     if own.low is None or own.high is None or other.value is None:
         return None
     low, high = (other.low, other.high) if other.low is not None and other.high is not None else (other.value,) * 2
-    if own.low <= high and low <= own.high:
-        return "tied"
-    return "beats" if is_better(metric, own.low, low) else "loses"
+    side = side_of_zero(own.low - high, own.high - low)
+    return "tied" if not side else "beats" if side == metric.direction else "loses"
 
 
 def _joined(names: list[str]) -> str:

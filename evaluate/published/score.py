@@ -6,24 +6,23 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import write_json
+from evaluate.captions.variety import VARIETY_NAMES
+from evaluate.metrics import find_metric
 from evaluate.published.score_config import ScoreConfig
 from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
 from evaluate.published.story_files import (Stories, WrittenCaption, read_own_references, read_predictions,
                                             read_references)
-from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate
-from evaluate.table import align
+from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate, side_of_zero
+from evaluate.terminal import align, wrap
 
 logger = logging.getLogger(__name__)
 
-SCORES = {"bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L",
-          "rouge_l_raw": "ROUGE-L, blanks counted *", "cider": "CIDEr", "meteor": "METEOR"}
-VARIETY = {"distinct_1": "distinct-1, %", "distinct_2": "distinct-2, %", "repetition": "4-grams said before, %",
-           "self_repetition": "4-grams of other texts, %", "vocabulary_share": "vocabulary used, %",
-           "length": "words"}
-BLANKS = ("* pycocoevalcap splits on single blanks, so leading and double blanks count as words: published figures do "
-          "this, ROUGE-L above does not")
+SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "rouge_l_raw", "cider", "meteor")
+BLANKS = ("blanks counted: pycocoevalcap splits on single blanks, so leading and double blanks count as words: "
+          "published figures do this, ROUGE-L above does not")
 COMPARED = ("bleu_4", "cider", "meteor")
 NUM_EXAMPLES = 3
+LABEL_WIDTH = 30
 PUBLISHED_REFERENCES = 5
 
 
@@ -152,25 +151,29 @@ def match_captions(captions: Sequence[WrittenCaption], config: ScoreConfig) -> M
 def format_result(result: dict[str, Any]) -> str:
     """The result as text: a table, a row per score and a column per system, then what a reader must know."""
     rows, protocol = result["rows"], result["protocol"]
-    first = f"{protocol['units']} {protocol['unit']}s"
-    blocks = []
-    for title, metrics in (f"{first}, x 100", SCORES), ("variety", VARIETY):
-        lines = [[label, *(_format(metric, rows[row].get(metric)) for row in rows)]
-                 for metric, label in metrics.items() if any(metric in rows[row] for row in rows)]
-        blocks.append(align([[title, *rows], *lines]))
+    blocks = [wrap([f"{protocol['units']} units ({protocol['unit']}), {protocol['albums']} albums"])]
+    for title, metrics in ("x 100", SCORES), ("variety", VARIETY_NAMES):
+        lines = [[_label(metric) + (", %" if title == "variety" and find_metric(metric).scale == 100 else ""),
+                  *(_format(metric, rows[row].get(metric)) for row in rows)]
+                 for metric in metrics if any(metric in rows[row] for row in rows)]
+        blocks.append(align([[title, *rows], *lines], name_width=LABEL_WIDTH))
     sentences = [BLANKS, *(f"constant story: {story}" for story in protocol["constants"]), *_say_differences(result)]
     if protocol["meteor"]:
         sentences.append(f"METEOR is absent: {protocol['meteor']}")
     if not protocol["intervals"]["drawn"]:
         sentences.append(f"no intervals: {protocol['albums']} albums, and at least {MIN_ALBUMS} are needed"
                          if protocol["albums"] < MIN_ALBUMS else "no intervals were asked for")
-    return "\n\n".join([*blocks, "\n".join([*sentences, *(f"note: {note}" for note in protocol["notes"])])])
+    return "\n\n".join([*blocks, wrap([*sentences, *(f"note: {note}" for note in protocol["notes"])])])
+
+
+def _label(metric: str) -> str:
+    return find_metric(metric).label
 
 
 def _format(metric: str, score: dict[str, Any] | None) -> str:
     if score is None or score["value"] is None:
         return "-"
-    scale = 1 if metric == "length" else 100
+    scale = find_metric(metric).scale
     text = f"{scale * score['value']:.2f}"
     return text if score["low"] is None else f"{text} [{scale * score['low']:.2f}, {scale * score['high']:.2f}]"
 
@@ -190,9 +193,9 @@ def _say_differences(result: dict[str, Any]) -> list[str]:
             if not found or found["low"] is None:
                 continue
             low, high, value = (100 * found[key] for key in ("low", "high", "value"))
-            verdict = "above" if low > 0 else "below" if high < 0 else "not told apart from"
+            verdict = {1: "above", -1: "below", 0: "not told apart from"}[side_of_zero(low, high)]
             same = " on the same references" * (other == HUMAN)
-            sentences.append(f"{SCORES[metric]}: the system is {verdict} the {other} row{same} "
+            sentences.append(f"{_label(metric)}: the system is {verdict} the {other} row{same} "
                              f"({value:+.2f} [{low:+.2f}, {high:+.2f}])")
     return sentences
 
@@ -200,7 +203,7 @@ def _say_differences(result: dict[str, Any]) -> list[str]:
 def _describe_protocol(config: ScoreConfig, matched: Matched, scorer: PublishedScorer, no_meteor: str | None,
                        of_captions: bool) -> dict[str, Any]:
     return {
-        "version": 1, "unit": f"photo sequence, t = {config.t}," if of_captions else "album",
+        "version": 1, "unit": f"photo sequence, t = {config.t}" if of_captions else "album",
         "units": len(scorer.units), "albums": scorer.resamples.num_albums,
         "predictions": str(config.predictions), "references": str(config.references) if config.references else None,
         "words": "between white space, punctuation and case kept", "meteor_variant": "1.5, -t hter",

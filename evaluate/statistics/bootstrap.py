@@ -3,8 +3,9 @@
 Every statistic is computed for the whole sample and for each resample in one go, from per-album sums. All rows of a
 table use the same resamples, so the difference of two rows is a paired difference.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -123,6 +124,26 @@ def interval(draws: np.ndarray) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(shifted, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def side_of_zero(low: float | None, high: float | None) -> int:
+    """1 where an interval lies above zero, -1 where below, 0 where it holds zero or where there is none.
+
+    A difference counts as shown where this is not 0; whether it is for the better is `metrics.direction`'s to say.
+    """
+    if low is None or high is None or low <= 0 <= high:
+        return 0
+    return 1 if low > 0 else -1
+
+
+def judge(difference: Mapping[str, Any], sign: int) -> bool | None:
+    """True where a paired difference is shown to be for the better, False for the worse, None where neither is shown.
+
+    Args:
+        difference: with "low" and "high". sign: the metric's direction; 0 is never better nor worse.
+    """
+    side = side_of_zero(difference["low"], difference["high"])
+    return side == sign if side and sign else None
 
 
 def centred(draws: np.ndarray) -> np.ndarray:

@@ -13,22 +13,17 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import write_json
+from evaluate.metrics import find_metric, format_value, list_metrics
 from evaluate.published.scorer import SYSTEM, Corpus, PublishedScorer
 from evaluate.published.story_files import Stories, read_own_references, read_predictions, read_references
-from evaluate.scoring import direction
-from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, enough_resamples, holm
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, enough_resamples, holm, judge
 from evaluate.statistics.compare_config import CompareConfig
 from evaluate.statistics.measure_lines import Line, level_lines, measure_lines, read_lines
-from evaluate.table import align, format_value
+from evaluate.terminal import align, wrap
 
 LEVEL = 0.05
-LABELS = {"r1_album": "R@1 over the album", "1_of_5": "1 of 5", "1_of_100": "1 of 100",
-          "r10_all": "R@10 over the split", "cider": "CIDEr-D", "bleu_4": "BLEU-4",
-          "rouge_l": "ROUGE-L", "perplexity": "perplexity", "tags_next.micro_f1": "F1 of next tags",
-          "tags_seen.micro_f1": "F1 of seen tags",
-          "tags_next.undescribed.micro_f1": "F1 of next tags, photos without descriptions",
-          "tags_seen.undescribed.micro_f1": "F1 of seen tags, photos without descriptions"}
-TESTED = tuple(LABELS)  # a family of its own for Holm's correction; what else was measured is not tested
+LABEL_WIDTH = 30
+TESTED = tuple(metric.name for metric in list_metrics("tested"))  # Holm's family; what else was measured is not
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,10 @@ def describe_claims(result: dict[str, Any]) -> list[str]:
     for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in result["pairs"]):
         pairs = [pair for pair in result["pairs"] if (pair["first"], pair["second"]) == (first, second)]
         for name in (second, first):
-            won = [LABELS[pair["metric"]] for pair in pairs if pair["better"] == name]
+            won = [find_metric(pair["metric"]).label for pair in pairs if pair["better"] == name]
             if won:
                 claims.append(f"{name} is better than {first if name == second else second} at {', '.join(won)}.")
-        open_ones = [LABELS[pair["metric"]] for pair in pairs if pair["better"] is None]
+        open_ones = [find_metric(pair["metric"]).label for pair in pairs if pair["better"] is None]
         if open_ones:
             claims.append(f"{second} and {first} cannot be told apart at {', '.join(open_ones)}.")
     return claims
@@ -96,17 +91,18 @@ def describe_claims(result: dict[str, Any]) -> list[str]:
 def format_comparison(result: dict[str, Any]) -> str:
     """Tables of the systems and of their differences, then the claims."""
     metrics = [metric for metric in TESTED if any(metric in row for row in result["systems"].values())]
-    cells = [["", *(LABELS[metric] for metric in metrics)]]
-    for name, row in result["systems"].items():
-        cells.append([name, *(_with_interval(row[metric]) if metric in row else "" for metric in metrics)])
-    parts = [align(cells)]
-    if result["pairs"]:
-        lines = [["difference", "metric", "second - first", "p", "p (Holm)"]]
-        lines += [[f"{pair['second']} - {pair['first']}", LABELS[pair["metric"]], _with_interval(pair),
-                   _p(pair.get("p")), _p(pair.get("p_holm"))] for pair in result["pairs"]]
-        parts.append(align(lines))
-    parts.append("\n".join([*result["claims"], *(f"Note: {note}." for note in result["notes"])]))
-    return "\n\n".join(parts)
+    cells = [["", *result["systems"]]]
+    for metric in metrics:
+        cells.append([find_metric(metric).label, *(_with_interval(row[metric]) if metric in row else ""
+                                                   for row in result["systems"].values())])
+    parts = [align(cells, name_width=LABEL_WIDTH)]
+    for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in result["pairs"]):
+        lines = [[f"{second} - {first}", "difference", "p", "p (Holm)", "better"]]
+        lines += [[find_metric(pair["metric"]).label, _with_interval(pair), _p(pair.get("p")), _p(pair.get("p_holm")),
+                   pair["better"] or ""]
+                  for pair in result["pairs"] if (pair["first"], pair["second"]) == (first, second)]
+        parts.append(align(lines, name_width=LABEL_WIDTH))
+    return "\n\n".join([*parts, wrap([*result["claims"], *(f"Note: {note}." for note in result["notes"])])])
 
 
 def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
@@ -196,9 +192,10 @@ def _name_systems(paths: Sequence[Path]) -> list[str]:
 
 def _better(pair: dict[str, Any]) -> str | None:
     """The better system where the interval excludes zero and the corrected p value is small; else None."""
-    if pair["low"] is None or pair["low"] <= 0 <= pair["high"] or pair["p_holm"] >= LEVEL:
+    better = judge(pair, find_metric(pair["metric"]).direction)
+    if better is None or pair["p_holm"] >= LEVEL:
         return None
-    return pair["second"] if (pair["value"] > 0) == (direction(pair["metric"]) > 0) else pair["first"]
+    return pair["second"] if better else pair["first"]
 
 
 def _with_interval(score: dict[str, Any]) -> str:

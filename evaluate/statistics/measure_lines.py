@@ -11,8 +11,10 @@ import numpy as np
 
 from data.errors import UserError
 from evaluate.captions.text_scores import BLEU_NAMES, corpus_bleu, score_units
+from evaluate.captions.variety import measure_variety
 from evaluate.statistics.bootstrap import Estimate, Resamples, divide
 
+VARIETY = ("distinct_2", "repetition", "self_repetition")
 RECALLS = {"r1_album": ("rank_album", 1), "r1_all": ("rank_all", 1), "r10_all": ("rank_all", 10),
            "1_of_5": ("rank_1_of_5", 1), "1_of_100": ("rank_1_of_100", 1)}
 
@@ -64,8 +66,9 @@ def read_lines(path: Path) -> dict[tuple[str, int], Line]:
     return lines
 
 
-def measure_lines(lines: Sequence[Line], num_resamples: int, seed: int) -> tuple[dict[str, Estimate], int]:
-    """Everything that these lines (of one t) allow; and the number of albums."""
+def measure_lines(lines: Sequence[Line], num_resamples: int, seed: int, left_out: frozenset[str] = frozenset()
+                  ) -> tuple[dict[str, Estimate], int]:
+    """Everything that these lines (of one t) allow, without the tags `left_out`; and the number of albums."""
     resamples = Resamples([line.album_id for line in lines], num_resamples, seed)
     stories_of: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, line in enumerate(lines):
@@ -76,6 +79,8 @@ def measure_lines(lines: Sequence[Line], num_resamples: int, seed: int) -> tuple
         rank = np.array([math.nan if line.ranks[field] is None else line.ranks[field] for line in lines], float)
         if not np.isnan(rank).all():
             estimates[metric] = resamples.mean(np.where(np.isnan(rank), np.nan, rank <= k), weight)
+            if metric == "r1_all":
+                estimates["mrr_all"] = resamples.mean(1 / rank, weight)
     if all(line.nll is not None and line.tokens for line in lines):
         nll, tokens = (np.array([getattr(line, name) for line in lines], float) for name in ("nll", "tokens"))
         estimates["perplexity"] = resamples.ratio(nll, tokens, len(lines), np.exp)
@@ -84,9 +89,12 @@ def measure_lines(lines: Sequence[Line], num_resamples: int, seed: int) -> tuple
         for prefix, counted in zip(("", "undescribed."), _described_apart(lines)):
             if (told & counted).any():
                 estimates[f"tags_{kind}.{prefix}micro_f1"] = _micro_f1(
-                    lines, f"tags_{kind}", np.where(told & counted, weight, 0.0), resamples)
+                    lines, f"tags_{kind}", np.where(told & counted, weight, 0.0), resamples, left_out)
     if all(line.written is not None for line in lines):
         estimates |= _captions(lines, list(stories_of.values()), resamples)
+        variety = measure_variety([(line.written or "").split() for line in lines])
+        estimates |= {name: Estimate(np.array([np.nan if (value := variety[name]) is None else value]), len(lines))
+                      for name in VARIETY}  # of the whole set: they have no draws
     return estimates, resamples.num_albums
 
 
@@ -136,8 +144,9 @@ def _described_apart(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray]:
     return (described, ~described) if both else (np.ones(len(lines), bool), np.zeros(len(lines), bool))
 
 
-def _micro_f1(lines: Sequence[Line], field: str, weight: np.ndarray, resamples: Resamples) -> Estimate:
-    true, said = ([line.tags.get(name, frozenset()) for line in lines] for name in ("tags", field))
+def _micro_f1(lines: Sequence[Line], field: str, weight: np.ndarray, resamples: Resamples, left_out: frozenset[str]
+              ) -> Estimate:
+    true, said = ([line.tags.get(name, frozenset()) - left_out for line in lines] for name in ("tags", field))
     both = np.array([len(one & other) for one, other in zip(true, said)]) * weight
     total = np.array([len(one) + len(other) for one, other in zip(true, said)]) * weight
     above, below = resamples.sums(np.column_stack([both, total])).T

@@ -74,14 +74,16 @@ class TagScores:
         truth: (S, G) 0/1. weight: (S,), 0 for a frame that does not count.
         resamples: the albums' draws, over the same S stories.
         probs: (S, G) scores, or None for a row that only decides. predicted: (S, G) bool.
+        counted: (G,) bool, tags that count; the others stand in no score, as if the table did not have them.
     """
 
     def __init__(self, names: Sequence[str], categories: dict[str, str], truth: np.ndarray, weight: np.ndarray,
-                 resamples: Resamples, probs: np.ndarray | None, predicted: np.ndarray) -> None:
-        self.names, self.categories = list(names[FIRST_TAG:]), categories
-        self.truth = truth[:, FIRST_TAG:].astype(bool)
-        self.predicted = predicted[:, FIRST_TAG:].astype(bool)
-        self.probs = None if probs is None else probs[:, FIRST_TAG:]
+                 resamples: Resamples, probs: np.ndarray | None, predicted: np.ndarray, counted: np.ndarray) -> None:
+        columns = np.flatnonzero(counted[FIRST_TAG:]) + FIRST_TAG
+        self.names, self.categories = [names[column] for column in columns.tolist()], categories
+        self.truth = truth[:, columns].astype(bool)
+        self.predicted = predicted[:, columns].astype(bool)
+        self.probs = None if probs is None else probs[:, columns]
         self.weight, self.resamples = weight, resamples
         self.support = (self.truth * weight[:, None]).sum(axis=0)
         self.n = round(float(weight.sum()))

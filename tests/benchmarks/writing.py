@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from data.words import END, START
 from evaluate.captions.writing import FORBIDDEN, write_captions

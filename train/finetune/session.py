@@ -61,7 +61,8 @@ def _run_in_world(command: Command, world: World, stack: ExitStack) -> None:
         config, measure_sizes(config, features.width, words), features.recipe, words.identity, features.source,
         str(command.features_path), {"train": len(train_set), "val": len(val_set) if val_set else 0,
                                      "dropped": train_set.num_dropped, "photos": train_set.num_photos},
-        {**resolve(config, features, len(train_set), world), "photos": str(command.photos_path), "run": str(command.begin_path)},
+        {**resolve(config, features, len(train_set), world), "photos": str(command.photos_path),
+         "run": str(command.begin_path)},
         {**command.config.lasting(), "from": sha256_file(command.begin_path / BEST)})
     plan, record = agree_on_plan(command.run_path, record, command.force, world, stack)
     if plan == COMPLETE:

@@ -1,0 +1,212 @@
+"""Every metric once: what it is called, in which table it stands, which way is better, and where it is spoken of.
+
+Names come from the scorers. A prefix `t1.` .. `t3.` says how many frames were seen; plain names are the headline t. A
+new metric needs one line here; a name that is not here is shown as it is and is neither good nor bad.
+"""
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from evaluate.config import HEADLINE_T
+
+PHOTO, PIXELS, CAPTION = "Next photo", "Pixels of the photo found", "Next caption"
+TAGS = {"tags_next.": "Next tags", "tags_next.undescribed.": "Next tags, undescribed photos",
+        "tags_seen.": "Seen tags", "tags_seen.undescribed.": "Seen tags, undescribed photos"}  # by prefix
+AGREEMENT, SENSE, ORIGINAL, TRAINING, OTHER = ("Agreement", "Story sense", "Original's protocol", "Training", "Other")
+GROUPS = (PHOTO, PIXELS, CAPTION, *TAGS.values(), AGREEMENT, SENSE, ORIGINAL, TRAINING, OTHER)
+STORY = "Story"        # what CAPTION is called where whole stories are written
+LOSS = "val loss"  # image + text, what training selects by
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of the evaluation.
+
+    Attributes:
+        name: without the frame. label: stands alone. short: stands under its group's name. group: one of GROUPS.
+        direction: 1 where more is better, -1 where less is, 0 where neither: a length, a share that people have too.
+        uses: where it is spoken of. "printed": in the tables on the terminal; "headline": in the sentences on top, and
+            charted on the page; "story": the same for whole stories; "tested": in comparisons and ablations, with
+            Holm's correction over all of these; "ablated": in ablations beside these; "listed": in the list of runs.
+        scale: what the published protocol's tables print it times: shares are percent there.
+    """
+
+    name: str
+    label: str
+    short: str
+    group: str
+    direction: int
+    uses: tuple[str, ...] = ()
+    scale: int = 100
+
+    @property
+    def better(self) -> str:
+        """"higher", "lower", or "" where neither is better."""
+        return {1: "higher", -1: "lower", 0: ""}[self.direction]
+
+    @property
+    def arrow(self) -> str:
+        """↑ where higher is better, ↓ where lower is."""
+        return {1: "↑", -1: "↓", 0: ""}[self.direction]
+
+
+# name, "label" or "label|short", direction, uses
+_ROWS: dict[str, tuple[tuple[str, str, int, str], ...]] = {
+    PHOTO: (("r1_album", "R@1 album", 1, "printed headline tested listed"),
+            ("r5_album", "R@5 album", 1, ""),
+            ("r10_album", "R@10 album", 1, ""),
+            ("1_of_5", "1 of 5", 1, "printed headline tested listed"),
+            ("1_of_100", "1 of 100", 1, "printed tested"),
+            ("mrr_all", "MRR split", 1, "printed headline tested listed"),
+            ("mrr_album", "MRR album", 1, ""),
+            ("r1_all", "R@1 split", 1, ""),
+            ("r5_all", "R@5 split", 1, ""),
+            ("r10_all", "R@10 split", 1, "printed headline tested"),
+            ("median_rank_all", "median rank split", -1, "printed"),
+            ("median_rank_album", "median rank album", -1, ""),
+            ("mse", "MSE std.", -1, "printed headline"),
+            ("mse_raw", "MSE raw", -1, ""),
+            ("cosine_centred", "centred cosine", 1, "printed"),
+            ("cosine_standardised", "cosine std.", 1, ""),
+            ("cosine", "cosine raw", 1, "")),
+    PIXELS: (("ssim", "SSIM", 1, "printed"),
+             ("psnr", "PSNR", 1, "printed"),
+             ("lpips", "LPIPS", -1, "printed")),
+    CAPTION: (("cider", "CIDEr-D", 1, "printed headline story tested listed"),
+              ("bleu_1", "BLEU-1", 1, "printed"),
+              ("bleu_2", "BLEU-2", 1, ""),
+              ("bleu_3", "BLEU-3", 1, ""),
+              ("bleu_4", "BLEU-4", 1, "printed story tested"),
+              ("rouge_l", "ROUGE-L", 1, "printed story tested"),
+              ("rouge_l_raw", "ROUGE-L, blanks counted", 1, ""),
+              ("meteor", "METEOR", 1, "printed story"),
+              ("perplexity", "perplexity|perpl.", -1, "printed headline story tested listed"),
+              ("perplexity_known", "perplexity, known words|perpl., known words", -1, "printed headline"),
+              ("perplexity_word", "perplexity per word", -1, ""),
+              ("unknown_share", "share of <UNK>", 0, ""),
+              # people have their own share of these, and words at random the best: read them beside the oracle
+              ("distinct_1", "distinct-1", 0, ""),
+              ("distinct_2", "distinct-2|distinct 2", 0, "printed ablated"),
+              ("repetition", "4-grams said before", 0, "ablated"),
+              ("self_repetition", "4-grams of other texts", 0, "printed ablated"),
+              ("vocabulary_share", "vocabulary used", 0, ""),
+              ("length", "length in words", 0, "")),
+    AGREEMENT: (("caption_1_of_5", "caption 1 of 5", 1, ""),
+                ("agreement.predicted_written", "next tags, written", 0, ""),  # the truth does not enter
+                ("agreement.predicted_retrieved", "next tags, photo found", 0, ""),
+                ("agreement.written_retrieved", "written, photo found", 0, "")),
+    TRAINING: ((LOSS, LOSS, -1, ""),)}
+_TAG_ROWS = (("map", "mAP", 1), ("micro_f1", "micro F1", 1), ("micro_precision", "micro precision", 1),
+             ("micro_recall", "micro recall", 1), ("macro_f1", "macro F1", 1),
+             ("macro_precision", "macro precision", 1), ("macro_recall", "macro recall", 1),
+             ("hamming", "Hamming loss", -1), ("num_supported", "tags with support", 0))
+_TAG_USES = {"tags_next.map": "printed headline listed", "tags_seen.map": "printed headline",
+             "tags_next.micro_f1": "printed tested", "tags_seen.micro_f1": "printed tested",
+             "tags_next.hamming": "printed", "tags_next.undescribed.micro_f1": "tested",
+             "tags_seen.undescribed.micro_f1": "tested"}
+_SENSE = {"cloze.other_album.1_of_2": "ending 1 of 2",
+          "cloze.other_album.1_of_4": "ending 1 of 4",
+          "cloze.same_album.1_of_2": "ending 1 of 2, same album",
+          "cloze.same_album.1_of_4": "ending 1 of 4, same album",
+          "ordering.spearman": "order, Spearman",
+          "ordering.pairwise": "order, pairs",
+          "ordering.exact": "order, exact"}
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of a name, with or without a frame's prefix; a name nobody knows is its own label."""
+    return _find(split_t(name)[1])
+
+
+def name_group(group: str, task: str) -> str:
+    """A group's name as a title, for a run of some task."""
+    return STORY if group == CAPTION and task == "tell" else group
+
+
+def list_metrics(use: str) -> tuple[Metric, ...]:
+    """The metrics that stand in some place, see Metric.uses, in the table's order."""
+    return tuple(metric for metric in METRICS.values() if use in metric.uses)
+
+
+def direction(metric: str) -> int:
+    """1 where more is better, -1 where less is, 0 where neither (length, support, ...)."""
+    return find_metric(metric).direction
+
+
+def split_t(name: str) -> tuple[int, str]:
+    """Take the frame off a metric's name: "t2.mrr_all" -> (2, "mrr_all"), "mrr_all" -> (4, "mrr_all")."""
+    found = re.fullmatch(r"t(\d)\.(.+)", name)
+    return (int(found[1]), found[2]) if found else (HEADLINE_T, name)
+
+
+def order_of(name: str) -> tuple[int, list[int | str]]:
+    """A key that sorts metrics as this table does, unknown ones behind, 2 before 10."""
+    plain = split_t(name)[1]
+    place = list(METRICS).index(plain) if plain in METRICS else len(METRICS)
+    return place, [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", plain)]
+
+
+def format_value(value: float | None) -> str:
+    """Four figures that matter, at most three places; a dash where there is no value."""
+    if value is None:
+        return "-"
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3
+    return f"{value:,.{digits}f}"
+
+
+def _list_all() -> dict[str, Metric]:
+    found = [Metric(name, *_split_label(label), group, sign, tuple(uses.split()), 1 if name == "length" else 100)
+             for group, rows in _ROWS.items() for name, label, sign, uses in rows]
+    found += [_of_tags(prefix, rest, label, sign) for prefix in TAGS for rest, label, sign in _TAG_ROWS]
+    found += [Metric(name, label, label, SENSE, 1, ("printed",)) for name, label in _SENSE.items()]
+    originals = [_original(name) for name in ("original_bleu_1", "original_bleu_2", "original_bleu_3",
+                                              "original_bleu_4", "original_rouge_l")]
+    return {metric.name: metric for metric in [*found, *originals]}
+
+
+def _split_label(label: str) -> tuple[str, str]:
+    """"label|short", or one for both."""
+    whole, _, short = label.partition("|")
+    return whole, short or whole
+
+
+def _of_tags(prefix: str, rest: str, short: str, sign: int) -> Metric:
+    kind, *undescribed = prefix.removeprefix("tags_").rstrip(".").split(".")
+    label = f"{short} of {kind} tags{', undescribed photos' * bool(undescribed)}"
+    return Metric(prefix + rest, label, short, TAGS[prefix], sign, tuple(_TAG_USES.get(prefix + rest, "").split()))
+
+
+def _original(name: str) -> Metric:
+    plain = name.removeprefix("original_")
+    short = next((label for row, label, _, _ in _ROWS[CAPTION] if row == plain), plain)
+    return Metric(name, f"{short}, original's protocol", short, ORIGINAL, 1,
+                  ("printed",) * (name in ("original_bleu_1", "original_bleu_4", "original_rouge_l")))
+
+
+@cache
+def _find(name: str) -> Metric:
+    """Look a name up, or make out what it must be: a tag's or a category's score, one half of story sense."""
+    if name in METRICS:
+        return METRICS[name]
+    for prefix in sorted(TAGS, key=len, reverse=True):
+        if name.startswith(prefix):
+            return _of_tags(prefix, name.removeprefix(prefix), *_describe_tag_score(name.removeprefix(prefix)))
+    whole, _, half = name.rpartition(".")
+    if whole in _SENSE:
+        return Metric(name, f"{_SENSE[whole]}, {half} alone", f"{_SENSE[whole]}, {half} alone", SENSE, 1)
+    if name.startswith("original_"):
+        return _original(name)
+    return Metric(name, name, name, OTHER, 0)
+
+
+def _describe_tag_score(name: str) -> tuple[str, int]:
+    """Label and direction of `<category>_f1`, `f1.<tag>`, `ap.<tag>` and the like."""
+    kinds = {"precision": "precision", "recall": "recall", "f1": "F1", "ap": "AP"}
+    kind, _, tag = name.partition(".")
+    if tag and kind in kinds:
+        return f"{kinds[kind]}, {tag}", 1
+    category, _, kind = name.rpartition("_")
+    return (f"{category} {kinds[kind]}", 1) if kind in kinds else (name, 0)
+
+
+METRICS = _list_all()
