@@ -75,7 +75,7 @@ def read_folds(out: Path) -> dict[str, Any]:
 def format_folds(manifest: dict[str, Any]) -> str:
     """A short table of the folds, what stays in train, and what was left out."""
     parts, groups = manifest["parts"], manifest["groups"]
-    rows = [("fold", *SPLITS)]
+    rows: list[tuple[str, ...]] = [("fold", *SPLITS)]
     for fold, part in enumerate(parts):
         sizes = [part["sizes"][split] for split in SPLITS]
         rows.append((str(fold), *(f"{size['stories']:,} in {size['albums']:,}" for size in sizes)))
