@@ -119,3 +119,26 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip(f"no golden files beside the checkout (looked for {GOLDEN.name}/)")
     return GOLDEN
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Run trainings and evaluations that would be processes of their own in this one, and keep what was asked."""
+    import torch
+
+    from evaluate.__main__ import main
+    from evaluate.ablation.processes import Processes
+    torch.set_num_threads(1)
+    asked: list[list[str]] = []
+
+    def call(self: Processes, arguments: list[str], words: object) -> int:
+        asked.append(arguments)
+        if arguments[0] == "evaluate":
+            return main(arguments[1:])
+        from train.session import run_training
+        from train.settings import read_command
+        told = read_command(arguments[1:])
+        run_training(told.config, told.features_path, told.run_path)
+        return 0
+    monkeypatch.setattr(Processes, "call", call)
+    return asked

@@ -14,26 +14,9 @@ from data.folds import read_folds, write_folds
 from data.photos import find_photos, scan_photos
 from data.stories import read_dataset
 from tests.annotation_files import make_record, make_story, write_descriptions, write_stories
+from tests.books import edit_records, write_books
 
 LONG = "they walked all the way home ."
-
-
-def write_books(root: Path, albums: int = 12) -> Path:
-    """Albums a0, a1, ... of one story each, with a photo of its own per frame; dealt over three source splits."""
-    for place, split in enumerate(("train", "val", "test")):
-        records = []
-        for number in range(place, albums, 3):
-            captions = [f"book {number} goes on and on at page {order}" for order in range(5)]
-            records += make_story(f"s{number}", f"a{number}", captions)
-            write_photos(root, f"a{number}")
-        write_stories(root, split, records)
-    return root
-
-
-def write_photos(root: Path, album: str) -> None:
-    (root / "images").mkdir(parents=True, exist_ok=True)
-    for order in range(5):
-        (root / "images" / f"{album}-{order}.jpg").write_bytes(f"{album} {order}".encode())
 
 
 def groups_of(root: Path) -> list[tuple[str, ...]]:
@@ -44,13 +27,6 @@ def parts_of(folder: Path) -> dict[str, set[str]]:
     return {split: {story.album_id for story in stories} for split, stories in read_dataset(folder).stories.items()}
 
 
-def edit(root: Path, split: str, change) -> None:
-    path = root / "annotations" / f"{split}.story-in-sequence.json"
-    raw = json.loads(path.read_text())
-    change([annotation[0] for annotation in raw["annotations"]])
-    path.write_text(json.dumps(raw))
-
-
 def test_albums_that_share_a_photo_or_a_sentence_are_one_group(tmp_path):
     root = write_books(tmp_path / "books")
     assert groups_of(root) == sorted((f"a{number}",) for number in range(12))
@@ -58,15 +34,15 @@ def test_albums_that_share_a_photo_or_a_sentence_are_one_group(tmp_path):
 
     def share_photo(records):
         records[0]["photo_flickr_id"] = "a4-0"                                          # a0 shows a4's photo
-    edit(root, "train", share_photo)
+    edit_records(root, "train", share_photo)
 
     def share_sentence(records):
         records[0]["text"] = f"then it rained . {LONG}"                                 # a2: a sentence of a caption
-    edit(root, "test", share_sentence)
+    edit_records(root, "test", share_sentence)
 
     def share_caption(records):
         records[-1]["text"] = "They walked, all the way home!"                          # a10: other signs and letters
-    edit(root, "val", share_caption)
+    edit_records(root, "val", share_caption)
     assert groups_of(root)[:2] == [("a1", "a10", "a2"), ("a0", "a4")] and len(groups_of(root)) == 9
 
 
@@ -138,7 +114,7 @@ def test_records_are_taken_as_they_are_and_each_story_once(tmp_path):
         records[0]["worker_arranged_photo_order"] = 9
         for order, record in enumerate(records[5:10]):
             record.update(make_record("s0", order, album_id="a0"))
-    edit(root, "val", tell_again)
+    edit_records(root, "val", tell_again)
     manifest = write_folds(root, tmp_path / "folds", 3)
     assert manifest["left_out"] == {"malformed stories": 1, "stories told in a second split": 1}
     for fold in range(3):

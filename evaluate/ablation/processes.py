@@ -92,9 +92,18 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes], None]) -> None:
     """Do tasks, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way."""
-    processes = Processes(share_cores(jobs))
+    processes, failed = Processes(share_cores(jobs)), threading.Event()
+
+    def attempt(task: Task) -> None:
+        try:
+            if not failed.is_set():  # a worker takes the next task before anybody can cancel it
+                work(task, processes)
+        except BaseException:
+            failed.set()
+            raise
+
     with interrupted_by_sigterm(), ThreadPoolExecutor(jobs) as workers:
-        futures = [workers.submit(work, task, processes) for task in tasks]
+        futures = [workers.submit(attempt, task) for task in tasks]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         except BaseException:

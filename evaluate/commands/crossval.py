@@ -29,7 +29,8 @@ def build_parser(prog: str) -> CommandParser:
     features = parser.add_argument_group("features (default: as the features folder was made)")
     features.add_argument("--weights", metavar="random|imagenet|PATH", help="of the backbone")
     features.add_argument("--backbone", metavar="NAME|module:factory", help="what looks at the photos")
-    features.add_argument("--features-args", default="", metavar="'FLAGS'", help="further flags of python -m extract")
+    features.add_argument("--features-args", default="", metavar="FLAGS",
+                          help="further flags of python -m extract, as one word: --features-args='--exact --views 4'")
     training = parser.add_argument_group("training: every setting of python -m train")
     training.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings, or a run's config.json")
     add_settings(training, leave_out=("words",))
