@@ -121,17 +121,14 @@ def golden() -> Path:
     return GOLDEN
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Run trainings and evaluations that would be processes of their own in this one, and keep what was asked."""
+def call_here(asked: list[list[str]]) -> Callable[..., int]:
+    """What runs trainings and evaluations in this process that would be some of their own; keeps what was asked."""
     import torch
 
     from evaluate.__main__ import main
-    from evaluate.ablation.processes import Processes
     torch.set_num_threads(1)
-    asked: list[list[str]] = []
 
-    def call(self: Processes, arguments: list[str], words: object) -> int:
+    def call(self: object, arguments: list[str], words: object) -> int:
         asked.append(arguments)
         if arguments[0] == "evaluate":
             return main(arguments[1:])
@@ -140,5 +137,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         told = read_command(arguments[1:])
         run_training(told.config, told.features_path, told.run_path)
         return 0
-    monkeypatch.setattr(Processes, "call", call)
+    return call
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Processes of our own commands run in this one; the commands so far."""
+    from evaluate.ablation.processes import Processes
+    asked: list[list[str]] = []
+    monkeypatch.setattr(Processes, "call", call_here(asked))
     return asked

@@ -1,4 +1,6 @@
 """Cross-validation: photos looked at once, folds trained once, numbers pooled over the stories of all folds."""
+import contextlib
+import io
 import json
 import math
 import signal
@@ -19,6 +21,7 @@ from evaluate.crossval.pooling import KeepingResamples, place_within, pool_score
 from evaluate.statistics.bootstrap import Estimate, Resamples
 from extract import reader
 from extract.command import main as extract
+from tests.conftest import call_here
 from tests.books import edit_records, write_books
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.tiny_runs import TINY
@@ -40,13 +43,12 @@ def command(books: Path, out: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(books: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed cross-validation, made by processes of its own."""
-    out = tmp_path_factory.mktemp("crossval") / "books"
-    ended = subprocess.run([sys.executable, "-m", "evaluate", *command(books, out, "--jobs", "2")], text=True,
-                           capture_output=True, cwd=Path(__file__).resolve().parents[1])
-    assert ended.returncode == 0, ended.stderr
-    (out / "stdout.txt").write_text(ended.stdout)
-    (out / "stderr.txt").write_text(ended.stderr)
+    """An undisturbed cross-validation."""
+    out, printed = tmp_path_factory.mktemp("crossval") / "books", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(Processes, "call", call_here([]))
+        assert main(command(books, out)) == 0
+    (out / "stdout.txt").write_text(printed.getvalue())
     return out
 
 
@@ -103,16 +105,17 @@ def test_captions_and_tags_are_scored_over_all_folds_together(finished):
     said, true = (sum(len(set(line[name])) for line in lines) for name in ("tags_next", "tags"))
     both = sum(len(set(line["tags_next"]) & set(line["tags"])) for line in lines)
     assert rows["model"]["tags_next.micro_f1"]["value"] == pytest.approx(2 * both / (said + true))
-    shares = [sum(tag in line["tags"] for line in lines) / 24 for tag in {tag for line in lines for tag in line["tags"]}]
+    tags = {tag for line in lines for tag in line["tags"]}
+    shares = [sum(tag in line["tags"] for line in lines) / 24 for tag in tags]
     assert len(shares) > 3  # who says the same of every frame ranks none above another: its precision is the share
     assert rows["tag prior"]["tags_next.map"]["value"] == pytest.approx(np.mean(shares))
 
 
 def test_what_is_printed(finished):
-    out, told = (finished / "stdout.txt").read_text(), (finished / "stderr.txt").read_text()
-    assert "next photo" in out and "copy last frame" in out and str(finished / "crossval.json") in out
-    assert "3 of 3" in told and "24 stories, 24 albums, 24 groups" in told
-    assert "epoch" in (finished / "fold-1.log").read_text() and "next photo" in (finished / "crossval.md").read_text()
+    out, page = (finished / "stdout.txt").read_text(), (finished / "crossval.md").read_text()
+    assert "over the albums of all folds" in out and str(finished / "crossval.json") in out
+    for text in (out, page):
+        assert all(name in text for name in ("next photo", "copy last frame", "trigram", "the model beats"))
 
 
 def test_each_fold_has_words_of_its_own_train_alone(finished):
@@ -236,20 +239,33 @@ def test_places_within_a_fold_by_hand():
 
 
 @pytest.mark.slow
+def test_real_processes_side_by_side(books, finished, tmp_path):
+    out = tmp_path / "out"
+    ended = subprocess.run([sys.executable, "-m", "evaluate", *command(books, out, "--jobs", "2")], text=True,
+                           capture_output=True, cwd=Path(__file__).resolve().parents[1])
+    assert ended.returncode == 0, ended.stderr
+    assert "3 of 3" in ended.stderr and "24 stories, 24 albums, 24 groups" in ended.stderr
+    assert "epoch" in (out / "fold-1.log").read_text() and "numbers" in ended.stdout
+    assert _differences(read(out / "crossval.json")["rows"], read(finished / "crossval.json")["rows"]) < 1e-3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_killed_and_resumed_equals_undisturbed(number, books, finished, tmp_path):
-    out, root = tmp_path / "out", Path(__file__).resolve().parents[1]
-    arguments = [sys.executable, "-m", "evaluate", *command(books, out)]
-    process = subprocess.Popen(arguments, cwd=root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while not (out / "fold-1/config.json").exists():
+def test_killed_and_resumed_equals_undisturbed(number, books, tmp_path):
+    root = Path(__file__).resolve().parents[1]
+    commands = {name: [sys.executable, "-m", "evaluate", *command(books, tmp_path / name)] for name in ("out", "whole")}
+    process = subprocess.Popen(commands["out"], cwd=root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "out/fold-1/config.json").exists():
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
     process.wait(60)
-    time.sleep(3)  # a training whose parent was killed outright lets go of its run
-    ended = subprocess.run(arguments, capture_output=True, text=True, cwd=root)
-    assert ended.returncode == 0, ended.stderr
+    time.sleep(10)  # a training whose parent was killed outright lets go of its run when it ends
+    for name, arguments in commands.items():
+        ended = subprocess.run(arguments, capture_output=True, text=True, cwd=root)
+        assert ended.returncode == 0, ended.stderr
     for fold in range(3):
-        assert (out / f"fold-{fold}/best.safetensors").read_bytes() == (
-            finished / f"fold-{fold}/best.safetensors").read_bytes()
-    assert read(out / "crossval.json")["rows"] == read(finished / "crossval.json")["rows"]
+        first, second = (tmp_path / name / f"fold-{fold}/best.safetensors" for name in commands)
+        assert first.read_bytes() == second.read_bytes()
+    first, second = (read(tmp_path / name / "crossval.json") for name in commands)
+    assert first["rows"] == second["rows"] and first["differences"] == second["differences"]
