@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from data.errors import CommandParser, run_command
+from data.folds import DEFAULT_FOLDS
+from data.stories import DEFAULT_SEED
 from data.storyworld.config import TAG_WORLDS, WorldConfig
 
 DEFAULTS = {field.name: field.default for field in fields(WorldConfig)}
@@ -38,7 +40,8 @@ def _build_parser() -> CommandParser:
     check = commands.add_parser("check", help="tell what a data folder holds and what would be left out",
                                 description="Tell what a data folder holds and what would be left out.")
     check.add_argument("root", type=Path, metavar="DATA", help="the data folder")
-    check.add_argument("--seed", type=int, default=42, help="splits the albums of a lone train file (%(default)s)")
+    check.add_argument("--seed", type=int, default=DEFAULT_SEED,
+                       help="splits the albums of a lone train file (%(default)s)")
     check.add_argument("--tag-table", type=Path, metavar="JSON", help="a tag table of your own")
     check.set_defaults(run=_check_data)
     folds = commands.add_parser("folds", help="deal albums into folds; what shares photos or sentences stays together",
@@ -46,8 +49,8 @@ def _build_parser() -> CommandParser:
                                             "share photos or sentences stay together; photos are referred to.")
     folds.add_argument("root", type=Path, metavar="DATA", help="the data folder")
     folds.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for fold-0, fold-1, ...")
-    folds.add_argument("--folds", type=int, default=5, metavar="N", help="how many (%(default)s)")
-    folds.add_argument("--seed", type=int, default=42, help="another seed, another deal (%(default)s)")
+    folds.add_argument("--folds", type=int, default=DEFAULT_FOLDS, metavar="N", help="how many (%(default)s)")
+    folds.add_argument("--seed", type=int, default=DEFAULT_SEED, help="another seed, another deal (%(default)s)")
     folds.set_defaults(run=_deal_folds)
     return parser
 

@@ -19,11 +19,12 @@ from data.photos import scan_photos
 from data.stories import DEFAULT_SEED, SPLITS, Dataset, read_dataset
 
 VERSION = 1
+DEFAULT_FOLDS = 5
 MANIFEST = "folds.json"
 PHOTOS = "photos"
 
 
-def write_folds(root: Path, out: Path, folds: int = 5, seed: int = DEFAULT_SEED) -> dict[str, Any]:
+def write_folds(root: Path, out: Path, folds: int = DEFAULT_FOLDS, seed: int = DEFAULT_SEED) -> dict[str, Any]:
     """Deal a data folder's albums into folds and write each as a data folder.
 
     Args:

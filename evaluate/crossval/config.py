@@ -3,6 +3,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import UserError
+from data.folds import DEFAULT_FOLDS
+from data.stories import DEFAULT_SEED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +14,8 @@ class CrossvalConfig:
     dataset: Path
     out: Path
     features: Path | None = None          # None: OUT/features
-    folds: int = 5
-    fold_seed: int = 42                   # of the deal
+    folds: int = DEFAULT_FOLDS
+    fold_seed: int = DEFAULT_SEED         # of the deal
     jobs: int = 1                         # folds side by side
     resamples: int = 1000                 # bootstrap draws over the albums of all folds
     meteor: bool = False
