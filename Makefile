@@ -10,7 +10,7 @@ STAMP := $(VENV)/.ready-$(shell cat setup.cfg constraints.txt | sha256sum | cut 
 
 # What a command works on: the DATA named, else what the newest `make features` made, else the storyworld.
 DATA ?=
-NAME := $(if $(DATA),$(notdir $(patsubst %/,%,$(DATA))),$(if $(filter features plan demo,$(MAKECMDGOALS)),storyworld,$(or \
+NAME := $(if $(DATA),$(notdir $(patsubst %/,%,$(DATA))),$(if $(filter features plan demo crossval,$(MAKECMDGOALS)),storyworld,$(or \
 	$(shell cat artifacts/current 2>/dev/null),storyworld)))
 FEATURES ?= artifacts/$(NAME)/features
 RUN ?= $(if $(filter %/features,$(FEATURES)),$(patsubst %/features,%/run,$(FEATURES)),artifacts/$(notdir $(FEATURES))/run)
@@ -24,12 +24,15 @@ VIEWS ?=
 NPROC ?= 1
 OUT ?= $(RUN)-finetuned
 JOBS ?= 1
+FOLDS ?= 5
+CROSSVAL ?= artifacts/$(NAME)/crossval
 ARGS ?=
 
 # More than one process: torchrun starts them, each takes its share by rank.
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
-.PHONY: help demo test test-slow lint world plan features verify inspect train finetune eval runs compare ablate bench
+.PHONY: help demo test test-slow lint world plan features verify inspect train finetune eval runs compare ablate \
+	crossval bench
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
@@ -90,6 +93,10 @@ eval: $(STAMP)  ## numbers beside baselines, and a page (RUN FEATURES DATA SPLIT
 
 ablate: $(STAMP)  ## a grid of cheap trainings, one table, one plot (FEATURES GRID JOBS)
 	@$(PY) -m evaluate ablate --features $(FEATURES) $(if $(GRID),--grid $(GRID)) --jobs $(JOBS) $(ARGS)
+
+crossval: world  ## grouped folds: features once, each fold trained and evaluated, one table (DATA FOLDS JOBS CROSSVAL ARGS)
+	@$(PY) -m evaluate crossval $(PHOTOS) --out $(CROSSVAL) --features $(FEATURES) --folds $(FOLDS) --jobs $(JOBS) \
+		--preset $(PRESET) $(if $(filter file,$(origin WEIGHTS)),$(if $(DATA),,--weights random),--weights $(WEIGHTS)) $(ARGS)
 
 runs: $(STAMP)  ## list runs: what differs, headline numbers (RUNS)
 	@$(PY) -m evaluate runs $(or $(RUNS),artifacts) $(ARGS)

@@ -1,4 +1,4 @@
-"""python -m data storyworld|check: draw the embedded world, look at a data folder."""
+"""python -m data storyworld|check|folds: draw the embedded world, look at a data folder, deal it into folds."""
 import argparse
 import logging
 import sys
@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from data.errors import CommandParser, run_command
+from data.folds import DEFAULT_FOLDS
+from data.stories import DEFAULT_SEED
 from data.storyworld.config import TAG_WORLDS, WorldConfig
 
 DEFAULTS = {field.name: field.default for field in fields(WorldConfig)}
@@ -38,9 +40,18 @@ def _build_parser() -> CommandParser:
     check = commands.add_parser("check", help="tell what a data folder holds and what would be left out",
                                 description="Tell what a data folder holds and what would be left out.")
     check.add_argument("root", type=Path, metavar="DATA", help="the data folder")
-    check.add_argument("--seed", type=int, default=42, help="splits the albums of a lone train file (%(default)s)")
+    check.add_argument("--seed", type=int, default=DEFAULT_SEED,
+                       help="splits the albums of a lone train file (%(default)s)")
     check.add_argument("--tag-table", type=Path, metavar="JSON", help="a tag table of your own")
     check.set_defaults(run=_check_data)
+    folds = commands.add_parser("folds", help="deal albums into folds; what shares photos or sentences stays together",
+                                description="Deal the albums of all splits into folds, each a data folder. Albums that "
+                                            "share photos or sentences stay together; photos are referred to.")
+    folds.add_argument("root", type=Path, metavar="DATA", help="the data folder")
+    folds.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for fold-0, fold-1, ...")
+    folds.add_argument("--folds", type=int, default=DEFAULT_FOLDS, metavar="N", help="how many (%(default)s)")
+    folds.add_argument("--seed", type=int, default=DEFAULT_SEED, help="another seed, another deal (%(default)s)")
+    folds.set_defaults(run=_deal_folds)
     return parser
 
 
@@ -68,6 +79,11 @@ def _show_bar() -> Callable[[int, int], None] | None:
 def _check_data(arguments: argparse.Namespace) -> None:
     from data.check import check_data
     print(check_data(arguments.root, arguments.seed, arguments.tag_table))
+
+
+def _deal_folds(arguments: argparse.Namespace) -> None:
+    from data.folds import format_folds, write_folds
+    print(format_folds(write_folds(arguments.root, arguments.out, arguments.folds, arguments.seed)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,31 @@ def replace_file(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; when the block ends well it takes the place of what is there.
+
+    Args:
+        path: the final name. Its parent is made when absent.
+
+    Yields:
+        The folder to write to, empty. It is removed when the block raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+    partial, spent = path.with_name(name + TEMPORARY), path.with_name(f"{name}-old{TEMPORARY}")
+    try:
+        partial.mkdir()
+        yield partial
+        if path.exists():
+            os.replace(path, spent)
+        os.replace(partial, path)
+        sync(path.parent)
+        shutil.rmtree(spent, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

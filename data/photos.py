@@ -49,7 +49,7 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
         Photos by id, and warnings. Of two files for one id the one with the smallest path is taken.
 
     Raises:
-        UserError: if there is no such folder.
+        UserError: if there is no such folder, or a link below it (a name without an ending) leads nowhere.
     """
     if not root.is_dir():
         raise UserError(f"expected a data folder at {root}, found {'a file' if root.exists() else 'nothing'}; name the "
@@ -60,6 +60,8 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
     for entry in _walk(str(root), unreadable):
         match = _FILE_NAME.fullmatch(entry.name)
         if match is None:
+            if "." not in entry.name and entry.is_symlink() and not os.path.exists(entry.path):
+                raise _no_folder(entry.path)
             continue
         try:
             status = entry.stat()
@@ -80,6 +82,12 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
         notes.append(f"{len(unreadable)} folders below {root} cannot be listed (first: {min(unreadable)}); "
                      "their photos count as missing")
     return found, notes
+
+
+def _no_folder(link: str) -> UserError:
+    """A linked folder is away: all that it held would count as missing."""
+    return UserError(f"expected a folder where the link {link} leads, {os.readlink(link)}, found nothing; put "
+                     "that folder back, or make the link anew (that of a fold with: python -m data folds)")
 
 
 def find_photos(root: Path) -> dict[str, Path]:

@@ -18,7 +18,8 @@ from data.annotations import (NUM_FRAMES, Caption, Skipped, Story, load_annotati
                               parse_images, parse_stories)
 from data.errors import UserError
 
-__all__ = ["NUM_FRAMES", "SPLITS", "Caption", "Dataset", "Skipped", "Story", "derive_split", "read_dataset"]
+__all__ = ["NUM_FRAMES", "SPLITS", "Caption", "Dataset", "Skipped", "Story", "derive_split", "find_files",
+           "read_dataset"]
 
 SPLITS = ("train", "val", "test")
 DEFAULT_SEED = 42
@@ -66,10 +67,10 @@ def read_dataset(root: Path, seed: int = DEFAULT_SEED) -> Dataset:
     Raises:
         UserError: if there is no annotation file, one of them is broken, or no well-formed story is left.
     """
-    paths, warnings = _find_files(root, "story-in-sequence")
+    paths, warnings = find_files(root, "story-in-sequence")
     if not paths:
         raise _no_files(root)
-    description_paths, more_warnings = _find_files(root, "description-in-isolation")
+    description_paths, more_warnings = find_files(root, "description-in-isolation")
     dataset = Dataset(root, {split: [] for split in SPLITS}, warnings=warnings + more_warnings,
                       album_photos={split: () for split in SPLITS})
     with paused_collector():
@@ -86,18 +87,12 @@ def read_dataset(root: Path, seed: int = DEFAULT_SEED) -> Dataset:
     return dataset
 
 
-def derive_split(album_id: str, seed: int) -> str:
-    """Assign an album to train (80 %), val (10 %) or test (10 %) by the sha256 of "seed:album_id".
+def find_files(root: Path, tier: str) -> tuple[dict[str, Path], list[str]]:
+    """The annotation files of a tier by split, and warnings where one lies in two places.
 
-    The first 8 bytes of the digest are read as a fraction of 2**64, so that an album keeps its split whatever
-    other albums there are.
+    Raises:
+        UserError: if there is no such folder.
     """
-    digest = hashlib.sha256(f"{seed}:{album_id}".encode()).digest()
-    tenth = int.from_bytes(digest[:8], "big") * 10 >> 64
-    return "val" if tenth == 8 else "test" if tenth == 9 else "train"
-
-
-def _find_files(root: Path, tier: str) -> tuple[dict[str, Path], list[str]]:
     if not root.is_dir():
         raise UserError(f"expected a data folder at {root}, found {'a file' if root.exists() else 'nothing'}; "
                         "name the folder that holds annotations/")
@@ -110,6 +105,17 @@ def _find_files(root: Path, tier: str) -> tuple[dict[str, Path], list[str]]:
         if len(found) > 1:
             warnings.append(f"{name} lies both in {found[0].parent} and in {root}: the one in annotations/ is read")
     return paths, warnings
+
+
+def derive_split(album_id: str, seed: int) -> str:
+    """Assign an album to train (80 %), val (10 %) or test (10 %) by the sha256 of "seed:album_id".
+
+    The first 8 bytes of the digest are read as a fraction of 2**64, so that an album keeps its split whatever
+    other albums there are.
+    """
+    digest = hashlib.sha256(f"{seed}:{album_id}".encode()).digest()
+    tenth = int.from_bytes(digest[:8], "big") * 10 >> 64
+    return "val" if tenth == 8 else "test" if tenth == 9 else "train"
 
 
 def _no_files(root: Path) -> UserError:

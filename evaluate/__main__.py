@@ -11,6 +11,7 @@ COMMANDS = {
     "score": "score any system's stories by the published protocol",
     "compare": "paired comparison of runs or prediction files",
     "ablate": "a grid of cheap trainings, one table, one plot",
+    "crossval": "grouped folds of a data folder, features made once, one pooled table",
     "runs": "list runs: what differs, headline numbers",
     "story": "one story from photos of your own",
     "ab-sheet": "a blind comparison page for human judges, and its answers",

@@ -117,6 +117,18 @@ class Evaluation:
                                                    cross_fit=self.config.split == "val")
                 row.tags[kind] = {t: _decide(guess, thresholds) for t, guess in guesses.items()}
 
+    def collect_rows(self, clock: Clock) -> tuple[list[Row], Baselines | None]:
+        """Every row of the tables with its tags decided, the model's first; and the baselines they come from."""
+        rows = self.predict()
+        clock.lap("model")
+        rows += [row] if (row := oracle_row(self.split)) is not None else []
+        clock.lap("oracle")
+        baselines = self.fit_baselines()
+        rows += baselines.rows(self.split) if baselines is not None else []
+        self.decide_tags(rows, baselines)
+        clock.lap("baselines")
+        return rows, baselines
+
     def align(self, rows: list[Row], photos: dict[int, PhotoResult], baselines: Baselines | None) -> Scores:
         """Whether the model's photo, words and tags agree, at every t; and how a predicted photo picks its caption."""
         scores: Scores = {}
@@ -177,14 +189,7 @@ def evaluate_run(config: EvalConfig) -> Path:
         return evaluate_stories(config, evaluation.run, evaluation.features, evaluation.words, evaluation.device,
                                 evaluation.source_note)
     split = evaluation.split
-    rows = evaluation.predict()
-    clock.lap("model")
-    rows += [row] if (row := oracle_row(split)) is not None else []
-    clock.lap("oracle")
-    baselines = evaluation.fit_baselines()
-    rows += baselines.rows(split) if baselines is not None else []
-    evaluation.decide_tags(rows, baselines)
-    clock.lap("baselines")
+    rows, baselines = evaluation.collect_rows(clock)
     with ThreadPoolExecutor(1) as beside:
         meteor = beside.submit(evaluation.run_meteor, rows)
         photo_scores, of_model = score_photos(rows, PhotoScorer(split, evaluation.space))

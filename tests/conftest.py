@@ -119,3 +119,31 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip(f"no golden files beside the checkout (looked for {GOLDEN.name}/)")
     return GOLDEN
+
+
+def call_here(asked: list[list[str]]) -> Callable[..., int]:
+    """What runs trainings and evaluations in this process that would be some of their own; keeps what was asked."""
+    import torch
+
+    from evaluate.__main__ import main
+    torch.set_num_threads(1)
+
+    def call(self: object, arguments: list[str], words: object) -> int:
+        asked.append(arguments)
+        if arguments[0] == "evaluate":
+            return main(arguments[1:])
+        from train.session import run_training
+        from train.settings import read_command
+        told = read_command(arguments[1:])
+        run_training(told.config, told.features_path, told.run_path)
+        return 0
+    return call
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Processes of our own commands run in this one; the commands so far."""
+    from evaluate.ablation.processes import Processes
+    asked: list[list[str]] = []
+    monkeypatch.setattr(Processes, "call", call_here(asked))
+    return asked

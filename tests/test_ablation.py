@@ -12,7 +12,6 @@ from typing import IO
 
 import numpy as np
 import pytest
-import torch
 
 from data.errors import UserError
 from data.folder import Features
@@ -43,25 +42,6 @@ def grid(tmp_path: Path) -> Path:
     path = tmp_path / "grid.toml"
     path.write_text(GRID)
     return path
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Run the two commands of a training in this process, and keep what was asked."""
-    torch.set_num_threads(1)
-    asked: list[list[str]] = []
-
-    def call(self: Processes, arguments: list[str], words: object) -> int:
-        asked.append(arguments)
-        if arguments[0] == "evaluate":
-            return main(arguments[1:])
-        from train.session import run_training
-        from train.settings import read_command
-        told = read_command(arguments[1:])
-        run_training(told.config, told.features_path, told.run_path)
-        return 0
-    monkeypatch.setattr(Processes, "call", call)
-    return asked
 
 
 def test_a_grid_is_trained_once_and_goes_on(grid, started, make_features, tmp_path, capsys):

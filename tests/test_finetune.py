@@ -33,8 +33,8 @@ from train.settings import read_settings
 from train.trainer import Trainer
 
 BACKBONE = "tests.tiny_backbone:with_blocks"
-TINY = dict(steps=0, patience_steps=0, embedding_dim=6, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=6,
-            tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8, epochs=1, batch_size=4, lr=3e-3,
+TINY = dict(steps=0, patience_steps=0, embedding_dim=6, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2,
+            tag_head_dim=6, tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8, epochs=1, batch_size=4, lr=3e-3,
             precision="float32", device="cpu")
 
 

@@ -24,9 +24,9 @@ from train.settings import read_command
 from train.statistics import measure_features
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = dict(preset="paper", embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2, tag_head_dim=8,
-            tag_embedding_dim=4, image_decoder_dim=16, decoder_dim=16, epochs=2, batch_size=4, lr=3e-3, dropout=0.2,
-            tag_dropout=0.2, precision="float32", device="cpu")
+TINY = dict(preset="paper", embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2,
+            tag_head_dim=8, tag_embedding_dim=4, image_decoder_dim=16, decoder_dim=16, epochs=2, batch_size=4,
+            lr=3e-3, dropout=0.2, tag_dropout=0.2, precision="float32", device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -274,9 +274,10 @@ SWITCHES = [
     dict(use_text=False), dict(use_photos=False), dict(use_attention=False), dict(use_tag_embedding=False),
     dict(word_attention=True), dict(leave_out_tags="location"), dict(task="tell"), dict(contrastive_weight=0.5),
     dict(word_dropout=0.3), dict(synonym_swaps=0.5), dict(scheduled_sampling=0.5), dict(curriculum=0.8),
-    dict(preset="base", steps=0, patience_steps=0), dict(photo_carry=True), dict(tag_carry=True), dict(tag_probe=True),
-    dict(word_copying=True), dict(tied_embeddings=True), dict(rare_as_unknown=0.9), dict(unigram_start=True),
-    dict(steps=9), dict(reader="streamed", block=2, window=2), dict(precision="bfloat16"), dict(fraction=0.5), dict(limit=7)]
+    dict(preset="base", steps=0, patience_steps=0), dict(photo_carry=True), dict(tag_carry=True),
+    dict(tag_probe=True), dict(word_copying=True), dict(tied_embeddings=True), dict(rare_as_unknown=0.9),
+    dict(unigram_start=True), dict(steps=9), dict(reader="streamed", block=2, window=2), dict(precision="bfloat16"),
+    dict(fraction=0.5), dict(limit=7)]
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: "-".join(map(str, switch.items())))

@@ -22,8 +22,8 @@ from train.session import run_training
 from train.trainer import Trainer
 
 BACKBONE = "tests.tiny_backbone:factory"
-TINY = dict(steps=0, patience_steps=0, embedding_dim=6, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=6,
-            tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8, epochs=2, batch_size=2, lr=3e-3,
+TINY = dict(steps=0, patience_steps=0, embedding_dim=6, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2,
+            tag_head_dim=6, tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8, epochs=2, batch_size=2, lr=3e-3,
             precision="float32", device="cpu")
 
 

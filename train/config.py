@@ -110,7 +110,7 @@ class TrainConfig(ModelConfig):
     unigram_start: bool = setting(False, "words begin as likely as they are in train")
     carry_lr: float = setting(1e-2, "learning rate of the few weights that carry photos and tags on")
     principal_directions: int = setting(0, "whitened directions of the train photos that the first fusion layer "
-                                            "begins on; 0: random weights")
+                                           "begins on; 0: random weights")
     std_floor: float = setting(0.05, "least deviation of a feature, as a share of the mean deviation")
     init: str = setting("", "run whose weights to start from")
     precision: str = setting("auto", "auto: bfloat16 where the hardware has it")

@@ -3,7 +3,7 @@ import argparse
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,15 @@ def make_parser() -> CommandParser:
                         help="TOML file of settings, or a run's config.json to replay it")
     parser.add_argument("--force", action="store_true", default=False,
                         help="start anew; the run that is there is moved beside")
-    for name, known in FIELDS.items():
-        _add_flag(parser, name, known.default, known.metadata["help"])
+    add_settings(parser)
     return parser
+
+
+def add_settings(parser: argparse._ActionsContainer, leave_out: Collection[str] = ()) -> None:
+    """One flag for each setting, absent where it is not given."""
+    for name, known in FIELDS.items():
+        if name not in leave_out:
+            _add_flag(parser, name, known.default, known.metadata["help"])
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], str | None]:
@@ -130,7 +136,7 @@ def check_settings(raw: dict[str, Any], known: dict[str, Any], path: Path) -> di
     return {name: _check_kind(name, value, known, path) for name, value in raw.items()}
 
 
-def _add_flag(parser: CommandParser, name: str, default: Any, meaning: str) -> None:
+def _add_flag(parser: argparse._ActionsContainer, name: str, default: Any, meaning: str) -> None:
     flag, kind = f"--{name.replace('_', '-')}", type(default)
     changed = [f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values]
     shown = f"{meaning} ({', '.join([f'default {default}', *changed])})" if default != "" else meaning

@@ -2,17 +2,14 @@
 import json
 import logging
 import os
-import secrets
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
 from data.errors import UserError
-from data.files import TEMPORARY, sync
+from data.files import replace_folder
 from data.storyworld.albums import Photo, World, build_world
 from data.storyworld.annotations import write_annotations
 from data.storyworld.config import WORLD_VERSION, WorldConfig
@@ -47,7 +44,7 @@ def write_world(config: WorldConfig, out: Path, progress: Callable[[int, int], N
         logger.info("%s already holds this storyworld, nothing to do", out)
         return out
     world = build_world(config)
-    with _new_folder(out) as folder:
+    with replace_folder(out) as folder:
         write_annotations(world, folder / "annotations")
         _write_photos(world, folder / "images", config.workers or os.cpu_count() or 1, progress or _log_progress())
     return out
@@ -67,20 +64,6 @@ def _holds_world(config: WorldConfig, out: Path) -> bool:
     if found != config.spec():
         raise UserError(f"expected the storyworld {config.spec()} in {out}, found {found}; {remedy}")
     return True
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that is renamed to it when the block ends well, and removed otherwise."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
-    try:
-        partial.mkdir()
-        yield partial
-        os.replace(partial, out)
-        sync(out.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_photos(world: World, folder: Path, workers: int, progress: Callable[[int, int], None]) -> None:

@@ -4,9 +4,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import IO
+from pathlib import Path
+from typing import IO, TypeVar
+
+from data.errors import UserError
+
+Task = TypeVar("Task")
 
 
 def share_cores(jobs: int) -> dict[str, str]:
@@ -45,6 +51,20 @@ class Processes:
             self._running.discard(process)
         return code
 
+    def call_all(self, commands: Mapping[str, Sequence[str]], log: Path, who: str) -> None:
+        """Run commands, by what they do, one after the other; what they say goes to a file.
+
+        Raises:
+            UserError: if one fails: whose it is (`who`), its last words and the file.
+        """
+        with open(log, "w", encoding="utf-8") as words:
+            for what, arguments in commands.items():
+                code = self.call(arguments, words)
+                if code:
+                    said = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
+                    raise UserError(f"{who}: {what} ended with code {code} and said: {said}; see {log}, then give the "
+                                    "same command again")
+
     def stop(self) -> None:
         """Ask every process to save and end, and start no other."""
         with self._lock:
@@ -68,3 +88,30 @@ def interrupted_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes], None]) -> None:
+    """Do tasks, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way."""
+    processes, failed = Processes(share_cores(jobs)), threading.Event()
+
+    def attempt(task: Task) -> None:
+        try:
+            if not failed.is_set():  # a worker takes the next task before anybody can cancel it
+                work(task, processes)
+        except BaseException:
+            failed.set()
+            raise
+
+    with interrupted_by_sigterm(), ThreadPoolExecutor(jobs) as workers:
+        futures = [workers.submit(attempt, task) for task in tasks]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            processes.stop()
+            raise
+        finally:
+            for future in futures:
+                future.cancel()
+    for future in done:
+        if not future.cancelled():
+            future.result()

@@ -7,7 +7,6 @@ run.
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,14 +17,14 @@ from data.folder import Features
 from data.identity import differences
 from evaluate.ablation.config import AblationConfig
 from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
-from evaluate.ablation.processes import Processes, interrupted_by_sigterm, share_cores
+from evaluate.ablation.processes import Processes, work_off
 from evaluate.config import HEADLINE_T
 from evaluate.metrics import LOSS, METRICS
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.statistics.measure_lines import measure_lines, read_lines
 from evaluate.statistics.seeds import SeedMean, average_seeds
 from train.checkpoint import is_complete
-from train.config import list_differences
+from train.config import TrainConfig, list_differences
 from train.monitor import format_time
 from train.runs import BEST, CONFIG, LAST, read_metrics, read_record
 
@@ -67,7 +66,7 @@ def run_ablation(config: AblationConfig) -> Ablation:
     if config.fractions:
         grid = spread_fractions(grid, config.fractions)
     trainings = plan_trainings(grid, out)
-    open_ones = [training for training in trainings if not is_done(training)]
+    open_ones = [training for training in trainings if not is_done(training.run_path)]
     features = Features.open(config.features)
     _refuse_others(trainings, features, bool(open_ones))
     if open_ones:
@@ -77,10 +76,9 @@ def run_ablation(config: AblationConfig) -> Ablation:
     return measure_ablation(grid, trainings, out, config.resamples, config.seed, list_left_out(trainings, features))
 
 
-def is_done(training: Training) -> bool:
+def is_done(run_path: Path, split: str = SPLIT) -> bool:
     """Whether a run is trained to its end and evaluated since."""
-    numbers = training.run_path / f"eval-{SPLIT}.json"
-    best, last = training.run_path / BEST, training.run_path / LAST
+    numbers, best, last = run_path / f"eval-{split}.json", run_path / BEST, run_path / LAST
     return (numbers.exists() and best.exists() and last.exists()
             and numbers.stat().st_mtime_ns >= best.stat().st_mtime_ns and is_complete(last))
 
@@ -138,18 +136,27 @@ def _refuse_others(trainings: Sequence[Training], features: Features, is_open: b
     for training in trainings:
         if not (training.run_path / CONFIG).exists():
             continue
-        record, config = read_record(training.run_path), training.config
-        if record.stories.get("photos") == 0:
-            config = replace(config, missing=record.config.missing)  # nothing to drop: training masks then
-        changed = list_differences(record.config, config)
-        kinds = {"recipe": features.recipe, "words": features.words(config.words).identity,
-                 **({"source": features.source} if is_open else {})}
-        for kind, here in kinds.items():
-            changed += [f"features folder's {kind}, {line}" for line in differences(getattr(record, kind), here)]
-        if changed:
-            raise UserError(f"row {training.row!r}: expected the run {training.run_path} to be of the settings and "
-                            f"the folder of the grid, found others: {'; '.join(changed)}; name another folder with "
-                            "--out, or delete that run")
+        require_same_run(training.run_path, training.config, features, is_open, f"row {training.row!r}", "grid")
+
+
+def require_same_run(run_path: Path, config: TrainConfig, features: Features, is_open: bool, who: str, what: str
+                     ) -> None:
+    """Refuse a run that is there with other settings, or of another folder.
+
+    Args:
+        is_open: its photos must be the folder's, because trainings are to come. who, what: named in the error.
+    """
+    record = read_record(run_path)
+    if record.stories.get("photos") == 0:
+        config = replace(config, missing=record.config.missing)  # nothing to drop: training masks then
+    changed = list_differences(record.config, config)
+    kinds = {"recipe": features.recipe, "words": features.words(config.words).identity,
+             **({"source": features.source} if is_open else {})}
+    for kind, here in kinds.items():
+        changed += [f"features folder's {kind}, {line}" for line in differences(getattr(record, kind), here)]
+    if changed:
+        raise UserError(f"{who}: expected the run {run_path} to be of the settings and the folder of the {what}, found "
+                        f"others: {'; '.join(changed)}; name another folder with --out, or delete that run")
 
 
 def _refuse_unequal(told: dict[Training, frozenset[tuple[str, int]]]) -> None:
@@ -163,44 +170,23 @@ def _refuse_unequal(told: dict[Training, frozenset[tuple[str, int]]]) -> None:
 
 
 def _work_off(trainings: Sequence[Training], config: AblationConfig) -> None:
-    """Run trainings, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way."""
-    processes = Processes(share_cores(config.jobs))
     started, finished = time.monotonic(), 0
 
-    def work(training: Training) -> None:
+    def work(training: Training, processes: Processes) -> None:
         nonlocal finished
         _run_one(training, config.features, processes)
         finished += 1
         left = (time.monotonic() - started) / finished * (len(trainings) - finished)
         logger.info("%d of %d: %s, seed %d; %s to go", finished, len(trainings), training.row, training.seed,
                     format_time(left))
-
-    with interrupted_by_sigterm(), ThreadPoolExecutor(config.jobs) as workers:
-        futures = [workers.submit(work, training) for training in trainings]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            processes.stop()
-            raise
-        finally:
-            for future in futures:
-                future.cancel()
-    for future in done:
-        if not future.cancelled():
-            future.result()
+    work_off(trainings, config.jobs, work)
 
 
 def _run_one(training: Training, features: Path, processes: Processes) -> None:
-    run_path, log = training.run_path, training.run_path.with_suffix(".log")
+    run_path = training.run_path
     # no intervals for each run: the grid's table draws its own
     commands = {"training": ["train", "--features", str(features), "--out", str(run_path), "--config",
                              str(training.settings_path)],
                 "evaluating": ["evaluate", "--run", str(run_path), "--features", str(features), "--split", SPLIT,
                                "--no-baselines", "--no-meteor", "--no-page", "--sense", "0", "--resamples", "0"]}
-    with open(log, "w", encoding="utf-8") as words:
-        for what, arguments in commands.items():
-            code = processes.call(arguments, words)
-            if code:
-                said = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
-                raise UserError(f"row {training.row!r}, seed {training.seed}: {what} ended with code {code} and said: "
-                                f"{said}; see {log}, then give the same command again")
+    processes.call_all(commands, run_path.with_suffix(".log"), f"row {training.row!r}, seed {training.seed}")

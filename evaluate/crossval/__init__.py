@@ -1,0 +1,1 @@
+"""Cross-validation: grouped folds of one data folder, features made once, one pooled table."""

@@ -1,0 +1,136 @@
+"""From trained folds to one evaluation: crossval.json (as an eval-<split>.json) and crossval.md."""
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.files import read_json, sha256_file, write_json, write_text
+from evaluate.captions.caption_scores import score_meteor
+from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable
+from evaluate.clock import Clock
+from evaluate.config import HEADLINE_T, EvalConfig
+from evaluate.crossval.pooling import KeepingResamples, PooledSplit, join_rows, pool_scores
+from evaluate.evaluation import METEOR_ROWS, Evaluation
+from evaluate.photos.photo_scores import PhotoScorer
+from evaluate.protocol import describe_protocol, list_cautions
+from evaluate.rows import Row
+from evaluate.scoring import (Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows,
+                              summarise)
+from evaluate.split import EvaluatedSplit
+from evaluate.table import describe_result, format_markdown
+
+logger = logging.getLogger(__name__)
+
+NUMBERS, TABLES = "crossval.json", "crossval.md"
+POOLING = {
+    "stories": "the test stories of all folds, each once, by the model of its fold",
+    "means, ratios and medians": "over the stories of all folds",
+    "photos": "ranked among the photos of the fold's test stories; distances in the space that the fold's train photos "
+              "standardise",
+    "captions": "scored together: document frequencies and corpus BLEU from all folds' references, each t apart",
+    "tags": "decided by each fold's thresholds; average precision ranks frames by their place within the fold, because "
+            "probabilities of different models do not compare"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one fold gives to the pool: rows without photos, whose scores are kept per story; `counted`: (G,) tags."""
+
+    split: EvaluatedSplit
+    counted: np.ndarray
+    rows: list[Row]
+    scores: Scores
+    protocol: dict[str, Any]
+    run: dict[str, Any]
+
+
+def measure_folds(configs: Sequence[EvalConfig], dealt: dict[str, Any], out: Path, resamples: int, meteor: bool
+                  ) -> Path:
+    """Predict every fold's test stories and estimate over all of them; what was pooled already is left as it is.
+
+    Args:
+        configs: one for each fold, in order; their runs are trained and evaluated. dealt: the folds' manifest.
+
+    Returns:
+        The path of crossval.json.
+    """
+    path = out / NUMBERS
+    made_from = {"resamples": resamples, "meteor": meteor, "folds": [
+        sha256_file(config.run / f"eval-{config.split}.json") for config in configs]}
+    if path.exists() and (out / TABLES).exists() and read_json(path, "pooled numbers", "delete it").get(
+            "made_from") == made_from:
+        return path
+    folds = [_measure_fold(config) for config in configs]
+    pooled = PooledSplit([fold.split for fold in folds], resamples, configs[0].seed)
+    rows = join_rows([fold.rows for fold in folds])
+    scores, reasons = merge_scores(pool_scores([fold.scores for fold in folds], pooled.resamples),
+                                   score_captions(rows, pooled), score_tag_rows(rows, pooled, folds[0].counted)), {}
+    try:
+        if meteor:
+            written = {row.name: row.written[HEADLINE_T] for row in rows if row.name in METEOR_ROWS}
+            for name, estimate in score_meteor(pooled, HEADLINE_T, written, MeteorAligner.find()).items():
+                scores[name]["meteor"] = estimate
+    except MeteorUnavailable as error:
+        reasons["meteor"] = str(error)
+    evaluation = {
+        "rows": summarise(scores, reasons), "differences": compare_rows(scores),
+        "protocol": _describe(configs[0], folds, pooled, dealt, resamples), "recipe": pooled.features.recipe,
+        "words": {config.words: fold.split.words.identity for config, fold in zip(configs, folds)},
+        "run": {"path": str(out), "features": str(pooled.features.root), "folds": [fold.run for fold in folds]},
+        "made_from": made_from}
+    write_text(out / TABLES, format_result(evaluation, out))
+    return write_json(path, evaluation)
+
+
+def format_result(evaluation: dict[str, Any], out: Path) -> str:
+    """The pooled tables, what can be said of them, and how they came about, as a page of text."""
+    told = [*describe_result(evaluation), *(f"Note: {note}." for note in evaluation["protocol"]["notes"])]
+    return (f"# Cross-validation {out.name}\n\n{format_markdown(evaluation)}\n\n"
+            "[low, high]: 95 % over the albums of all folds; + the model is better than this row, - worse (paired "
+            "difference).\n\n" + "\n".join(f"- {sentence}" for sentence in told) + "\n\n"
+            + "\n".join(f"- {what}: {how}" for what, how in POOLING.items()) + "\n")
+
+
+def _measure_fold(config: EvalConfig) -> Measured:
+    clock, evaluation = Clock(), Evaluation(config)
+    split = evaluation.split
+    split.resamples = KeepingResamples(split.units.album_ids)
+    rows, _ = evaluation.collect_rows(clock)
+    photos, _ = score_photos(rows, PhotoScorer(split, evaluation.space))
+    clock.lap("photos")
+    scores = merge_scores(photos, evaluation.score_sense())
+    clock.lap("story sense")
+    for row in rows:
+        row.photo, row.beliefs = {}, {}  # scored, and the largest part
+    logger.info("%s: %d test stories (%s)", config.run.name, len(split), clock)
+    return Measured(split, evaluation.counted_tags, rows, scores,
+                    describe_protocol(config, split, evaluation.val, evaluation.train is not None),
+                    {"path": str(config.run), "epoch": evaluation.run.epoch})
+
+
+def _describe(config: EvalConfig, folds: Sequence[Measured], pooled: PooledSplit, dealt: dict[str, Any],
+              resamples: int) -> dict[str, Any]:
+    """The protocol of the first fold, with what is of all folds in its place."""
+    first = folds[0].protocol
+    kept = [group for group in dealt["groups"] if group["fold"] is None]
+    notes = list_cautions(config, pooled)
+    for note in dict.fromkeys(note for fold in folds for note in fold.protocol["notes"]):
+        told = [place for place, fold in enumerate(folds) if note in fold.protocol["notes"]]
+        if not any(note in list_cautions(config, folds[place].split) for place in told):
+            notes.append(note if len(told) == len(folds) else f"fold {', '.join(map(str, told))}: {note}")
+    if kept:
+        notes.append(f"{sum(group['stories'] for group in kept)} stories hang together in {len(kept)} group(s) larger "
+                     "than a fold: they are in train in every fold and never tested")
+    summed = {name: sum(fold.protocol[name] for fold in folds) for name in (
+        "stories", "units", "stories_left_out", "frames_without_photo", "described_frames")}
+    retrieval = {name: [fold.protocol["retrieval"][name] for fold in folds] for name in (
+        "candidates", "target_missing", "target_is_an_input")}
+    intervals = {**first["intervals"], "resamples": resamples, "drawn": bool(pooled.resamples.enough and resamples)}
+    crossval = {"folds": len(folds), "seed": dealt["seed"], "rule": dealt["rule"], "pooling": POOLING,
+                "sizes": [part["sizes"] for part in dealt["parts"]]}
+    return {**first, **summed, "albums": pooled.resamples.num_albums, "notes": notes, "intervals": intervals,
+            "retrieval": {**first["retrieval"], **retrieval}, "crossval": crossval,
+            "captions": {**first["captions"], "document_frequencies": "all folds' references, each t apart"}}
