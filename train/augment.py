@@ -4,10 +4,27 @@ Everything is drawn from torch's global generator, which the loop seeds anew at 
 """
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from data.words import END, PAD, START, UNK
+from data.words import END, PAD, RESERVED, START, UNK
+
+RARE_SHARE = 0.5  # how often a word that train knows from one place stands as <UNK>
+
+
+def find_rare_words(token_ids: np.ndarray, num_words: int) -> np.ndarray:
+    """Which words occur exactly once: on small data nothing else teaches a model to expect a word it does not know.
+
+    Args:
+        token_ids: (S, K, T) ids of the train captions, <PAD> behind <END>. num_words: V.
+
+    Returns:
+        (V,) bool; the reserved ids never.
+    """
+    rare = np.bincount(token_ids.ravel(), minlength=num_words) == 1
+    rare[:len(RESERVED)] = False
+    return rare
 
 
 def drop_words(token_ids: Tensor, share: float) -> Tensor:
