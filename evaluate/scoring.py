@@ -7,15 +7,15 @@ import numpy as np
 from evaluate.captions.caption_scores import AS_HUMAN, HUMAN, CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
-from evaluate.rows import MODEL, Row
+from evaluate.rows import CHANCE, MODEL, Row
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.tags.tag_scores import score_tags
 
 Scores = dict[str, dict[str, Estimate]]  # row -> metric -> estimate
 
-LOWER_IS_BETTER = ("mse", "mse_raw", "median_rank_all", "median_rank_album", "perplexity", "perplexity_word", "lpips",
-                   "hamming")
+LOWER_IS_BETTER = ("mse", "mse_raw", "median_rank_all", "median_rank_album", "perplexity", "perplexity_known",
+                   "perplexity_word", "lpips", "hamming")
 HIGHER_IS_BETTER = ("cosine", "cosine_centred", "cosine_standardised", "r1_all", "r5_all", "r10_all", "mrr_all",
                     "r1_album", "r5_album", "r10_album", "mrr_album", "1_of_5", "1_of_100", "ssim", "psnr", "bleu_1",
                     "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "meteor", "map", "caption_1_of_5")
@@ -54,7 +54,7 @@ def score_photos(rows: Sequence[Row], scorer: PhotoScorer) -> tuple[Scores, dict
         for t, beliefs in row.beliefs.items():
             _put(scores, row.name, t, scorer.score_beliefs(beliefs, t).estimates)
     for t in TS:
-        _put(scores, "chance", t, scorer.chance(t))
+        _put(scores, CHANCE, t, scorer.chance(t))
     return scores, of_model
 
 
@@ -66,7 +66,7 @@ def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
         scorer = CaptionScorer(split, t, written)
         for row in rows:
             if t in row.nll:
-                _put(scores, row.name, t, score_surprise(split, t, row.nll[t]))
+                _put(scores, row.name, t, score_surprise(split, t, row.nll[t], row.nll_known.get(t)))
             if t in row.written:
                 _put(scores, row.name, t, scorer.score(row.name))
         if MODEL in written:

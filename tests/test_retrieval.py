@@ -23,27 +23,27 @@ CANDIDATES = [[1, 0], [0.8, 0.6], [0.8, 0.6], [0.6, 0.8], [0, 1]]
 
 
 def test_rank_by_hand():
-    assert rank([1, 0], CANDIDATES, 0).rank[0] == 1
-    assert rank([1, 0], CANDIDATES, 3).rank[0] == 4
-    assert rank([0, 1], CANDIDATES, 0).rank[0] == 5
+    assert rank([1, 0], CANDIDATES, 0).ranks.mean[0] == 1
+    assert rank([1, 0], CANDIDATES, 3).ranks.mean[0] == 4
+    assert rank([0, 1], CANDIDATES, 0).ranks.mean[0] == 5
 
 
 def test_ties_share_their_mean_rank():
-    assert rank([1, 0], CANDIDATES, 1).rank[0] == rank([1, 0], CANDIDATES, 2).rank[0] == 2.5
-    assert rank([0, 0], CANDIDATES, 0).rank[0] == 3.0  # a query without direction: everything ties
+    assert rank([1, 0], CANDIDATES, 1).ranks.mean[0] == rank([1, 0], CANDIDATES, 2).ranks.mean[0] == 2.5
+    assert rank([0, 0], CANDIDATES, 0).ranks.mean[0] == 3.0  # a query without direction: everything ties
 
 
 def test_own_inputs_do_not_compete():
-    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, 1)).rank[0] == 2
-    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, -1, 2)).rank[0] == 1
-    assert rank([1, 0], CANDIDATES, 3, excluded=(4,)).rank[0] == 4  # one that was worse anyway
+    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, 1)).ranks.mean[0] == 2
+    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, -1, 2)).ranks.mean[0] == 1
+    assert rank([1, 0], CANDIDATES, 3, excluded=(4,)).ranks.mean[0] == 4  # one that was worse anyway
     assert rank([1, 0], CANDIDATES, 0, excluded=(4, 0), top=3).top.tolist() == [[1, 2, 3]]
 
 
 def test_a_target_that_is_an_input_or_missing_has_no_rank():
-    assert np.isnan(rank([1, 0], CANDIDATES, 0, excluded=(0,)).rank[0])
+    assert np.isnan(rank([1, 0], CANDIDATES, 0, excluded=(0,)).ranks.mean[0])
     missing = rank([1, 0], CANDIDATES, -1, top=2)
-    assert np.isnan(missing.rank[0]) and missing.top.tolist() == [[0, 1]]
+    assert np.isnan(missing.ranks.mean[0]) and missing.top.tolist() == [[0, 1]]
 
 
 def test_fewer_candidates_than_wanted_are_padded():
@@ -67,15 +67,15 @@ def test_blocks_change_nothing(monkeypatch, block, query_block):
         rest = [other for other in range(60) if other not in excluded[index]]
         assert found.top[index].tolist() == sorted(rest, key=lambda other: -similarity[index, other])[:5]
         if target[index] < 0 or target[index] in excluded[index]:
-            assert np.isnan(found.rank[index])
+            assert np.isnan(found.ranks.mean[index])
             continue
         gap = similarity[index, rest] - similarity[index, target[index]]
-        assert found.rank[index] == 1 + (gap > 1e-6).sum() + ((np.abs(gap) <= 1e-6).sum() - 1) / 2
+        assert found.ranks.mean[index] == 1 + (gap > 1e-6).sum() + ((np.abs(gap) <= 1e-6).sum() - 1) / 2
 
 
 def test_pool_rank_by_hand():
     ranks = pool_ranks(np.array([0.5, 0.5]), np.array([0.9, 0.5, 0.1, 0.2]), np.array([0, 0, 0, 1]))
-    assert ranks.tolist() == [2.5, 1.0]
+    assert ranks.mean.tolist() == [2.5, 1.0]
 
 
 def fake_features(contents, usable=None):

@@ -5,7 +5,7 @@ asked for caption t + 1 after captions 1..t, for every t in one pass.
 """
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = 2
 FEW_STORIES, MANY_STORIES = 500, 5000
+LEAST_EPOCHS, MOST_PRODUCTS = 3, 8 * 10 ** 9  # a token's, over all stories and epochs: some 90 s on one core
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class LSTMConfig:
     dropout: float = 0.3
     lr: float = 2e-3
     batch_size: int = 32
-    epochs: int = 20
+    epochs: int = 12
     patience: int = 2  # epochs without a better val loss
     clip: float = 1.0
     seed: int = 42
@@ -91,20 +92,16 @@ class TextLSTM(nn.Module):
         return output[0], cell[0]
 
 
-def choose_config(num_stories: int) -> LSTMConfig:
-    """What is strong on val for so many train stories, within half a minute for 150 and minutes for 1,500.
+def choose_config(num_stories: int, num_words: int) -> LSTMConfig:
+    """What is strong on val for so many train stories: seconds for 150, a minute or two for 1,500 on one core.
 
-    Few stories are read in small batches, with much dropout, until val gets no better; of many, a number of steps.
+    Few stories are read in small batches, with much dropout, until val gets no better; of many, a number of products.
     """
     if num_stories <= FEW_STORIES:
-        return LSTMConfig(128, 256, dropout=0.5, lr=2e-3, batch_size=8, epochs=60, patience=3)
-    if num_stories <= MANY_STORIES:
-        return LSTMConfig(128, 256, lr=3e-3, batch_size=16, epochs=_fit_epochs(num_stories, 16, 1000))
-    return LSTMConfig(epochs=_fit_epochs(num_stories, 32, 4000))
-
-
-def _fit_epochs(num_stories: int, batch_size: int, num_steps: int) -> int:
-    return min(20, max(3, num_steps * batch_size // num_stories))
+        return LSTMConfig(128, 256, dropout=0.5, batch_size=8, epochs=60, patience=3)
+    config = LSTMConfig() if num_stories > MANY_STORIES else LSTMConfig(128, 256, lr=3e-3, batch_size=16)
+    of_token = config.hidden_dim * (4 * (config.embedding_dim + config.hidden_dim) + num_words)
+    return replace(config, epochs=min(config.epochs, max(LEAST_EPOCHS, MOST_PRODUCTS // (num_stories * of_token))))
 
 
 def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: LSTMConfig) -> TextLSTM:
