@@ -69,7 +69,7 @@ class Evaluation:
         self.split = self._open(config.split, config.missing, config.resamples)
         self.val = self._open("val", config.missing, 0) if "val" in words.splits else None
         self.train = (open_train(self.features, self.words, config.limit, config.seed)
-                      if config.baselines and "train" in words.splits else None)
+                      if config.baselines and "train" in words.splits and len(words.split("train")) else None)
         model = self.run.model
         self.space = PhotoSpace(self.features, model.feature_mean.cpu().numpy(), model.feature_std.cpu().numpy())
         self.reasons: dict[str, str] = {}
@@ -144,8 +144,7 @@ class Evaluation:
         return {MODEL: found, CHANCE: chance_of_sense(self.split, list(found))}
 
     def compare_pixels(self, photos: dict[int, PhotoResult]) -> Scores:
-        """SSIM, PSNR, LPIPS against the true photo at the headline t, of the photo that the model retrieves, of the last
-        one seen, and of any candidate."""
+        """SSIM, PSNR, LPIPS against the true photo, headline t: of the model's first, the last seen, any."""
         last = self.split.units.photo[:, HEADLINE_T - 1]
         shown = {MODEL: photos[HEADLINE_T].retrieved[:, 0],
                  COPY: np.where(self.split.usable[:, HEADLINE_T - 1], last, -1),

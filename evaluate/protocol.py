@@ -16,7 +16,7 @@ SIMILARITY = "cosine of features standardised by the run's train statistics"
 
 def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | None, absent: list[str]
                       ) -> dict[str, Any]:
-    """Units, pools, intervals, thresholds and cautions of an evaluation; `absent`: which baselines it lacks, and why."""
+    """Units, pools, intervals, thresholds and cautions of an evaluation; `absent`: baselines it lacks, and why."""
     inputs, target = split.candidate[:, :HEADLINE_T], split.candidate[:, HEADLINE_T]
     return {
         "version": 1, "task": "next", "split": split.name, "t": list(TS), "headline_t": HEADLINE_T,
@@ -30,7 +30,8 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
         "tags": "labels from the story's caption and the photo's descriptions; where only some photos are described, "
                 "those count and the others stand under 'undescribed'",
         "retrieval": {"similarity": SIMILARITY, "candidates": len(split.candidates),
-                      "equal_contents": "count once", "own_inputs": "no candidates", "ties": "in random order: every score is its expectation",
+                      "equal_contents": "count once", "own_inputs": "no candidates",
+                      "ties": "in random order: every score is its expectation",
                       "smallest_album_pool": MIN_ALBUM_POOL,
                       "target_missing": int((target < 0).sum()),
                       "target_is_an_input": int(((inputs == target[:, None]).any(axis=1) & (target >= 0)).sum())},

@@ -146,13 +146,14 @@ def _hold_out(val: EvaluatedSplit, space: PhotoSpace, mean: np.ndarray, scale: n
 
 
 def solve_ridge(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[np.ndarray, np.ndarray] | None,
-                penalties: Sequence[float] = PENALTIES) -> tuple[np.ndarray, float]:
+                penalties: Sequence[float] | None = None) -> tuple[np.ndarray, float]:
     """Ridge weights with the penalty that errs least on held-out pairs.
 
     Args:
         gram: (C, C) and product: (C, D), inner products of the inputs with each other and with what they tell, summed
             over n examples; or those of the examples with each other, (n, n), and what they tell: the dual weights.
         held_out: (m, C) and (m, D); None, or no pair, takes DEFAULT_PENALTY.
+        penalties: those to choose from, times n; PENALTIES when left out.
 
     Returns:
         (C, D) float32, and the penalty.
@@ -165,7 +166,7 @@ def solve_ridge(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[n
 
     best = DEFAULT_PENALTY
     if held_out is not None and len(held_out[0]):
-        inputs, targets = held_out
+        (inputs, targets), penalties = held_out, penalties or PENALTIES
         checked = slice(None, None, max(1, product.shape[1] // NUM_CHECKED))
         errors = [np.square(inputs @ solve(penalty, checked) - targets[:, checked]).mean() for penalty in penalties]
         best = penalties[int(np.argmin(errors))]

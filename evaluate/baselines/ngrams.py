@@ -19,8 +19,8 @@ class NgramModel:
     """An interpolated model of one order.
 
     Attributes:
-        order: 1, 2 or 3. keys, counts: per order n the sorted n-gram keys and how often each occurred, in parts of one. weights:
-            (order + 1,) float64, of orders 1..order and, last, the uniform floor. num_words: V.
+        order: 1, 2 or 3. keys, counts: per order n the sorted n-gram keys and how often each occurred; halves occur.
+        weights: (order + 1,) float64, of orders 1..order and, last, the uniform floor. num_words: V.
     """
 
     order: int

@@ -195,7 +195,7 @@ def load_text_lstm(path: Path, vocabulary_size: int, config: LSTMConfig) -> Text
 
 
 def _batches(token: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Streams (B, L) int64 of a story's five captions (S, K, T), padded; and the frame 1..5 of each id, 0 at padding."""
+    """Streams (B, L) int64 of the captions of (S, K, T), padded; and the frame 1..5 of each id, 0 at padding."""
     for start in range(0, len(token), batch_size):
         rows = token[start:start + batch_size]                                             # (B, K, T)
         streams = [row[row != PAD].astype(np.int64) for row in rows]

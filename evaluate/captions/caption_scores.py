@@ -102,8 +102,9 @@ def score_surprise(split: EvaluatedSplit, t: int, nll: np.ndarray, nll_known: np
         nll_known: (S,) the same without what is <UNK>; captions where it is NaN do not count.
 
     Returns:
-        `perplexity` per token, `perplexity_known` over those that are not <UNK>; `perplexity_word` per white-space word of the raw caption, comparable between
-        vocabularies beside `unknown_share`, the share of words that the vocabulary lacks.
+        `perplexity` per token, `perplexity_known` over those that are not <UNK>; `perplexity_word` per white-space word
+        of the raw caption, comparable between vocabularies beside `unknown_share`, the share of words that the
+        vocabulary lacks.
     """
     tokens, words = split.num_tokens[:, t].astype(float), split.num_raw_words[:, t]
     known = split.num_unknown[:, t].astype(float), np.maximum(tokens - 1, 0)
