@@ -131,7 +131,7 @@ def test_a_folder_without_any_photo_is_scored_on_its_text(make_run, capsys):
 
 def test_real_stories_without_photos_are_scored_on_their_text(realdata, tmp_path):
     raw = json.loads((realdata / "vist" / "test.subset.story-in-sequence.json").read_text())
-    albums = sorted({record[0]["album_id"] for record in raw["annotations"]})[:60]
+    albums = sorted({record[0]["album_id"] for record in raw["annotations"]})[:40]
     raw["annotations"] = [record for record in raw["annotations"] if record[0]["album_id"] in albums]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.story-in-sequence.json").write_text(json.dumps(raw))  # dealt into three by albums
@@ -142,7 +142,7 @@ def test_real_stories_without_photos_are_scored_on_their_text(realdata, tmp_path
     check_text_alone(run, read_evaluation(run)[0]["protocol"]["stories"])
     rows = read_evaluation(run)[0]["rows"]
     assert rows["text-only LSTM"]["perplexity"]["value"] < rows["unigram"]["perplexity"]["value"]
-    assert rows["unigram"]["unknown_share"]["value"] > 0.03
+    assert rows["unigram"]["unknown_share"]["value"] > 0.03 and rows["model"]["r1_album"]["n"] == 0
 
 
 def test_pixels_of_copying_and_of_chance_stand_beside_those_of_the_model(tmp_path):

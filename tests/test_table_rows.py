@@ -236,7 +236,8 @@ def test_verdicts_know_which_way_is_better():
 
 
 @pytest.mark.parametrize("metric, sign", [
-    ("mse", -1), ("t1.mse_raw", -1), ("t2.r1_album", 1), ("perplexity_word", -1), ("perplexity_known", -1), ("tags_next.map", 1),
+    ("mse", -1), ("perplexity_known", -1),
+    ("t1.mse_raw", -1), ("t2.r1_album", 1), ("perplexity_word", -1), ("tags_next.map", 1),
     ("tags_seen.undescribed.hamming", -1), ("t3.tags_next.object_f1", 1), ("tags_next.precision.dog", 1),
     ("tags_next.ap.cat", 1), ("length", 0), ("tags_next.num_supported", 0), ("original_bleu_1", 1),
     ("median_rank_album", -1), ("1_of_5", 1), ("unknown_share", 0), ("agreement.predicted_written", 0)])

@@ -68,7 +68,7 @@ def score_pixels(split: EvaluatedSplit, dataset_root: Path | None, shown: Mappin
     values, reasons = measure_pixels(split.features, dataset_root, np.concatenate(list(shown.values())),
                                      np.tile(true, len(shown)))
     scores: dict[str, dict[str, Estimate]] = {}
-    for place, row in enumerate(shown):
+    for place, row in enumerate(shown if values else ()):
         here = slice(place * len(true), (place + 1) * len(true))
         scores[row] = {name: split.resamples.mean(value[here], split.units.weight) for name, value in values.items()}
         if (error := scores[row].pop("squared_error", None)) is not None:
