@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from evaluate.__main__ import main
+from evaluate.predicting import caption_nll
 from extract.command import main as extract
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
@@ -54,6 +55,14 @@ def test_the_command_writes_both_files_and_prints_every_baseline(make_run, capsy
             "rank_album", "rank_all", "nll", "tokens"} <= lines[0].keys()
     nll, tokens = (sum(line[name] for line in lines if line["t"] == 4) for name in ("nll", "tokens"))
     assert model["perplexity"]["value"] == pytest.approx(math.exp(nll / tokens))
+    assert model["perplexity_known"]["value"] == pytest.approx(model["perplexity"]["value"])  # no word is <UNK> here
+
+
+def test_likelihood_of_known_words_leaves_unknown_ones_out():
+    token_ids = torch.tensor([[[1, 5, 3, 2, 0]]])  # a word, <UNK>, <END>
+    chance = torch.tensor([[0.1, 0.1, 0.2, 0.3, 0.1, 0.2]]).repeat(4, 1)
+    both, known = caption_nll(chance.log()[None, None], token_ids)
+    assert both.item() == pytest.approx(-math.log(0.2 * 0.3 * 0.2)) and known.item() == pytest.approx(-math.log(0.04))
 
 
 def test_numbers_do_not_depend_on_the_batch(make_run):
