@@ -22,7 +22,7 @@ from data.files import write_json
 from data.folder import Features
 from data.identity import differences
 from evaluate.baselines.cache import cache_folder
-from evaluate.baselines.fitted import Baselines
+from evaluate.baselines.fitted import Baselines, open_train
 from evaluate.baselines.oracle import ORACLE, oracle_row
 from evaluate.captions.caption_scores import score_meteor
 from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable
@@ -30,12 +30,13 @@ from evaluate.clock import Clock
 from evaluate.config import HEADLINE_T, EvalConfig
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
 from evaluate.photos.pixels import score_pixels
+from evaluate.photos.pools import draw_candidates
 from evaluate.photos.space import PhotoSpace
 from evaluate.predicting import permute_inputs, predict_split
 from evaluate.prediction_file import write_predictions
 from evaluate.protocol import describe_protocol
 from evaluate.published.tell import evaluate_stories
-from evaluate.rows import MODEL, PERMUTED, Row, model_row
+from evaluate.rows import CHANCE, COPY, MODEL, PERMUTED, Row, model_row
 from evaluate.scoring import (Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows,
                               summarise)
 from evaluate.split import EvaluatedSplit
@@ -46,6 +47,8 @@ from train.runs import LoadedRun, load_run, require_same_folder
 
 logger = logging.getLogger(__name__)
 
+NO_PHOTOS = "no usable photo in this split"
+NO_TRAIN = "the folder has no train stories: no baselines that learn"
 METEOR_ROWS = (MODEL, ORACLE, "constant caption", "nearest train story")
 
 
@@ -65,7 +68,8 @@ class Evaluation:
             return
         self.split = self._open(config.split, config.missing, config.resamples)
         self.val = self._open("val", config.missing, 0) if "val" in words.splits else None
-        self.train = self._open_train(words.splits) if config.baselines else None
+        self.train = (open_train(self.features, self.words, config.limit, config.seed)
+                      if config.baselines and "train" in words.splits and len(words.split("train")) else None)
         model = self.run.model
         self.space = PhotoSpace(self.features, model.feature_mean.cpu().numpy(), model.feature_std.cpu().numpy())
         self.counted_tags = model.counted_tags.bool().cpu().numpy()  # (G,): without those the run leaves out
@@ -75,13 +79,6 @@ class Evaluation:
     def _open(self, split: str, missing: str, resamples: int) -> EvaluatedSplit:
         return EvaluatedSplit(self.features, self.words, split, missing, self.config.limit, resamples,
                               self.config.seed)
-
-    def _open_train(self, splits: list[str]) -> EvaluatedSplit | None:
-        try:
-            return self._open("train", "drop", 0) if "train" in splits else None
-        except UserError as error:
-            logger.warning("no baselines that learn: %s", error)
-            return None
 
     def predict(self) -> list[Row]:
         """The rows of the model: as it is, and with the inputs' order broken."""
@@ -99,6 +96,12 @@ class Evaluation:
         chosen_on = val if val is not None and self.config.split == "test" else self.train
         return Baselines.fit(self.train, self.val, chosen_on, self.space, self.config.seed,
                              cache_folder(self.features, self.config.run / "baselines"))
+
+    def list_absent(self, baselines: Baselines | None) -> list[str]:
+        """Which baselines are not in the table, and why."""
+        if baselines is not None:
+            return baselines.list_absent(self.split)
+        return [NO_TRAIN] if self.config.baselines else []
 
     def decide_tags(self, rows: list[Row], baselines: Baselines | None) -> None:
         """Turn tag probabilities into decisions, with thresholds tuned on val."""
@@ -140,7 +143,7 @@ class Evaluation:
                     tags = row.tags["next"][t].predicted
                     assert tags is not None
                     found = score_agreement(self.split, table, tags, row.written[t], photos[t])
-                if baselines is not None and t == HEADLINE_T:
+                if baselines is not None and baselines.linear is not None and t == HEADLINE_T:
                     found["caption_1_of_5"] = score_caption_choice(self.split, baselines.linear, predicted, t)
                 scores.setdefault(row.name, {}).update(found)
         return scores
@@ -152,14 +155,25 @@ class Evaluation:
         model, batch_size = self.run.model, self.config.batch_size
         found = score_cloze(model, self.split, batch_size, self.device)
         found |= score_ordering(model, self.split, batch_size, self.device, self.config.sense)
-        return {MODEL: found, "chance": chance_of_sense(self.split, list(found))}
+        return {MODEL: found, CHANCE: chance_of_sense(self.split, list(found))}
 
     def compare_pixels(self, photos: dict[int, PhotoResult]) -> Scores:
-        """SSIM, PSNR, LPIPS between the photo the model retrieves and the true one, headline t."""
-        found, reasons = score_pixels(self.split, self.config.dataset, photos[HEADLINE_T].retrieved[:, 0],
-                                      self.split.units.photo[:, HEADLINE_T])
+        """SSIM, PSNR, LPIPS against the true photo, headline t: of the model's first, the last seen, any."""
+        last = self.split.units.photo[:, HEADLINE_T - 1]
+        shown = {MODEL: photos[HEADLINE_T].retrieved[:, 0],
+                 COPY: np.where(self.split.usable[:, HEADLINE_T - 1], last, -1),
+                 CHANCE: draw_candidates(self.split.candidates, self.split.candidate, HEADLINE_T, self.config.seed)}
+        found, reasons = score_pixels(self.split, self.config.dataset, shown, self.split.units.photo[:, HEADLINE_T])
         self.reasons |= reasons
-        return {MODEL: found}
+        return found
+
+    def miss_photos(self, scores: Scores) -> Scores:
+        """Without a usable photo in the split: nothing, and the reason for each of the model's photo scores."""
+        if self.split.usable.any():
+            return scores
+        metrics = [*scores.get(MODEL, {}), "caption_1_of_5", "tags_seen.map", "tags_seen.micro_f1"]
+        self.reasons |= dict.fromkeys(metrics, NO_PHOTOS)
+        return {}
 
     def run_meteor(self, rows: list[Row]) -> Scores:
         """METEOR of some rows at the headline t, where Java is; waits for another process, so call it from a thread."""
@@ -194,7 +208,7 @@ def evaluate_run(config: EvalConfig) -> Path:
         meteor = beside.submit(evaluation.run_meteor, rows)
         photo_scores, of_model = score_photos(rows, PhotoScorer(split, evaluation.space))
         clock.lap("photos")
-        parts = [photo_scores, score_captions(rows, split)]
+        parts = [evaluation.miss_photos(photo_scores), score_captions(rows, split)]
         clock.lap("captions")
         parts += [score_tag_rows(rows, split, evaluation.counted_tags), evaluation.align(rows, of_model, baselines)]
         clock.lap("tags")
@@ -206,7 +220,7 @@ def evaluate_run(config: EvalConfig) -> Path:
         clock.lap("rest of METEOR")
     scores = merge_scores(*parts)
     write_predictions(config.run / f"predictions-{config.split}.jsonl", split, rows[0], of_model)
-    protocol = describe_protocol(config, split, evaluation.val, evaluation.train is not None)
+    protocol = describe_protocol(config, split, evaluation.val, evaluation.list_absent(baselines))
     protocol["notes"] += describe_left_out(split, evaluation.counted_tags)
     if evaluation.source_note:
         protocol["notes"].append(f"{evaluation.source_note}; baselines and tag thresholds are fitted on this folder's "

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.words import PAD
+from data.words import PAD, UNK
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
@@ -25,7 +25,7 @@ class ModelPredictions:
 
     Attributes:
         features: (S, P, D) float32, standardised. next_probs: (S, P, G) float32. seen_probs: (S, K, G) float32.
-        nll: (S, P) float64, summed over a caption's real words and <END>, in nats.
+        nll: (S, P) float64, summed over a caption's real words and <END>, in nats. nll_known: without what is <UNK>.
         written: written[story][p], a list of words; empty where nothing was written.
     """
 
@@ -33,6 +33,7 @@ class ModelPredictions:
     next_probs: np.ndarray
     seen_probs: np.ndarray
     nll: np.ndarray
+    nll_known: np.ndarray
     written: list[list[list[str]]] = field(default_factory=list)
 
 
@@ -57,16 +58,16 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
         on_device = {name: tensor.to(device) for name, tensor in batch.items()}
         outputs = model(on_device) if writing else model.encode(on_device)
         surprise = (caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
-                    else torch.zeros(len(places), len(TS), dtype=torch.float64))
+                    else torch.zeros(2, len(places), len(TS), dtype=torch.float64))
         parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
-                      outputs["seen_logits"].sigmoid().cpu().numpy(), surprise.cpu().numpy()])
+                      outputs["seen_logits"].sigmoid().cpu().numpy(), *surprise.cpu().numpy()])
         if writing:
             keys = (batch["story_index"].numpy()[:, None] * len(TS) + np.arange(len(TS))).ravel()
             captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
             texts = [[vocabulary[index] for index in caption.token_ids] for caption in captions]
             written += [texts[first:first + len(TS)] for first in range(0, len(texts), len(TS))]
-    features, next_probs, seen_probs, nll = (np.concatenate(column) for column in zip(*parts))
-    return ModelPredictions(features, next_probs, seen_probs, nll, written)
+    features, next_probs, seen_probs, nll, known = (np.concatenate(column) for column in zip(*parts))
+    return ModelPredictions(features, next_probs, seen_probs, nll, known, written)
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:
@@ -90,7 +91,9 @@ def permute_inputs(seed: int, num_stories: int) -> Rearrange:
 
 
 def caption_nll(logits: Tensor, token_ids: Tensor) -> Tensor:
-    """Summed negative log-likelihood: logits (B, P, T-1, V), true ids (B, P, T) -> (B, P) float64."""
+    """Summed negative log-likelihood: logits (B, P, T-1, V), true ids (B, P, T) -> (2, B, P) float64, of all words and
+    <END>, and of those that are not <UNK>."""
     target = token_ids[:, :, 1:]
     nll = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), ignore_index=PAD, reduction="none")
-    return nll.double().view(target.shape).sum(dim=-1)
+    nll = nll.double().view(target.shape)
+    return torch.stack([nll, nll * (target != UNK)]).sum(dim=-1)

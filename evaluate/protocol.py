@@ -14,9 +14,9 @@ from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS
 SIMILARITY = "cosine of features standardised by the run's train statistics"
 
 
-def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | None, has_train: bool
+def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | None, absent: list[str]
                       ) -> dict[str, Any]:
-    """Units, pools, intervals, thresholds and cautions of an evaluation."""
+    """Units, pools, intervals, thresholds and cautions of an evaluation; `absent`: baselines it lacks, and why."""
     inputs, target = split.candidate[:, :HEADLINE_T], split.candidate[:, HEADLINE_T]
     return {
         "version": 1, "task": "next", "split": split.name, "t": list(TS), "headline_t": HEADLINE_T,
@@ -30,19 +30,23 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
         "tags": "labels from the story's caption and the photo's descriptions; where only some photos are described, "
                 "those count and the others stand under 'undescribed'",
         "retrieval": {"similarity": SIMILARITY, "candidates": len(split.candidates),
-                      "equal_contents": "count once", "own_inputs": "no candidates", "ties": "mean rank",
+                      "equal_contents": "count once", "own_inputs": "no candidates",
+                      "ties": "in random order: every score is its expectation",
                       "smallest_album_pool": MIN_ALBUM_POOL,
                       "target_missing": int((target < 0).sum()),
                       "target_is_an_input": int(((inputs == target[:, None]).any(axis=1) & (target >= 0)).sum())},
         "captions": {"words": "as the vocabulary's (lower case; text split on blanks, original_text tokenised)",
                      "method": config.writing.method, **describe_writing(config),
                      "document_frequencies": "this split's references, each t apart",
-                     "perplexity": "exp(sum of nats / number of real words and <END>), every caption once"},
+                     "perplexity": "exp(sum of nats / number of real words and <END>), every caption once; known: both "
+                                   "without <UNK>"},
+        "pixels": "of the true photo and the one retrieved first; copy last frame: the last photo seen; chance: any "
+                  "candidate, seeded",
         "story_sense": {"ordered": config.sense, "by": "the model's own unweighted loss"},
         "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
                       "least_albums": MIN_ALBUMS, "drawn": bool(split.resamples.enough and config.resamples)},
         "thresholds": _thresholds(split, val),
-        "notes": list_cautions(config, split) + _list_next_cautions(split, has_train)}
+        "notes": list_cautions(config, split) + absent + _list_next_cautions(split)}
 
 
 def describe_writing(config: EvalConfig) -> dict[str, Any]:
@@ -73,10 +77,8 @@ def list_cautions(config: EvalConfig, split: EvaluatedSplit) -> list[str]:
     return notes
 
 
-def _list_next_cautions(split: EvaluatedSplit, has_train: bool) -> list[str]:
+def _list_next_cautions(split: EvaluatedSplit) -> list[str]:
     notes = []
-    if not has_train:
-        notes.append("the folder has no train stories with whole photos: no baselines that learn")
     if not (split.tag_source & DII).any():
         notes.append("no photo descriptions: tags come from the stories' sentences alone, a missing tag may still be "
                      "in the photo")

@@ -10,6 +10,8 @@ from evaluate.tags.tag_scores import Guesses, TagGuess
 
 MODEL = "model"
 PERMUTED = "model, inputs permuted"
+CHANCE = "chance"
+COPY = "copy last frame"
 
 
 @dataclass
@@ -19,7 +21,8 @@ class Row:
     Attributes:
         photo: t -> (S, D) float32, standardised features. beliefs: t -> for every story probabilities of candidate
         photos, in place of a feature. written: t -> a caption for every story.
-        nll: t -> (S,) float64, of the true captions' words and <END>, in nats.
+        nll: t -> (S,) float64, of the true captions' words and <END>, in nats. nll_known: the same without what is
+        <UNK>, NaN where a caption's known words cannot be told apart.
         tags: "next" or "seen" -> t -> guess; "seen" has t = 0 too, the first frame.
     """
 
@@ -28,6 +31,7 @@ class Row:
     beliefs: dict[int, list[dict[int, float]]] = field(default_factory=dict)
     written: dict[int, Captions] = field(default_factory=dict)
     nll: dict[int, np.ndarray] = field(default_factory=dict)
+    nll_known: dict[int, np.ndarray] = field(default_factory=dict)
     tags: dict[str, Guesses] = field(default_factory=dict)
 
 
@@ -38,7 +42,7 @@ def model_row(predictions: ModelPredictions, name: str = MODEL, ts: tuple[int, .
         row.photo[t] = predictions.features[:, t - 1]
         if predictions.written:
             row.written[t] = [captions[t - 1] for captions in predictions.written]
-            row.nll[t] = predictions.nll[:, t - 1]
+            row.nll[t], row.nll_known[t] = predictions.nll[:, t - 1], predictions.nll_known[:, t - 1]
     row.tags = {"next": {t: TagGuess(predictions.next_probs[:, t - 1]) for t in ts}}
     if ts == TS:
         row.tags["seen"] = {t: TagGuess(predictions.seen_probs[:, t]) for t in (0, *TS)}

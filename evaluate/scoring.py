@@ -8,7 +8,7 @@ from evaluate.captions.caption_scores import AS_HUMAN, HUMAN, CaptionScorer, sco
 from evaluate.config import HEADLINE_T, TS
 from evaluate.metrics import direction
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
-from evaluate.rows import MODEL, Row
+from evaluate.rows import CHANCE, MODEL, Row
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate, judge
 from evaluate.tags.tag_scores import score_tags
@@ -36,7 +36,7 @@ def score_photos(rows: Sequence[Row], scorer: PhotoScorer) -> tuple[Scores, dict
         for t, beliefs in row.beliefs.items():
             _put(scores, row.name, t, scorer.score_beliefs(beliefs, t).estimates)
     for t in TS:
-        _put(scores, "chance", t, scorer.chance(t))
+        _put(scores, CHANCE, t, scorer.chance(t))
     return scores, of_model
 
 
@@ -48,7 +48,7 @@ def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
         scorer = CaptionScorer(split, t, written)
         for row in rows:
             if t in row.nll:
-                _put(scores, row.name, t, score_surprise(split, t, row.nll[t]))
+                _put(scores, row.name, t, score_surprise(split, t, row.nll[t], row.nll_known.get(t)))
             if t in row.written:
                 _put(scores, row.name, t, scorer.score(row.name))
         if MODEL in written:

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from evaluate.__main__ import main
+from evaluate.predicting import caption_nll
 from evaluate.tags.tag_scores import choose_thresholds
+from extract.command import main as extract
+from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
 
 
@@ -37,6 +40,7 @@ def test_the_command_writes_its_files_and_prints_every_baseline(make_run, capsys
     evaluation, lines = read_evaluation(run)
     printed, tables = capsys.readouterr().out, (run / "eval-test.md").read_text()
     for row in ("train mean", "copy last frame", "mean of inputs", "ridge from last frame and caption",
+                "recency blend", "ridge from all inputs", "text-only LSTM",
                 "constant caption", "nearest train story", "unigram", "trigram", "tag prior", "copy last tags",
                 "linear probe", "no tags", "chance", "model, inputs permuted", "human"):
         assert row in evaluation["rows"] and row[:18] in printed and f"| {row} |" in tables, row
@@ -57,6 +61,14 @@ def test_the_command_writes_its_files_and_prints_every_baseline(make_run, capsys
             "rank_album", "rank_all", "nll", "tokens"} <= lines[0].keys()
     nll, tokens = (sum(line[name] for line in lines if line["t"] == 4) for name in ("nll", "tokens"))
     assert model["perplexity"]["value"] == pytest.approx(math.exp(nll / tokens))
+    assert model["perplexity_known"]["value"] == pytest.approx(model["perplexity"]["value"])  # no word is <UNK> here
+
+
+def test_likelihood_of_known_words_leaves_unknown_ones_out():
+    token_ids = torch.tensor([[[1, 5, 3, 2, 0]]])  # a word, <UNK>, <END>
+    chance = torch.tensor([[0.1, 0.1, 0.2, 0.3, 0.1, 0.2]]).repeat(4, 1)
+    both, known = caption_nll(chance.log()[None, None], token_ids)
+    assert both.item() == pytest.approx(-math.log(0.2 * 0.3 * 0.2)) and known.item() == pytest.approx(-math.log(0.04))
 
 
 def test_numbers_do_not_depend_on_the_batch(make_run):
@@ -119,6 +131,57 @@ def test_missing_photos_are_masked_or_left_out(make_run):
         counts[missing] = evaluation["protocol"]["stories"], len(lines), evaluation["rows"]["model"]["r1_all"]["n"]
     assert counts["mask"][:2] == (6, 24) and counts["drop"][:2] == (4, 16)
     assert counts["mask"][2] == counts["drop"][2] == 2
+
+
+def check_text_alone(run: Path, stories: int) -> None:
+    evaluation, lines = read_evaluation(run)
+    rows, model = evaluation["rows"], evaluation["rows"]["model"]
+    assert evaluation["protocol"]["stories"] == stories and len(lines) == 4 * stories
+    for metric in ("mse", "r1_album", "mrr_all", "t1.r10_all", "1_of_5", "tags_seen.map"):
+        assert model[metric]["value"] is None and "no usable photo" in model[metric]["reason"], metric
+    assert model["ssim"]["value"] is None and model["ssim"]["reason"]
+    for row in ("model", "unigram", "trigram", "text-only LSTM"):
+        assert rows[row]["perplexity"]["value"] > 1 and rows[row]["perplexity_known"]["value"] > 1
+    assert rows["constant caption"]["bleu_1"]["value"] is not None
+    assert rows["tag prior"]["tags_next.map"]["value"] is not None and model["tags_next.map"]["value"] is not None
+    assert model["agreement.predicted_written"]["n"] and "agreement.predicted_retrieved" not in model
+    assert not {"copy last frame", "train mean", "recency blend", "nearest train story", "linear probe"} & set(rows)
+    assert any("no baselines that look at photos" in note for note in evaluation["protocol"]["notes"])
+    assert {line["rank_all"] for line in lines} == {None} and not any(line["retrieved"] for line in lines)
+
+
+def test_a_folder_without_any_photo_is_scored_on_its_text(make_run, capsys):
+    run = make_run(bad_photos=tuple(range(60)))
+    assert main(["--run", str(run), "--no-meteor"]) == 0
+    check_text_alone(run, 6)
+    assert "text-only LSTM" in capsys.readouterr().out and (run / "report.html").exists()
+
+
+def test_real_stories_without_photos_are_scored_on_their_text(realdata, tmp_path):
+    raw = json.loads((realdata / "vist" / "test.subset.story-in-sequence.json").read_text())
+    albums = sorted({record[0]["album_id"] for record in raw["annotations"]})[:40]
+    raw["annotations"] = [record for record in raw["annotations"] if record[0]["album_id"] in albums]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.story-in-sequence.json").write_text(json.dumps(raw))  # dealt into three by albums
+    extract(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "features"), "--backbone",
+             "tests.tiny_backbone:factory", "--weights", "random", "--max-missing", "1"])
+    run = write_run(tmp_path / "run", tmp_path / "features")
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0"]) == 0
+    check_text_alone(run, read_evaluation(run)[0]["protocol"]["stories"])
+    rows = read_evaluation(run)[0]["rows"]
+    assert rows["text-only LSTM"]["perplexity"]["value"] < rows["unigram"]["perplexity"]["value"]
+    assert rows["unigram"]["unknown_share"]["value"] > 0.03 and rows["model"]["r1_album"]["n"] == 0
+
+
+def test_pixels_of_copying_and_of_chance_stand_beside_those_of_the_model(tmp_path):
+    data = write_dataset(tmp_path / "data", {"train": 4, "val": 2, "test": 4})
+    extract(["--data", str(data), "--out", str(tmp_path / "features"), "--backbone", "tests.tiny_backbone:factory",
+             "--weights", "random"])
+    run = write_run(tmp_path / "run", tmp_path / "features")
+    assert main(["--run", str(run), "--data", str(data), "--no-meteor", "--no-page"]) == 0
+    rows = read_evaluation(run)[0]["rows"]
+    for row in ("model", "copy last frame", "chance"):
+        assert 0 < rows[row]["ssim"]["value"] < 1 and 0 < rows[row]["psnr"]["value"] < 60, row
 
 
 def test_val_is_evaluated_without_a_word_of_test(make_run, monkeypatch):

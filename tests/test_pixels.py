@@ -49,10 +49,13 @@ def test_scores_of_pairs_are_those_of_torchmetrics(photos):
 
 def test_one_right_retrieval_does_not_make_psnr_infinite(photos):
     split = SimpleNamespace(features=photos, units=SimpleNamespace(weight=np.ones(2)), resamples=Resamples(["x", "y"]))
-    found, _ = score_pixels(split, photos.root, np.array([0, 0]), np.array([0, 2]))
+    shown = {"model": np.array([0, 0]), "chance": np.array([2, -1])}
+    scores, _ = score_pixels(split, photos.root, shown, np.array([0, 2]))
+    found = scores["model"]
     error = measure_pixels(photos, photos.root, np.array([0]), np.array([2]))[0]["squared_error"][0]
     assert found["psnr"].draws[0] == pytest.approx(-10 * np.log10(error / 2)) and found["ssim"].n == 2
     assert set(found) == {"ssim", "psnr"}
+    assert scores["chance"]["psnr"].draws[0] == pytest.approx(-10 * np.log10(error)) and scores["chance"]["ssim"].n == 1
 
 
 def test_without_photos_there_is_a_reason_and_no_number(photos, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 from data.folder import Features
 from data.mapped import MappedRows
 from evaluate.photos import retrieval
-from evaluate.photos.pools import album_pools, draw_pools, find_candidates
-from evaluate.photos.retrieval import normalise, pool_ranks, rank_candidates
+from evaluate.photos.pools import Candidates, album_pools, draw_candidates, draw_pools, find_candidates
+from evaluate.photos.retrieval import TiedRanks, normalise, pool_ranks, rank_candidates
 
 NONE = np.full((1, 1), -1)
 
@@ -23,27 +23,37 @@ CANDIDATES = [[1, 0], [0.8, 0.6], [0.8, 0.6], [0.6, 0.8], [0, 1]]
 
 
 def test_rank_by_hand():
-    assert rank([1, 0], CANDIDATES, 0).rank[0] == 1
-    assert rank([1, 0], CANDIDATES, 3).rank[0] == 4
-    assert rank([0, 1], CANDIDATES, 0).rank[0] == 5
+    assert rank([1, 0], CANDIDATES, 0).ranks.mean[0] == 1
+    assert rank([1, 0], CANDIDATES, 3).ranks.mean[0] == 4
+    assert rank([0, 1], CANDIDATES, 0).ranks.mean[0] == 5
 
 
 def test_ties_share_their_mean_rank():
-    assert rank([1, 0], CANDIDATES, 1).rank[0] == rank([1, 0], CANDIDATES, 2).rank[0] == 2.5
-    assert rank([0, 0], CANDIDATES, 0).rank[0] == 3.0  # a query without direction: everything ties
+    assert rank([1, 0], CANDIDATES, 1).ranks.mean[0] == rank([1, 0], CANDIDATES, 2).ranks.mean[0] == 2.5
+    assert rank([0, 0], CANDIDATES, 0).ranks.mean[0] == 3.0  # a query without direction: everything ties
+
+
+def test_ties_are_an_expectation_over_every_order():
+    ranks = TiedRanks(np.array([1.0, 3.0, 2.0, np.nan]), np.array([3, 0, 4, 0]))
+    places = [[1, 2, 3, 4], [3], [2, 3, 4, 5, 6]]  # where each target may come, equally often
+    for k in (1, 2, 5, 10):
+        assert ranks.recall(k)[:3] == pytest.approx([np.mean(np.array(of) <= k) for of in places])
+    assert ranks.reciprocal()[:3] == pytest.approx([np.mean(1 / np.array(of)) for of in places])
+    assert ranks.mean[:3].tolist() == [np.mean(of) for of in places]
+    assert all(np.isnan(values[3]) for values in (ranks.recall(1), ranks.reciprocal(), ranks.mean))
 
 
 def test_own_inputs_do_not_compete():
-    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, 1)).rank[0] == 2
-    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, -1, 2)).rank[0] == 1
-    assert rank([1, 0], CANDIDATES, 3, excluded=(4,)).rank[0] == 4  # one that was worse anyway
+    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, 1)).ranks.mean[0] == 2
+    assert rank([1, 0], CANDIDATES, 3, excluded=(0, 1, -1, 2)).ranks.mean[0] == 1
+    assert rank([1, 0], CANDIDATES, 3, excluded=(4,)).ranks.mean[0] == 4  # one that was worse anyway
     assert rank([1, 0], CANDIDATES, 0, excluded=(4, 0), top=3).top.tolist() == [[1, 2, 3]]
 
 
 def test_a_target_that_is_an_input_or_missing_has_no_rank():
-    assert np.isnan(rank([1, 0], CANDIDATES, 0, excluded=(0,)).rank[0])
+    assert np.isnan(rank([1, 0], CANDIDATES, 0, excluded=(0,)).ranks.mean[0])
     missing = rank([1, 0], CANDIDATES, -1, top=2)
-    assert np.isnan(missing.rank[0]) and missing.top.tolist() == [[0, 1]]
+    assert np.isnan(missing.ranks.mean[0]) and missing.top.tolist() == [[0, 1]]
 
 
 def test_fewer_candidates_than_wanted_are_padded():
@@ -67,15 +77,15 @@ def test_blocks_change_nothing(monkeypatch, block, query_block):
         rest = [other for other in range(60) if other not in excluded[index]]
         assert found.top[index].tolist() == sorted(rest, key=lambda other: -similarity[index, other])[:5]
         if target[index] < 0 or target[index] in excluded[index]:
-            assert np.isnan(found.rank[index])
+            assert np.isnan(found.ranks.mean[index])
             continue
         gap = similarity[index, rest] - similarity[index, target[index]]
-        assert found.rank[index] == 1 + (gap > 1e-6).sum() + ((np.abs(gap) <= 1e-6).sum() - 1) / 2
+        assert found.ranks.mean[index] == 1 + (gap > 1e-6).sum() + ((np.abs(gap) <= 1e-6).sum() - 1) / 2
 
 
 def test_pool_rank_by_hand():
     ranks = pool_ranks(np.array([0.5, 0.5]), np.array([0.9, 0.5, 0.1, 0.2]), np.array([0, 0, 0, 1]))
-    assert ranks.tolist() == [2.5, 1.0]
+    assert ranks.mean.tolist() == [2.5, 1.0]
 
 
 def fake_features(contents, usable=None):
@@ -120,3 +130,18 @@ def test_candidates_of_a_real_folder(make_features):
     photo = features.words().split("train").photo.all()
     candidates = find_candidates(features, photo)
     assert len(candidates) == len(np.unique(photo)) - 1 and candidates.of_photo[1] == -1
+
+
+def test_chance_draws_any_candidate_but_the_inputs():
+    candidate = np.tile(np.array([[0, 1, 2, 3, 4], [0, 1, 2, 3, -1]]), (300, 1))
+    candidates = Candidates(np.arange(10, 16), np.zeros(0, np.int64))
+    drawn = draw_candidates(candidates, candidate, 4, seed=1)
+    assert set(drawn.tolist()) == {14, 15} and 250 < (drawn == 14).sum() < 350  # the target among them
+    assert drawn.tolist() == draw_candidates(candidates, candidate, 4, seed=1).tolist()
+    assert draw_candidates(Candidates(np.arange(4), np.zeros(0)), candidate[:1], 4, 1).tolist() == [-1]
+
+
+def test_nothing_to_rank_among():
+    found = rank_candidates(np.ones((2, 3), np.float32), lambda rows: np.zeros((len(rows), 3), np.float32), 0,
+                            np.full(2, -1), np.full((2, 1), -1), top=3)
+    assert np.isnan(found.ranks.mean).all() and (found.top == -1).all()

@@ -72,7 +72,14 @@ def test_perplexity_counts_real_words_and_the_end_once(split):
     found = score_surprise(split, 4, nll)
     assert found["perplexity"].draws[0] == pytest.approx(np.exp(nll.sum() / tokens.sum()))
     assert found["perplexity_word"].draws[0] == pytest.approx(np.exp(nll.sum() / (tokens - 1).sum()))
-    assert found["unknown_share"].draws[0] == 0
+    assert found["unknown_share"].draws[0] == 0 and "perplexity_known" not in found
+    split.num_unknown[:, 4] = [2, 1] + [0] * 13
+    known = nll - split.num_unknown[:, 4] * 2.5
+    found = score_surprise(split, 4, nll, known)
+    assert found["perplexity_known"].draws[0] == pytest.approx(np.exp(known.sum() / (tokens.sum() - 3)))
+    known[:2] = np.nan
+    told = score_surprise(split, 4, nll, known)["perplexity_known"]
+    assert told.draws[0] == pytest.approx(np.exp(nll[2:].sum() / tokens[2:].sum())) and told.n == 13
 
 
 def test_a_cut_caption_counts_the_words_it_kept(split):
@@ -180,6 +187,42 @@ def test_chance_by_hand(split, scorer):
     assert chance["r10_all"] == pytest.approx(10 / 36) and chance["median_rank_all"] == 18.5  # 40 photos less 4 inputs
     assert chance["mrr_all"] == pytest.approx(sum(1 / rank for rank in range(1, 37)) / 36)
     assert scorer.chance(1)["r1_album"].draws[0] == pytest.approx(1 / 4)
+
+
+def test_whoever_knows_nothing_scores_chance_in_every_metric(split, scorer):
+    for t in (1, 2, 3, 4):
+        chance = scorer.chance(t)
+        for found in (scorer.score(np.zeros((15, 16), np.float32), t), scorer.score_beliefs([{}] * 15, t)):
+            for metric, expected in chance.items():
+                np.testing.assert_allclose(found.estimates[metric].draws, expected.draws, err_msg=metric)
+
+
+@pytest.mark.parametrize("same_for_all", [True, False])
+def test_predictions_that_say_nothing_of_the_story_score_chance_on_average(make_features, same_for_all):
+    many = EvaluatedSplit(Features.open(make_features(stories={"test": 80}, stories_per_album=1)), "default", "test")
+    scorer = PhotoScorer(many, PhotoSpace(many.features, np.full(16, 3.0), np.full(16, 2.0)))
+    random = np.random.default_rng(0)
+    metrics = ("r10_all", "mrr_all", "1_of_5", "1_of_100", "r5_all")
+    draws = []
+    for _ in range(30):
+        predicted = random.standard_normal((1 if same_for_all else 80, 16)).astype(np.float32)
+        estimates = scorer.score(np.broadcast_to(predicted, (80, 16)), 4).estimates
+        draws.append([estimates[metric].draws[0] for metric in metrics])
+    mean, error = np.mean(draws, axis=0), np.std(draws, axis=0) / 30 ** 0.5
+    chance = np.array([scorer.chance(4)[metric].draws[0] for metric in metrics])
+    assert (np.abs(mean - chance) < 4 * error + 1e-3).all(), dict(zip(metrics, zip(mean, chance)))
+
+
+def test_words_that_say_nothing_choose_captions_by_chance(split):
+    linear = SimpleNamespace(words=np.eye(20, dtype=np.float32), bags=lambda ids: np.eye(20)[ids[:, 0]])
+    assert score_caption_choice(split, linear, np.zeros((15, 20), np.float32), 4).draws[0] == pytest.approx(0.2)
+
+
+def test_a_constant_tag_guess_has_the_prevalence_as_its_precision(split):
+    found = score_tags(split, "next", 4, TagGuess(np.full(split.tag[:, 4].shape, 0.3), split.tag[:, 4] > 0), True)
+    for column in 2 + np.flatnonzero(split.tag[:, 4, 2:].any(axis=0))[:5]:
+        prevalence = (split.tag[:, 4, column] * split.units.weight).sum() / split.units.weight.sum()
+        assert found[f"tags_next.ap.{split.words.tag_names[column]}"].draws[0] == pytest.approx(prevalence)
 
 
 def test_beliefs_rank_as_the_oracle_means_them(split, scorer):

@@ -25,7 +25,8 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     assert {"model", "constant story", "human", "model, scored as human"} == set(evaluation["rows"])
     assert all(name in printed for name in ("constant story", "human", "perpl.", "Story   "))
     model = evaluation["rows"]["model"]
-    assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None and model["perplexity"]["value"] > 1
+    assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None
+    assert 1 < model["perplexity_known"]["value"] < np.inf
     assert evaluation["protocol"]["task"] == "tell" and (run / "report.html").exists()
     people = evaluation["differences"]["human"]["bleu_1"]["value"]
     rows = evaluation["rows"]

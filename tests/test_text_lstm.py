@@ -1,5 +1,6 @@
 """The text-only LSTM: likelihood by steps and in one pass agree, captions before help, and it is trained once."""
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import torch
 
 from data.folder import Features
 from evaluate.__main__ import main
-from evaluate.baselines.text_lstm import (LSTMConfig, TextLSTM, load_text_lstm, save_text_lstm, score_text_lstm,
-                                          train_text_lstm, write_text_lstm)
+from evaluate.baselines.text_lstm import (LSTMConfig, TextLSTM, choose_config, load_text_lstm, save_text_lstm,
+                                          score_text_lstm, train_text_lstm, write_text_lstm)
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run
+from train.augment import find_rare_words
 
 CONFIG = LSTMConfig(embedding_dim=12, hidden_dim=16, dropout=0.0, lr=5e-2, batch_size=24, epochs=60, patience=60)
 
@@ -36,19 +38,23 @@ def repeat_one_word(split: EvaluatedSplit) -> None:
 
 def test_likelihood_of_a_pass_is_that_of_single_steps(folder):
     split = open_split(folder, "test")
+    split.token[0, 1, 2] = 3
     torch.manual_seed(0)
     model = TextLSTM(20, CONFIG).eval()
-    found = score_text_lstm(model, split, batch_size=4)
+    found, known = score_text_lstm(model, split, batch_size=4)
     for story, t in ((0, 1), (5, 4)):
         before = np.concatenate([row[row != 0] for row in split.token[story, :t]]).astype(np.int64)
         words = split.token[story, t][split.token[story, t] != 0].astype(np.int64)
         with torch.inference_mode():
             state = model.start(model.states_after(torch.from_numpy(before)[None], torch.tensor([len(before)])))
-            total = 0.0
+            total = total_known = 0.0
             for word, following in zip(words[:-1], words[1:]):
                 logits, state = model.step(torch.tensor([word]), state)
-                total -= logits.log_softmax(-1)[0, following].item()
+                surprise = -logits.log_softmax(-1)[0, following].item()
+                total, total_known = total + surprise, total_known + surprise * (following != 3)
         assert found[story, t - 1] == pytest.approx(total, rel=1e-5)
+        assert known[story, t - 1] == pytest.approx(total_known, rel=1e-5)
+    assert (known[0, 0] < found[0, 0]) and known[5, 3] == found[5, 3]
 
 
 def test_it_learns_from_the_captions_before_and_writes_them(folder):
@@ -56,7 +62,7 @@ def test_it_learns_from_the_captions_before_and_writes_them(folder):
     repeat_one_word(train)
     repeat_one_word(test)
     model = train_text_lstm(train, None, CONFIG)
-    per_token = score_text_lstm(model, test) / 2  # one word and <END>
+    per_token = score_text_lstm(model, test)[0] / 2  # one word and <END>
     assert per_token.max() < 0.4 < np.log(4) / 2  # without reading: one of four words
     written = write_text_lstm(model, test, WritingConfig())
     vocabulary = test.words.vocabulary
@@ -75,30 +81,55 @@ def test_training_is_seeded_keeps_the_best_epoch_and_leaves_the_global_generator
     assert all(torch.equal(one, other) for one, other in zip(first.state_dict().values(),
                                                              second.state_dict().values()))
     longer = train_text_lstm(train, val, LSTMConfig(**{**config.__dict__, "epochs": 30}))
-    assert score_text_lstm(longer, val).sum() <= score_text_lstm(first, val).sum() + 1e-6
+    assert score_text_lstm(longer, val)[0].sum() <= score_text_lstm(first, val)[0].sum() + 1e-6
 
 
 def test_saved_and_loaded_scores_the_same(folder, tmp_path):
     split = open_split(folder, "test")
     model = TextLSTM(20, LSTMConfig(128, 256)).eval()
     save_text_lstm(tmp_path / "model.safetensors", model)
-    again = load_text_lstm(tmp_path / "model.safetensors", 20)
+    again = load_text_lstm(tmp_path / "model.safetensors", 20, LSTMConfig(128, 256))
     np.testing.assert_array_equal(score_text_lstm(model, split), score_text_lstm(again, split))
 
 
-def test_one_command_trains_it_and_every_evaluation_shows_it(folder, tmp_path, capsys, caplog, monkeypatch):
-    monkeypatch.setattr("evaluate.baselines.fitted.choose_config", lambda _: LSTMConfig(128, 256, epochs=1))
+def test_words_that_train_knows_from_one_place_teach_it_to_expect_unknown_ones(folder):
+    train = open_split(folder, "train")
+    repeat_one_word(train)
+    train.token[:, :, 1] = 19
+    train.token[:12, 0, 1] = 4 + np.arange(12)  # once each
+    assert find_rare_words(train.token, 20).nonzero()[0].tolist() == list(range(4, 16))
+    unknown = open_split(folder, "train")
+    unknown.token[:] = train.token
+    unknown.token[:, 1:, 1] = 3
+    after_one = unknown.token[:, :1].copy()
+    chances = []
+    for share in (0.5, 0.0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("evaluate.baselines.text_lstm.RARE_SHARE", share)
+            model = train_text_lstm(train, None, replace(CONFIG, epochs=20))
+        with torch.inference_mode():
+            logits = model(model.read(torch.from_numpy(after_one[:, 0, :1].astype(np.int64))))
+        chances.append(logits.softmax(-1)[0, 0, 3].item())
+    assert chances[0] == pytest.approx(0.25, abs=0.12) and chances[1] < 0.02  # a quarter: half of half of the stories
+
+
+def test_it_is_trained_by_the_first_evaluation_and_kept(folder, tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setattr("evaluate.baselines.fitted.choose_config", lambda *_: LSTMConfig(128, 256, epochs=1))
     run = write_run(tmp_path / "run", folder)
     arguments = ["--run", str(run), "--no-meteor", "--no-page"]
-    assert main(arguments) == 0 and "text-only LSTM" not in capsys.readouterr().out
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".local" not in path.parts}
     caplog.set_level("INFO")
-    assert main(["baselines", "--features", str(folder)]) == 0 and "text-only LSTM, epoch 1" in caplog.text
-    assert before == {path: path.read_bytes() for path in folder.rglob("*")
-                      if path.is_file() and ".local" not in path.parts}  # what is published stays as it was
-    capsys.readouterr()
-    assert main(arguments) == 0
+    assert main(arguments) == 0 and "text-only LSTM, epoch 1" in caplog.text
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("text-only LSTM"))
     assert len(row.split()) >= 6  # captions and a perplexity
+    assert before == {path: path.read_bytes() for path in folder.rglob("*")
+                      if path.is_file() and ".local" not in path.parts}  # what is published stays as it was
     caplog.clear()
+    assert main(arguments) == 0 and "epoch" not in caplog.text
     assert main(["baselines", "--features", str(folder)]) == 0 and "epoch" not in caplog.text
+
+
+def test_the_length_of_training_follows_the_stories():
+    few, some, many = (choose_config(stories, 6000) for stories in (140, 1500, 40_000))
+    assert few.batch_size < some.batch_size < many.batch_size and few.dropout > some.dropout
+    assert some.epochs == many.epochs == 3 and choose_config(1500, 300).epochs == 11

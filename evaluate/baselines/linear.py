@@ -6,7 +6,7 @@
 
 Each has one penalty, chosen on val. Photos are standardised as the run does; words are centred and scaled.
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,9 @@ from data.words import RESERVED
 from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
-VERSION = 1
+VERSION = 2
 MAX_WORDS = 1000  # the most frequent ones; vocabulary ids are in that order
-PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)  # times the number of examples
+PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)  # times the number of examples
 DEFAULT_PENALTY = 0.1  # where there is no val
 BLOCK = 256  # stories
 NUM_CHECKED = 256  # outputs that the penalty is chosen on
@@ -86,10 +86,10 @@ def fit_linear(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSp
     n, width = len(train) * (train.token.shape[1] - 1), space.features.width
     with_words = np.block([[sums.photo, sums.photo_words], [sums.photo_words.T, sums.words]])
     solved = [
-        _solve(sums.photo, sums.next_photo[:width], n, held_out and (held_out[0][:, :width], held_out[1])),
-        _solve(with_words, sums.next_photo, n, held_out and held_out[:2]),
-        _solve(sums.all_photos, sums.tags, n, held_out and held_out[2:4]),
-        _solve(sums.photo, sums.photo_words, n, held_out and (held_out[0][:, :width], held_out[0][:, width:]))]
+        solve_ridge(sums.photo, sums.next_photo[:width], n, held_out and (held_out[0][:, :width], held_out[1])),
+        solve_ridge(with_words, sums.next_photo, n, held_out and held_out[:2]),
+        solve_ridge(sums.all_photos, sums.tags, n, held_out and held_out[2:4]),
+        solve_ridge(sums.photo, sums.photo_words, n, held_out and (held_out[0][:, :width], held_out[0][:, width:]))]
     (photo, photo_and_words, of_tags, of_words), penalties = zip(*solved)
     return LinearMaps(photo, photo_and_words, of_tags, of_words, mean.astype(np.float32), scale.astype(np.float32),
                       tag_mean.astype(np.float32), np.array(penalties))
@@ -145,9 +145,19 @@ def _hold_out(val: EvaluatedSplit, space: PhotoSpace, mean: np.ndarray, scale: n
     return inputs, _flat(photos[:, 1:]), _flat(photos), _flat(tags)
 
 
-def _solve(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[np.ndarray, np.ndarray] | None
-           ) -> tuple[np.ndarray, float]:
-    """Ridge weights with the penalty that errs least on held-out pairs."""
+def solve_ridge(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[np.ndarray, np.ndarray] | None,
+                penalties: Sequence[float] | None = None) -> tuple[np.ndarray, float]:
+    """Ridge weights with the penalty that errs least on held-out pairs.
+
+    Args:
+        gram: (C, C) and product: (C, D), inner products of the inputs with each other and with what they tell, summed
+            over n examples; or those of the examples with each other, (n, n), and what they tell: the dual weights.
+        held_out: (m, C) and (m, D); None, or no pair, takes DEFAULT_PENALTY.
+        penalties: those to choose from, times n; PENALTIES when left out.
+
+    Returns:
+        (C, D) float32, and the penalty.
+    """
     def solve(penalty: float, outputs: slice) -> np.ndarray:
         ridged = gram.copy()
         ridged[np.diag_indices_from(ridged)] += penalty * n
@@ -155,11 +165,11 @@ def _solve(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[np.nda
         return cho_solve(factor, product[:, outputs], check_finite=False)
 
     best = DEFAULT_PENALTY
-    if held_out is not None:
-        inputs, targets = held_out
+    if held_out is not None and len(held_out[0]):
+        (inputs, targets), penalties = held_out, penalties or PENALTIES
         checked = slice(None, None, max(1, product.shape[1] // NUM_CHECKED))
-        errors = [np.square(inputs @ solve(penalty, checked) - targets[:, checked]).mean() for penalty in PENALTIES]
-        best = PENALTIES[int(np.argmin(errors))]
+        errors = [np.square(inputs @ solve(penalty, checked) - targets[:, checked]).mean() for penalty in penalties]
+        best = penalties[int(np.argmin(errors))]
     return solve(best, slice(None)).astype(np.float32), best
 
 

@@ -1,13 +1,15 @@
 """Unigram and trigram language models over token ids: perplexity, and one caption written greedily.
 
 The trigram model interpolates relative frequencies of orders 3, 2, 1 and a uniform floor; the weights are those that
-make the val captions most likely (expectation maximisation, Jelinek and Mercer 1980).
+make the val captions most likely (expectation maximisation, Jelinek and Mercer 1980). A word that train knows from one
+place counts half as itself and half as <UNK>: that is the models' rule in expectation (see `train.augment`).
 """
 from dataclasses import dataclass
 
 import numpy as np
 
 from data.words import END, PAD, START, UNK
+from train.augment import RARE_SHARE, find_rare_words
 
 EM_STEPS = 30
 
@@ -17,8 +19,8 @@ class NgramModel:
     """An interpolated model of one order.
 
     Attributes:
-        order: 1, 2 or 3. keys, counts: per order n the sorted n-gram keys and how often each occurred. weights:
-            (order + 1,) float64, of orders 1..order and, last, the uniform floor. num_words: V.
+        order: 1, 2 or 3. keys, counts: per order n the sorted n-gram keys and how often each occurred; halves occur.
+        weights: (order + 1,) float64, of orders 1..order and, last, the uniform floor. num_words: V.
     """
 
     order: int
@@ -35,12 +37,7 @@ class NgramModel:
             train, val: (n, T) token ids, <START> first, <PAD> behind <END>. Without val the orders weigh equally.
             order: 1 to 3. num_words: V.
         """
-        grams = _windows(train, 3)
-        keys, counts = [], []
-        for n in range(1, order + 1):
-            distinct, number = np.unique(_keys(grams[:, 3 - n:], num_words), return_counts=True)
-            keys.append(distinct)
-            counts.append(number.astype(float))
+        keys, counts = _count(train, order, num_words)
         weights = np.full(order + 1, 1 / (order + 1))
         model = cls(order, keys, counts, weights, num_words)
         held_out = _windows(val, 3)
@@ -54,11 +51,16 @@ class NgramModel:
             weights /= weights.sum()
         return cls(order, keys, counts, weights, num_words)
 
-    def nll(self, token_ids: np.ndarray) -> np.ndarray:
-        """(n, T) captions -> (n,) summed negative log-likelihood of their words and <END>, in nats."""
+    def nll(self, token_ids: np.ndarray, known: bool = False) -> np.ndarray:
+        """(n, T) captions -> (n,) summed negative log-likelihood of their words and <END>, in nats.
+
+        Args:
+            known: leave out what is <UNK>.
+        """
         grams = _windows(token_ids, 3)
         owner = np.nonzero(token_ids[:, 1:] != PAD)[0]
-        return np.bincount(owner, -np.log(self.mix(grams)), minlength=len(token_ids))
+        counted = grams[:, -1] != UNK if known else np.ones(len(grams), bool)
+        return np.bincount(owner, np.where(counted, -np.log(self.mix(grams)), 0.0), minlength=len(token_ids))
 
     def write(self, max_words: int) -> list[int]:
         """The likeliest next word, again and again from <START> on, until <END>."""
@@ -101,6 +103,19 @@ class NgramModel:
         """How often the first n - 1 words of each n-gram occurred, from the n-grams' counts."""
         context, inverse = np.unique(self.keys[n - 1] // self.num_words, return_inverse=True)
         return context, np.bincount(inverse, self.counts[n - 1])
+
+
+def _count(token_ids: np.ndarray, order: int, num_words: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Sorted n-gram keys and their counts by n: the captions once as they are, once with their rare words unknown."""
+    unknown = np.where(find_rare_words(token_ids, num_words)[token_ids], UNK, token_ids)
+    grams = np.concatenate([_windows(token_ids, 3), _windows(unknown, 3)])
+    share = np.repeat([1 - RARE_SHARE, RARE_SHARE], len(grams) // 2)
+    keys, counts = [], []
+    for n in range(1, order + 1):
+        distinct, place = np.unique(_keys(grams[:, 3 - n:], num_words), return_inverse=True)
+        keys.append(distinct)
+        counts.append(np.bincount(place, share))
+    return keys, counts
 
 
 def _windows(token_ids: np.ndarray, order: int) -> np.ndarray:

@@ -39,6 +39,7 @@ def oracle_row(split: EvaluatedSplit) -> Row | None:
         row.beliefs[t] = [believed_candidates(split, predicted.photo_probs) for predicted in of_stories]
         row.written[t] = [predicted.written.split() for predicted in of_stories]
         row.nll[t] = np.array([-predicted.caption_logprob for predicted in of_stories])
+        row.nll_known[t] = np.where(split.num_unknown[:, t] > 0, np.nan, row.nll[t])  # it tells whole captions alone
         probs = np.stack([predicted.tag_probs for predicted in of_stories])
         tags[t] = TagGuess(np.pad(probs, ((0, 0), (FIRST_TAG, 0))))
     row.tags = {"next": tags} if same_tags else {}

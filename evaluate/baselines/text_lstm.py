@@ -5,7 +5,7 @@ asked for caption t + 1 after captions 1..t, for every t in one pass.
 """
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,28 +16,30 @@ from torch.nn import functional as F
 
 from data.errors import UserError
 from data.files import replace_file
-from data.words import PAD
+from data.words import PAD, UNK
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
+from train.augment import RARE_SHARE, find_rare_words
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
-SMALL_VOCABULARY = 2000
+VERSION = 2
+FEW_STORIES, MANY_STORIES = 500, 5000
+LEAST_EPOCHS, MOST_PRODUCTS = 3, 8 * 10 ** 9  # a token's, over all stories and epochs: some 90 s on one core
 
 
 @dataclass(frozen=True)
 class LSTMConfig:
-    """How it is trained; the same for every folder but for its width."""
+    """How it is trained; `choose_config` fits it to the number of stories."""
 
     embedding_dim: int = 256
     hidden_dim: int = 512
     dropout: float = 0.3
     lr: float = 2e-3
     batch_size: int = 32
-    epochs: int = 20
+    epochs: int = 12
     patience: int = 2  # epochs without a better val loss
     clip: float = 1.0
     seed: int = 42
@@ -68,9 +70,9 @@ class TextLSTM(nn.Module):
         """(B, L) ids -> (B, L, hidden_dim), the state after each."""
         return self.lstm(self.dropout(self.embedding(token_ids)))[0]
 
-    def forward(self, token_ids: Tensor) -> Tensor:
-        """(B, L) ids -> (B, L, V) logits of the id that follows each."""
-        return self.vocabulary(self.dropout(self.read(token_ids)))
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., hidden_dim) states -> (..., V) logits of the id that follows each."""
+        return self.vocabulary(self.dropout(states))
 
     def start(self, state: StreamState) -> StreamState:
         """Go on after captions that have been read, see `states_after`."""
@@ -80,7 +82,7 @@ class TextLSTM(nn.Module):
         """Read one word of each of N captions: (N, V) logits of the next one, and the state after reading."""
         output, (after, cell) = self.lstm(self.embedding(token_ids)[:, None],
                                           (state.output[None].contiguous(), state.cell[None].contiguous()))
-        return self.vocabulary(output[:, 0]), StreamState(after[0], cell[0])
+        return self(output[:, 0]), StreamState(after[0], cell[0])
 
     def states_after(self, token_ids: Tensor, lengths: Tensor) -> StreamState:
         """State and cell after the first `lengths` (N,) ids of each row, at least 1."""
@@ -90,30 +92,39 @@ class TextLSTM(nn.Module):
         return StreamState(output[0], cell[0])
 
 
-def choose_config(vocabulary_size: int) -> LSTMConfig:
-    """Narrow for a small vocabulary, where a wide model only takes longer."""
-    return LSTMConfig(128, 256) if vocabulary_size <= SMALL_VOCABULARY else LSTMConfig()
+def choose_config(num_stories: int, num_words: int) -> LSTMConfig:
+    """What is strong on val for so many train stories: seconds for 150, a minute or two for 1,500 on one core.
+
+    Few stories are read in small batches, with much dropout, until val gets no better; of many, a number of products.
+    """
+    if num_stories <= FEW_STORIES:
+        return LSTMConfig(128, 256, dropout=0.5, batch_size=8, epochs=60, patience=3)
+    config = LSTMConfig() if num_stories > MANY_STORIES else LSTMConfig(128, 256, lr=3e-3, batch_size=16)
+    of_token = config.hidden_dim * (4 * (config.embedding_dim + config.hidden_dim) + num_words)
+    return replace(config, epochs=min(config.epochs, max(LEAST_EPOCHS, MOST_PRODUCTS // (num_stories * of_token))))
 
 
 def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: LSTMConfig) -> TextLSTM:
-    """Train until val gets no better; without val for all epochs."""
+    """Train until val gets no better; without val for all epochs. Rare words stand as <UNK> half of the time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = TextLSTM(len(train.words.vocabulary), config)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
         random, best, since = np.random.default_rng(config.seed), (np.inf, model.state_dict()), 0
+        is_rare = find_rare_words(train.token, len(train.words.vocabulary))[train.token]
         for epoch in range(1, config.epochs + 1):
             model.train()
-            for token_ids, _ in _batches(train, config.batch_size, random.permutation(len(train))):
-                loss = F.cross_entropy(model(token_ids[:, :-1]).flatten(0, 1), token_ids[:, 1:].flatten(),
-                                       ignore_index=PAD)
+            shown = np.where(is_rare & (random.random(is_rare.shape) < RARE_SHARE), UNK, train.token)
+            for token_ids, _ in _batches(shown[random.permutation(len(train))], config.batch_size):
+                target = token_ids[:, 1:]
+                loss = F.cross_entropy(model(model.read(token_ids[:, :-1])[target != PAD]), target[target != PAD])
                 optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip)
                 optimiser.step()
             if val is None:
                 continue
-            surprise = score_text_lstm(model, val, config.batch_size)
+            surprise, _ = score_text_lstm(model, val, config.batch_size)
             reached = float(surprise.sum() / val.num_tokens[:, 1:].sum())
             logger.info("text-only LSTM, epoch %d: val %.4f nats a token", epoch, reached)
             since = 0 if reached < best[0] else since + 1
@@ -127,17 +138,23 @@ def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: L
 
 
 @torch.inference_mode()
-def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64) -> np.ndarray:
-    """(S, 4) float64: negative log-likelihood of captions 2..5 (words and <END>), each after those before it."""
+def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Negative log-likelihood of captions 2..5, each after those before it; (S, 4) float64 each.
+
+    Returns:
+        Summed over words and <END>; and summed over those of them that are not <UNK>.
+    """
     model.eval()
     parts = []
-    for token_ids, frame in _batches(split, batch_size, np.arange(len(split))):
-        logits = model(token_ids[:, :-1])
-        nll = F.cross_entropy(logits.flatten(0, 1), token_ids[:, 1:].flatten(), ignore_index=PAD, reduction="none")
-        nll = nll.double().view(logits.shape[:2])
+    for token_ids, frame in _batches(split.token, batch_size):
+        target = token_ids[:, 1:]
+        logits = model(model.read(token_ids[:, :-1])).transpose(1, 2)                      # (B, V, L - 1)
+        nll = F.cross_entropy(logits, target, ignore_index=PAD, reduction="none").double()
         told = frame[:, 1:] * (frame[:, 1:] == frame[:, :-1])  # a caption's <START> is given, as it is to every model
-        parts.append(torch.stack([(nll * (told == number)).sum(dim=1) for number in range(2, 6)], dim=1).numpy())
-    return np.concatenate(parts)
+        parts.append(torch.stack([torch.stack([(part * (told == number)).sum(dim=1) for number in range(2, 6)], dim=1)
+                                  for part in (nll, nll * (target != UNK))]).numpy())      # (2, B, 4)
+    both, known = np.concatenate(parts, axis=1)
+    return both, known
 
 
 @torch.inference_mode()
@@ -145,7 +162,7 @@ def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConf
                     ) -> dict[int, list[list[str]]]:
     """Captions t + 1 after the true captions 1..t, in words, by t."""
     written: dict[int, list[list[str]]] = {t: [] for t in TS}
-    for token_ids, frame in _batches(split, batch_size, np.arange(len(split))):
+    for token_ids, frame in _batches(split.token, batch_size):
         for t in TS:
             lengths = ((frame > 0) & (frame <= t)).sum(dim=1)
             captions = write_captions(model, model.states_after(token_ids, lengths), writing)
@@ -160,27 +177,27 @@ def save_text_lstm(path: Path, model: TextLSTM) -> None:
         save_file(model.state_dict(), partial)
 
 
-def load_text_lstm(path: Path, vocabulary_size: int) -> TextLSTM:
-    """Read what `save_text_lstm` wrote.
+def load_text_lstm(path: Path, vocabulary_size: int, config: LSTMConfig) -> TextLSTM:
+    """Read what `save_text_lstm` wrote of a model of this size.
 
     Raises:
         UserError: if the file is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    model = TextLSTM(vocabulary_size, choose_config(vocabulary_size))
+    model = TextLSTM(vocabulary_size, config)
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"expected the text-only LSTM in {path}, found {type(error).__name__}; delete that file and "
-                        "train it again with: python -m evaluate baselines") from None
+        raise UserError(f"expected the text-only LSTM in {path}, found {type(error).__name__}; delete that file: it "
+                        "is trained again at the next evaluation") from None
     return model.eval()
 
 
-def _batches(split: EvaluatedSplit, batch_size: int, order: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
-    """Streams (B, L) int64 of a story's five captions, padded, and the frame 1..5 of each id, 0 at padding."""
-    for start in range(0, len(order), batch_size):
-        rows = split.token[order[start:start + batch_size]]                                # (B, K, T)
+def _batches(token: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Streams (B, L) int64 of the captions of (S, K, T), padded; and the frame 1..5 of each id, 0 at padding."""
+    for start in range(0, len(token), batch_size):
+        rows = token[start:start + batch_size]                                             # (B, K, T)
         streams = [row[row != PAD].astype(np.int64) for row in rows]
         longest = max(map(len, streams))
         token_ids = np.zeros((len(rows), longest), np.int64)

@@ -4,7 +4,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.folder import Features
 from evaluate.baselines.cache import cache_folder
-from evaluate.baselines.fitted import cached_linear, cached_text_lstm
+from evaluate.baselines.fitted import fit_kept, open_train
 from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from train.config import TrainConfig
@@ -12,7 +12,7 @@ from train.statistics import measure_features
 
 
 def train_baselines(features_path: Path, words: str = "default") -> Path:
-    """Fit the linear baselines and train the text-only LSTM where they are not kept yet.
+    """Fit the ridges, the probe and the text-only LSTM where they are not kept yet.
 
     The linear ones are those of runs that train on all stories with the default floor under the deviation; a run with
     other statistics fits its own at its first evaluation.
@@ -27,10 +27,9 @@ def train_baselines(features_path: Path, words: str = "default") -> Path:
     cache = cache_folder(features)
     if cache is None:
         raise UserError(f"expected a features folder one may write to, found {features_path} read-only; evaluations "
-                        "keep the linear baselines in their runs, copy the folder to train the text-only LSTM")
-    train = EvaluatedSplit(features, words, "train", "drop", num_resamples=0)
+                        "keep baselines in their runs")
+    train = open_train(features, words)
     val = EvaluatedSplit(features, words, "val", num_resamples=0) if "val" in features.words(words).splits else None
     mean, std = measure_features(features, train.dataset.photo_rows(), TrainConfig.std_floor)
-    cached_linear(train, val, PhotoSpace(features, mean.numpy(), std.numpy()), cache)
-    cached_text_lstm(train, val, cache, trains=True)
+    fit_kept(train, val, PhotoSpace(features, mean.numpy(), std.numpy()), cache)
     return cache

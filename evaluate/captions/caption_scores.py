@@ -93,21 +93,29 @@ def score_meteor(split: EvaluatedSplit, t: int, written: Mapping[str, Captions],
             for name, rows in zip(written, best)}
 
 
-def score_surprise(split: EvaluatedSplit, t: int, nll: np.ndarray) -> dict[str, Estimate]:
+def score_surprise(split: EvaluatedSplit, t: int, nll: np.ndarray, nll_known: np.ndarray | None = None
+                   ) -> dict[str, Estimate]:
     """Perplexity of the true captions at t + 1; every caption counts once.
 
     Args:
         nll: (S,) float64, summed negative log-likelihood of a caption's real words and <END>, in nats.
+        nll_known: (S,) the same without what is <UNK>; captions where it is NaN do not count.
 
     Returns:
-        `perplexity` per token; `perplexity_word` per white-space word of the raw caption, comparable between
-        vocabularies beside `unknown_share`, the share of words that the vocabulary lacks.
+        `perplexity` per token, `perplexity_known` over those that are not <UNK>; `perplexity_word` per white-space word
+        of the raw caption, comparable between vocabularies beside `unknown_share`, the share of words that the
+        vocabulary lacks.
     """
     tokens, words = split.num_tokens[:, t].astype(float), split.num_raw_words[:, t]
     known = split.num_unknown[:, t].astype(float), np.maximum(tokens - 1, 0)
     ratio = split.resamples.ratio
-    return {"perplexity": ratio(nll, tokens, len(split), _exp), "perplexity_word": ratio(nll, words, len(split), _exp),
-            "unknown_share": ratio(*known, len(split))}
+    estimates = {"perplexity": ratio(nll, tokens, len(split), _exp),
+                 "perplexity_word": ratio(nll, words, len(split), _exp), "unknown_share": ratio(*known, len(split))}
+    if nll_known is not None:
+        told = ~np.isnan(nll_known)
+        estimates["perplexity_known"] = ratio(np.where(told, nll_known, 0.0), (tokens - known[0]) * told,
+                                              int(told.sum()), _exp)
+    return estimates
 
 
 def _exp(mean_nll: np.ndarray) -> np.ndarray:

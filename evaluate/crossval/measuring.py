@@ -98,7 +98,7 @@ def _measure_fold(config: EvalConfig) -> Measured:
     clock, evaluation = Clock(), Evaluation(config)
     split = evaluation.split
     split.resamples = KeepingResamples(split.units.album_ids)
-    rows, _ = evaluation.collect_rows(clock)
+    rows, baselines = evaluation.collect_rows(clock)
     photos, _ = score_photos(rows, PhotoScorer(split, evaluation.space))
     clock.lap("photos")
     scores = merge_scores(photos, evaluation.score_sense())
@@ -107,7 +107,7 @@ def _measure_fold(config: EvalConfig) -> Measured:
         row.photo, row.beliefs = {}, {}  # scored, and the largest part
     logger.info("%s: %d test stories (%s)", config.run.name, len(split), clock)
     return Measured(split, evaluation.counted_tags, rows, scores,
-                    describe_protocol(config, split, evaluation.val, evaluation.train is not None),
+                    describe_protocol(config, split, evaluation.val, evaluation.list_absent(baselines)),
                     {"path": str(config.run), "epoch": evaluation.run.epoch})
 
 

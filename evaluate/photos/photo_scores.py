@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluate.config import TS
 from evaluate.photos.pools import DISTRACTORS, PoolPairs, album_pools, draw_pools
-from evaluate.photos.retrieval import TIE, normalise, pool_ranks, rank_candidates
+from evaluate.photos.retrieval import TIE, TiedRanks, normalise, pool_ranks, rank_candidates
 from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
@@ -24,7 +24,8 @@ class PhotoResult:
     """One row's photo scores at one t.
 
     Attributes:
-        estimates: by metric. ranks: "all", "album", "1_of_5", "1_of_100" -> (S,) float64, NaN where there is none.
+        estimates: by metric. ranks: "all", "album", "1_of_5", "1_of_100" -> (S,) float64 mean ranks, NaN where there is
+        none.
         retrieved: (S, NUM_RETRIEVED) photo rows, best first, -1 where there are fewer.
     """
 
@@ -66,13 +67,14 @@ class PhotoScorer:
                                   (query, candidate), NUM_RETRIEVED)
         to_target = np.full(len(split), np.nan, np.float32)
         to_target[with_target] = ranking.pair_similarity[:len(with_target)]
-        ranks, start = {"all": ranking.rank}, len(with_target)
+        ranks, start = {"all": ranking.ranks}, len(with_target)
         for name, pool in pools.items():
             similarity = ranking.pair_similarity[start:start + len(pool.query)]
             start += len(pool.query)
-            ranks[name] = np.where(pool.size > 0, pool_ranks(to_target, similarity, pool.query), np.nan)
+            ranks[name] = _within(pool, pool_ranks(to_target, similarity, pool.query))
         estimates = self._distances(predicted, t) | self._summarise(ranks)
-        return PhotoResult(estimates, ranks, np.where(ranking.top >= 0, rows[ranking.top], -1))
+        retrieved = np.append(rows, -1)[ranking.top]  # place -1, of nothing found, is the last
+        return PhotoResult(estimates, _mean_ranks(ranks), retrieved)
 
     def score_beliefs(self, beliefs: Sequence[Mapping[int, float]], t: int) -> PhotoResult:
         """Score a row that says how likely candidates are, one mapping a story; what it does not name has chance 0."""
@@ -80,28 +82,29 @@ class PhotoScorer:
         target, inputs = split.candidate[:, t], split.candidate[:, :t]
         top = np.full((len(split), NUM_RETRIEVED), -1)
         to_target = np.array([belief.get(int(wanted), 0.0) for belief, wanted in zip(beliefs, target)])
-        ranks = {"all": np.full(len(split), np.nan)}
+        best, tied = np.full(len(split), np.nan), np.zeros(len(split), np.int64)
         for story, belief in enumerate(beliefs):
             own = set(inputs[story].tolist())
             believed = {photo: chance for photo, chance in belief.items() if chance > 0 and photo not in own}
-            best = sorted(believed, key=lambda candidate: (-believed[candidate], candidate))[:NUM_RETRIEVED]
-            top[story, :len(best)] = split.candidates.rows[best]
+            likeliest = sorted(believed, key=lambda candidate: (-believed[candidate], candidate))[:NUM_RETRIEVED]
+            top[story, :len(likeliest)] = split.candidates.rows[likeliest]
             if target[story] >= 0 and int(target[story]) not in own:
-                ranks["all"][story] = self._rank_believed(believed, int(target[story]), len(own - {-1}))
+                best[story], tied[story] = self._rank_believed(believed, int(target[story]), len(own - {-1}))
+        ranks = {"all": TiedRanks(best, tied)}
         for name, pool in pools.items():
             chances = np.array([beliefs[query].get(candidate, 0.0) for query, candidate in zip(
                 pool.query.tolist(), pool.candidate.tolist())])
-            ranks[name] = np.where(pool.size > 0, pool_ranks(to_target, chances, pool.query), np.nan)
-        return PhotoResult(self._summarise(ranks), ranks, top)
+            ranks[name] = _within(pool, pool_ranks(to_target, chances, pool.query))
+        return PhotoResult(self._summarise(ranks), _mean_ranks(ranks), top)
 
-    def _rank_believed(self, believed: Mapping[int, float], target: int, num_inputs: int) -> float:
-        """The target's rank among all candidates; those without a chance tie behind the others."""
+    def _rank_believed(self, believed: Mapping[int, float], target: int, num_inputs: int) -> tuple[int, int]:
+        """The target's best rank and ties among all candidates; those without a chance tie behind the others."""
         wanted = believed.get(target, 0.0)
         others = [chance for candidate, chance in believed.items() if candidate != target]
-        above = sum(chance > wanted + TIE for chance in others)
+        best = 1 + sum(chance > wanted + TIE for chance in others)
         if wanted > 0:
-            return 1 + above + sum(abs(chance - wanted) <= TIE for chance in others) / 2
-        return 1 + above + (len(self.split.candidates) - num_inputs - 1 - len(others)) / 2
+            return best, sum(abs(chance - wanted) <= TIE for chance in others)
+        return best, len(self.split.candidates) - num_inputs - 1 - len(others)
 
     def chance(self, t: int) -> dict[str, Estimate]:
         """What drawing at random scores: expected recall, reciprocal rank and middle rank of each pool."""
@@ -111,18 +114,8 @@ class PhotoScorer:
         has_rank = (target >= 0) & ~(inputs == target[:, None]).any(axis=1)
         sizes = {"all": np.where(has_rank, len(split.candidates) - competing, 0),
                  **{name: pool.size for name, pool in self.pools[t].items()}}
-        weight, mean = split.units.weight, split.resamples.mean
-        harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, max(size.max() for size in sizes.values()) + 1))])
-        scores = {}
-        for name, size in sizes.items():
-            found = np.where(size > 0, size, np.nan)
-            if name not in _AFTER_POOLS:
-                scores[name] = mean(1 / found, weight)
-                continue
-            scores |= {f"r{k}_{name}": mean(np.minimum(k, found) / found, weight) for k in RECALL_AT}
-            scores[f"median_rank_{name}"] = split.resamples.median((found + 1) / 2, weight)
-            scores[f"mrr_{name}"] = mean(harmonic[size] / found, weight)
-        return scores
+        return self._summarise({name: TiedRanks(np.where(size > 0, 1.0, np.nan), np.maximum(size - 1, 0))
+                                for name, size in sizes.items()})
 
     def _distances(self, predicted: np.ndarray, t: int) -> dict[str, Estimate]:
         """MSE in both spaces, cosine of raw features, and cosine after taking the train mean off."""
@@ -137,18 +130,25 @@ class PhotoScorer:
         return {name: split.resamples.mean(np.where(usable, value, np.nan).astype(float), split.units.weight)
                 for name, value in values.items()}
 
-    def _summarise(self, ranks: dict[str, np.ndarray]) -> dict[str, Estimate]:
+    def _summarise(self, ranks: Mapping[str, TiedRanks]) -> dict[str, Estimate]:
         weight, resamples = self.split.units.weight, self.split.resamples
         scores = {}
-        for name, rank in ranks.items():
-            hit = {k: np.where(np.isnan(rank), np.nan, rank <= k) for k in RECALL_AT}
+        for name, places in ranks.items():
             if name not in _AFTER_POOLS:
-                scores[name] = resamples.mean(hit[1], weight)
+                scores[name] = resamples.mean(places.recall(1), weight)
                 continue
-            scores |= {f"r{k}_{name}": resamples.mean(hit[k], weight) for k in RECALL_AT}
-            scores[f"median_rank_{name}"] = resamples.median(rank, weight)
-            scores[f"mrr_{name}"] = resamples.mean(1 / rank, weight)
+            scores |= {f"r{k}_{name}": resamples.mean(places.recall(k), weight) for k in RECALL_AT}
+            scores[f"median_rank_{name}"] = resamples.median(places.mean, weight)
+            scores[f"mrr_{name}"] = resamples.mean(places.reciprocal(), weight)
         return scores
+
+
+def _within(pool: PoolPairs, ranks: TiedRanks) -> TiedRanks:
+    return TiedRanks(np.where(pool.size > 0, ranks.best, np.nan), ranks.tied)
+
+
+def _mean_ranks(ranks: Mapping[str, TiedRanks]) -> dict[str, np.ndarray]:
+    return {name: places.mean for name, places in ranks.items()}
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Thumbnails do not count: the photos themselves must be at hand. LPIPS needs Alex
 for them; nothing is downloaded here. What cannot be computed is null with its reason, never 0.
 """
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,19 +56,25 @@ def measure_pixels(features: Features, dataset_root: Path | None, first: np.ndar
     return values, {"lpips": reason} if lpips is None else {}
 
 
-def score_pixels(split: EvaluatedSplit, dataset_root: Path | None, retrieved: np.ndarray, true: np.ndarray
-                 ) -> tuple[dict[str, Estimate], dict[str, str]]:
-    """SSIM, PSNR and LPIPS of (S,) retrieved against (S,) true photo rows; and why a metric is left out.
+def score_pixels(split: EvaluatedSplit, dataset_root: Path | None, shown: Mapping[str, np.ndarray], true: np.ndarray
+                 ) -> tuple[dict[str, dict[str, Estimate]], dict[str, str]]:
+    """SSIM, PSNR and LPIPS of the photos that rows show, (S,) each, against the (S,) true ones.
 
     PSNR is that of the mean squared error over all pairs: a right retrieval alone would make a mean of PSNRs infinite.
+
+    Returns:
+        Estimates by row; and why a metric is left out of all.
     """
-    values, reasons = measure_pixels(split.features, dataset_root, retrieved, true)
-    weight = split.units.weight
-    estimates = {name: split.resamples.mean(value, weight) for name, value in values.items()}
-    if (error := estimates.pop("squared_error", None)) is not None:
-        with np.errstate(divide="ignore"):
-            estimates["psnr"] = Estimate(-10 * np.log10(error.draws), error.n)
-    return estimates, reasons
+    values, reasons = measure_pixels(split.features, dataset_root, np.concatenate(list(shown.values())),
+                                     np.tile(true, len(shown)))
+    scores: dict[str, dict[str, Estimate]] = {}
+    for place, row in enumerate(shown if values else ()):
+        here = slice(place * len(true), (place + 1) * len(true))
+        scores[row] = {name: split.resamples.mean(value[here], split.units.weight) for name, value in values.items()}
+        if (error := scores[row].pop("squared_error", None)) is not None:
+            with np.errstate(divide="ignore"):
+                scores[row]["psnr"] = Estimate(-10 * np.log10(error.draws), error.n)
+    return scores, reasons
 
 
 def _read(path: str) -> np.ndarray:

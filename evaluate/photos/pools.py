@@ -106,6 +106,24 @@ def draw_pools(num_candidates: int, candidate: np.ndarray, t: int, num_distracto
     return _join(pools)
 
 
+def draw_candidates(candidates: Candidates, candidate: np.ndarray, t: int, seed: int) -> np.ndarray:
+    """For every story a photo row drawn from all that may be its next one, the true one among them: what chance shows.
+
+    Args:
+        candidate: (S, K), -1 where a photo is unusable.
+
+    Returns:
+        (S,) int64, -1 where there is no candidate but its inputs.
+    """
+    random = np.random.default_rng([seed, t])
+    drawn = np.full(len(candidate), -1)
+    for story, row in enumerate(candidate):
+        barred = {index for index in row[:t].tolist() if index >= 0}
+        if len(barred) < len(candidates):
+            drawn[story] = candidates.rows[_draw(random, len(candidates), barred, 1)[0]]
+    return drawn
+
+
 def _draw(random: np.random.Generator, num_candidates: int, barred: set[int], count: int) -> list[int]:
     wanted = count + len(barred)
     found = random.choice(num_candidates, wanted, replace=False)

@@ -15,16 +15,45 @@ TIE = 1e-6  # cosines nearer than this are a tie: float32 sums of 2,048 products
 
 
 @dataclass(frozen=True)
+class TiedRanks:
+    """Where the targets of Q queries stand when what is tied comes in random order: everything is an expectation.
+
+    Attributes:
+        best: (Q,) float64, the best place a target may take, 1 = before all others; NaN where there is no target.
+        tied: (Q,) how many others share its places.
+    """
+
+    best: np.ndarray
+    tied: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(Q,) float64 mean rank."""
+        return self.best + self.tied / 2
+
+    def recall(self, k: int) -> np.ndarray:
+        """(Q,) float64 chance that the target is among the first k."""
+        return np.clip((k - self.best + 1) / (self.tied + 1), 0, 1)
+
+    def reciprocal(self) -> np.ndarray:
+        """(Q,) float64 mean of 1 / rank over the target's places."""
+        known = ~np.isnan(self.best)
+        first, last = (np.where(known, place, 1).astype(np.int64) for place in (self.best, self.best + self.tied))
+        harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, last.max(initial=1) + 1))])
+        return np.where(known, (harmonic[last] - harmonic[first - 1]) / (last - first + 1), np.nan)
+
+
+@dataclass(frozen=True)
 class Ranking:
     """What one pass over the candidates found; Q queries.
 
     Attributes:
-        rank: (Q,) float64, 1 = best, ties by their mean rank; NaN where a query has no target.
+        ranks: of the targets.
         top: (Q, k) int64, the best candidates, best first; -1 where there are fewer.
         pair_similarity: (P,) float32, the similarity of every (query, candidate) pair asked for.
     """
 
-    rank: np.ndarray
+    ranks: TiedRanks
     top: np.ndarray
     pair_similarity: np.ndarray
 
@@ -75,24 +104,21 @@ def rank_candidates(queries: np.ndarray, read: Callable[[np.ndarray], np.ndarray
             _count(here, bar[first:last], out, start, above[first:last], level[first:last],
                    _window(mask, last - first, stop - start))
             best.update(here, excluded[first:last], start, first)
-    rank = np.where(has_target, 1 + above + (level - above) / 2, np.nan)
-    return Ranking(rank, best.index, similarity)
+    ranks = TiedRanks(np.where(has_target, 1 + above, np.nan), level - above)
+    return Ranking(ranks, best.index, similarity)
 
 
-def pool_ranks(target_similarity: np.ndarray, pool_similarity: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Rank every query's target within a pool of its own, ties by mean rank.
+def pool_ranks(target_similarity: np.ndarray, pool_similarity: np.ndarray, query: np.ndarray) -> TiedRanks:
+    """Rank every query's target within a pool of its own.
 
     Args:
         target_similarity: (Q,) of the target.
         pool_similarity: (P,) of the other members of the pools. query: (P,) whose pool each is in.
-
-    Returns:
-        (Q,) float64, 1 = best.
     """
     gap = pool_similarity - target_similarity[query]
     above = np.bincount(query[gap > TIE], minlength=len(target_similarity))
     equal = np.bincount(query[np.abs(gap) <= TIE], minlength=len(target_similarity))
-    return 1 + above + equal / 2
+    return TiedRanks(1.0 + above, equal)
 
 
 def _window(block: np.ndarray, rows: int, columns: int) -> np.ndarray:

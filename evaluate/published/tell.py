@@ -47,12 +47,12 @@ def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, wor
     """
     split = EvaluatedSplit(features, words, config.split, config.missing, config.limit, config.resamples, config.seed)
     writing = replace(config.writing, max_words=min(config.writing.max_words, split.token.shape[-1] - 2))
-    sentences, nll = tell_split(run.model, split, config.batch_size, device, writing)
+    sentences, (nll, known) = tell_split(run.model, split, config.batch_size, device, writing)
     _write_stories(config.run / f"predictions-{config.split}.jsonl", split, sentences, nll)
     corpus = gather_albums(split, sentences)
     rows, scorer, no_meteor = score_corpus(corpus, config.meteor, config.resamples, config.seed)
     scores: Scores = {ROW_NAMES[row]: metrics for row, metrics in rows.items()}
-    scores[MODEL] |= _score_surprise(split, nll)
+    scores[MODEL] |= _score_surprise(split, nll, known)
     notes = [*scorer.notes, *list_cautions(config, split), *([source_note] if source_note else [])]
     return write_json(config.run / f"eval-{config.split}.json", {
         "rows": summarise(scores, {"meteor": no_meteor} if no_meteor else {}),
@@ -64,7 +64,8 @@ def evaluate_stories(config: EvalConfig, run: LoadedRun, features: Features, wor
 @torch.inference_mode()
 def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str, writing: WritingConfig
                ) -> tuple[list[list[str]], np.ndarray]:
-    """Five sentences for every story of a split; and (S, K) float64 nats of the true captions."""
+    """Five sentences for every story of a split; and (2, S, K) float64 nats of the true captions, see
+    `caption_nll`."""
     stories: list[list[str]] = []
     nll: list[np.ndarray] = []
     frames = split.token.shape[1]
@@ -77,7 +78,7 @@ def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device
         captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
         texts = [" ".join(split.words.vocabulary[index] for index in caption.token_ids) for caption in captions]
         stories += [texts[first:first + frames] for first in range(0, len(texts), frames)]
-    return stories, np.concatenate(nll)
+    return stories, np.concatenate(nll, axis=1)
 
 
 def gather_albums(split: EvaluatedSplit, stories: list[list[str]]) -> Corpus:
@@ -91,9 +92,11 @@ def gather_albums(split: EvaluatedSplit, stories: list[list[str]]) -> Corpus:
     return Corpus(album_ids, list(written.values()), list(true.values()))
 
 
-def _score_surprise(split: EvaluatedSplit, nll: np.ndarray) -> dict[str, Estimate]:
-    tokens = split.num_tokens.sum(axis=1).astype(float)
-    return {"perplexity": split.resamples.ratio(nll.sum(axis=1), tokens, len(split), np.exp)}
+def _score_surprise(split: EvaluatedSplit, nll: np.ndarray, known: np.ndarray) -> dict[str, Estimate]:
+    tokens, unknown = (counts.sum(axis=1).astype(float) for counts in (split.num_tokens, split.num_unknown))
+    ratio = split.resamples.ratio
+    return {"perplexity": ratio(nll.sum(axis=1), tokens, len(split), np.exp),
+            "perplexity_known": ratio(known.sum(axis=1), tokens - unknown, len(split), np.exp)}
 
 
 def _join_true(split: EvaluatedSplit, place: int) -> str:

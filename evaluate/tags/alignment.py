@@ -27,9 +27,10 @@ def score_agreement(split: EvaluatedSplit, table: TagTable | None, predicted: np
         table: finds tags in written words; None where the folder's table is another than ours.
         predicted: (S, G) bool, tags predicted ahead. written: a caption for every story. result: photos retrieved.
     """
-    sets = {"predicted": predicted.astype(bool),
-            "retrieved": _photo_tags(split)[split.candidates.of_photo[result.retrieved[:, 0]]]}
-    sets["retrieved"][result.retrieved[:, 0] < 0] = False
+    sets = {"predicted": predicted.astype(bool)}
+    if len(split.candidates):
+        sets["retrieved"] = _photo_tags(split)[split.candidates.of_photo[result.retrieved[:, 0]]]
+        sets["retrieved"][result.retrieved[:, 0] < 0] = False
     if table is not None:
         sets["written"] = table.tags_of_many(list(written)).astype(bool)
     pairs = [("predicted", "written"), ("predicted", "retrieved"), ("written", "retrieved")]
@@ -57,7 +58,7 @@ def score_caption_choice(split: EvaluatedSplit, linear: LinearMaps, predicted: n
     to_true = np.einsum("sw,sw->s", said, bags)
     query = np.repeat(np.arange(len(split)), NUM_OTHERS)
     to_others = np.einsum("sw,sw->s", said[query], bags[others.ravel()])
-    hit = np.where(wanted, pool_ranks(to_true, to_others, query) <= 1, np.nan)
+    hit = np.where(wanted, pool_ranks(to_true, to_others, query).recall(1), np.nan)
     return split.resamples.mean(hit, split.units.weight)
 
 
