@@ -9,48 +9,54 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BLEND_RIDGE = 1e-3  # on the blend's normal equations, as a share of their mean diagonal
+RECENCY = 0.6  # weight of a photo against the one after it; .5 to .7 rank alike on picture books
+RIDGE = 1e-3   # on the normal equations of the scales, as a share of their mean diagonal
 
 
 class PhotoCarry(nn.Module):
-    """A blend of the photos seen, its weights set by how alike they are; after t of P photos, t weights of its own.
+    """A blend of the photos seen, by recency, as long as their likeness says.
 
-    weight[t, k] + likeness_weight[t, k] * (mean cosine of the photos seen, 0 for a single one): photos that are all
-    alike promise another like them, photos that differ promise little.
+    After t photos: (scale[t] + likeness_scale[t] * mean cosine of the photos seen) * blend. The blend's weights fall by
+    RECENCY from each frame to the one before it and sum to 1: the direction in which the next photo lies among others.
+    Least squares alone would make them nearly equal, and rank the photos of the same album by how typical they are.
+    How far it goes is fitted: photos that are all alike promise another like them, photos that differ promise little.
     """
 
     def __init__(self, num_frames: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_frames, num_frames))
-        self.likeness_weight = nn.Parameter(torch.zeros(num_frames, num_frames))
+        self.scale = nn.Parameter(torch.zeros(num_frames))
+        self.likeness_scale = nn.Parameter(torch.zeros(num_frames))
 
     def forward(self, photos: Tensor) -> Tensor:
         """(B, P, D) standardised photos, zeros where there is none -> (B, P, D), what frames 2..P+1 begin as."""
-        likeness = measure_likeness(photos)                                                # (B, P)
-        weights = (self.weight + likeness.unsqueeze(-1) * self.likeness_weight).tril()     # (B, P, P)
-        return weights @ photos
+        scale = self.scale + measure_likeness(photos) * self.likeness_scale                # (B, P)
+        return scale.unsqueeze(-1) * blend_photos(photos)
 
     @torch.no_grad()
     def fit(self, batches: Iterator[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Begin on the weights of least squares.
+        """Begin on the scales of least squares.
 
         Args:
             batches: (B, P, D) photos seen, (B, P, D) photos that follow, (B, P) bool where both are there.
         """
-        P = len(self.weight)
-        products, sums = torch.zeros(P, 2 * P, 2 * P).double(), torch.zeros(P, 2 * P).double()
+        products, sums = torch.zeros(len(self.scale), 2, 2).double(), torch.zeros(len(self.scale), 2).double()
         for photos, following, is_photo in batches:
-            likeness = measure_likeness(photos).view(-1, P, 1, 1)
-            for t in range(P):
-                seen = photos[:, :t + 1] * is_photo[:, t].view(-1, 1, 1)                   # (B, t + 1, D)
-                inputs = torch.cat([seen, seen * likeness[:, t]], dim=1)
-                place = [*range(t + 1), *range(P, P + t + 1)]
-                products[t][torch.tensor(place)[:, None], place] += torch.einsum("bid,bjd->ij", inputs, inputs).cpu()
-                sums[t, place] += torch.einsum("bid,bd->i", inputs, following[:, t]).cpu()
-        ridge = BLEND_RIDGE * products.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-6)
-        weights = torch.linalg.solve(products + ridge.view(-1, 1, 1) * torch.eye(2 * P), sums).to(self.weight)
-        self.weight.copy_(weights[:, :P])
-        self.likeness_weight.copy_(weights[:, P:])
+            blend = blend_photos(photos) * is_photo.unsqueeze(-1)
+            inputs = torch.stack([blend, measure_likeness(photos).unsqueeze(-1) * blend], dim=2)   # (B, P, 2, D)
+            products += torch.einsum("bpid,bpjd->pij", inputs, inputs).cpu()
+            sums += torch.einsum("bpid,bpd->pi", inputs, following).cpu()
+        ridge = RIDGE * products.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-6)
+        scales = torch.linalg.solve(products + ridge.view(-1, 1, 1) * torch.eye(2), sums).to(self.scale)
+        self.scale.copy_(scales[:, 0])
+        self.likeness_scale.copy_(scales[:, 1])
+
+
+def blend_photos(photos: Tensor) -> Tensor:
+    """Mean of the first t photos by recency: (B, P, D) -> (B, P, D); absent ones are left out."""
+    frame = torch.arange(photos.shape[1], device=photos.device)
+    weights = (RECENCY ** (frame.unsqueeze(1) - frame).clamp(min=0)).tril()                # (P, P)
+    present = (photos != 0).any(dim=-1).to(photos.dtype)                                   # (B, P)
+    return weights @ photos / (weights @ present.unsqueeze(-1)).clamp(min=1e-6)
 
 
 def measure_likeness(photos: Tensor) -> Tensor:

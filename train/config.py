@@ -38,6 +38,7 @@ class ModelConfig:
     decoder_layers: int = setting(2, "layers of the text decoder")
     dropout: float = setting(0.3, "everywhere but in the tag heads")
     tag_dropout: float = setting(0.4, "inside the tag heads")
+    context_dropout: float = setting(0.0, "share of the captions that are learned without what they are about")
     use_photos: bool = setting(True, "off: the photos of the frames seen are withheld")
     use_text: bool = setting(True, "off: the captions of the frames seen are withheld")
     use_attention: bool = setting(True, "off: the decoders read the sequence LSTM")
@@ -61,7 +62,7 @@ class ModelConfig:
                      "attention_heads", "tag_head_dim", "tag_embedding_dim", "image_decoder_dim", "decoder_dim",
                      "decoder_layers"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("dropout", "tag_dropout"):
+        for name in ("dropout", "tag_dropout", "context_dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
         if self.use_attention and self.hidden_dim % self.attention_heads:
             raise UserError(f"expected hidden_dim to be a multiple of attention_heads, found {self.hidden_dim} and "

@@ -113,7 +113,7 @@ class TextDecoder(nn.Module):
         self.embedding = embedding or nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
         self.lstm = nn.LSTM(config.embedding_dim + config.hidden_dim + config.tag_embedding_dim, config.decoder_dim,
                             config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0.0)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout, self.context_dropout = nn.Dropout(config.dropout), config.context_dropout
         self.narrow = nn.Linear(config.decoder_dim, config.embedding_dim) if config.tied_embeddings else None
         self.vocabulary = nn.Linear(config.embedding_dim if config.tied_embeddings else config.decoder_dim,
                                     vocabulary_size)
@@ -136,6 +136,9 @@ class TextDecoder(nn.Module):
         packed = pack_padded_sequence(token_ids.T, lengths, enforce_sorted=False)
         assert packed.sorted_indices is not None
         about = torch.cat([context.hidden, context.tag_embedding], dim=-1).index_select(0, packed.sorted_indices)
+        if self.training and self.context_dropout:  # the whole of it: half a context would be another one
+            is_kept = torch.rand(len(about), 1, device=about.device) >= self.context_dropout
+            about = about * is_kept
         sizes = packed.batch_sizes.tolist()
         abouts = torch.cat([about[:size] for size in sizes])                               # (sum of lengths, ...)
         words = self.dropout(self.embedding(packed.data))
