@@ -12,7 +12,8 @@ WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention
 D, V, G = 11, 13, 9
 
 
-EVERYTHING = dict(photo_carry=True, tag_carry=True, tag_probe=True, word_copying=True, tied_embeddings=True)
+EVERYTHING = dict(photo_carry=True, tag_carry=True, tag_probe=True, word_copying=True, reads_on=True,
+                  tied_embeddings=True)
 
 
 def make_model(**settings) -> StoryModel:

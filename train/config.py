@@ -47,6 +47,7 @@ class ModelConfig:
     photo_carry: bool = setting(False, "the predicted photo begins as a blend of the photos seen")
     tag_carry: bool = setting(False, "tags begin as those of the frames before")
     tag_probe: bool = setting(False, "tags seen begin as what a linear probe of the photo says")
+    reads_on: bool = setting(False, "the caption is written after reading those before it, as one text")
     word_copying: bool = setting(False, "the caption may copy words of the captions seen")
     tied_embeddings: bool = setting(False, "one embedding for words read, words written before, and words scored")
     leave_out_tags: str = setting("", "a tag category that takes part in nothing (object, action, location)")

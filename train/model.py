@@ -98,7 +98,12 @@ class StoryModel(nn.Module):
         token_ids = self.target_frames(batch["token_ids"]).flatten(0, 1)                   # (B * P, T)
         read = self.target_frames(batch.get("decoder_ids", batch["token_ids"])).flatten(0, 1)
         lengths = (self.target_frames(_caption_lengths(batch)).flatten() - 1).clamp(min=1)
-        logits = self.text_decoder(Context.of(outputs).flatten(), read[:, :-1], lengths)
+        context = Context.of(outputs)
+        if context.past is not None:
+            logits = self.text_decoder.read_stories(context, batch.get("decoder_ids", batch["token_ids"]),
+                                                    _caption_lengths(batch))
+        else:
+            logits = self.text_decoder(context.flatten(), read[:, :-1], lengths)
         if padded:
             captions = unpack_logits(logits, token_ids.shape[1] - 1)
             outputs["caption_logits"] = captions.unflatten(0, outputs["hidden"].shape[:2])
@@ -155,7 +160,7 @@ class StoryModel(nn.Module):
         Returns:
             "hidden" (B, P, hidden_dim) the attended state, "next_logits" (B, P, G), "tag_embedding" (B, P,
             tag_embedding_dim), "predicted_features" (B, P, D) standardised; "memory" (B, P, P, T) the captions seen,
-            the last one first, where words may be copied.
+            the last one first, and "past" what each was to be written from, where the decoder reads them.
         """
         hidden = self.sequence_dropout(self.sequence(frames["fused"])[0])
         if self.attention is not None:
@@ -169,8 +174,10 @@ class StoryModel(nn.Module):
             predicted = predicted + self.photo_carry(frames["photos"])
         outputs = {"hidden": hidden.float(), "next_logits": next_logits, "tag_embedding": tag_embedding,
                    "predicted_features": predicted}
-        if self.text_decoder.copier is not None:
+        if self.text_decoder.reads_memory:
             outputs["memory"] = _turn_back(frames["words"])
+        if self.text_decoder.reads_on:
+            outputs["past"] = _turn_back(F.pad(Context.of(outputs).about, (0, 0, 1, 0))[:, :-1])
         return outputs
 
     def _read_tags(self, seen: Tensor, photos: Tensor, tags_before: Tensor) -> Tensor:
@@ -237,7 +244,8 @@ class FrameAttention(nn.Module):
 
 
 def _turn_back(words: Tensor) -> Tensor:
-    """(B, P, T) captions -> (B, P, P, T): after frame t its caption, the one before it and so on, then <PAD>."""
+    """(B, P, T) captions, or whatever frames have -> (B, P, P, T): after frame t its own, the one before it and so on,
+    then zeros."""
     frame = torch.arange(words.shape[1], device=words.device)
     place = frame.unsqueeze(1) - frame                                                     # (P, P): t - age
     return words[:, place.clamp(min=0)] * (place >= 0).view(1, *place.shape, 1)

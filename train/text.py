@@ -59,11 +59,18 @@ class Context(NamedTuple):
     Attributes:
         hidden: (N, hidden_dim), the attended state. tag_embedding: (N, tag_embedding_dim).
         memory: (N, P, T) int64 captions seen, the last one first, <PAD> where there is none; None where none is read.
+        past: (N, P, hidden_dim + tag_embedding_dim), what each of these was to be written from; zeros for the first.
     """
 
     hidden: Tensor
     tag_embedding: Tensor
     memory: Tensor | None = None
+    past: Tensor | None = None
+
+    @property
+    def about(self) -> Tensor:
+        """(..., hidden_dim + tag_embedding_dim), what is read at every step."""
+        return torch.cat([self.hidden, self.tag_embedding], dim=-1)
 
     @classmethod
     def of(cls, outputs: Mapping[str, Tensor]) -> "Context":
@@ -119,8 +126,11 @@ class TextDecoder(nn.Module):
                                     vocabulary_size)
         if config.tied_embeddings:
             self.vocabulary.weight = self.embedding.weight
+        is_given = config.looks_ahead and config.use_text  # captions that have been seen
+        self.reads_on = config.reads_on and is_given
+        self.reads_memory = (config.reads_on or config.word_copying) and is_given
         self.copier = (WordCopier(config.decoder_dim, config.embedding_dim, NUM_FRAMES - 1)
-                       if config.word_copying and config.looks_ahead else None)
+                       if config.word_copying and is_given else None)
 
     def forward(self, context: Context, token_ids: Tensor, lengths: Tensor) -> PackedSequence:
         """Score the next word at every real token, the words before it given.
@@ -133,31 +143,47 @@ class TextDecoder(nn.Module):
         Returns:
             Packed logits (sum of lengths, V) in the order of `pack_padded_sequence`: no padding in between.
         """
+        if context.memory is not None and context.past is not None:
+            read = F.pad(token_ids, (0, context.memory.shape[-1] - token_ids.shape[-1])).unsqueeze(1)
+            captions = torch.cat([context.memory.flip(1), read], dim=1)                    # (N, P + 1, T)
+            about = torch.cat([context.past.flip(1), context.about.unsqueeze(1)], dim=1)
+            counts = torch.cat([(context.memory.flip(1) != PAD).sum(dim=-1).cpu(), lengths.unsqueeze(1)], dim=1)
+            states = self._read_on(captions, about, counts)[:, -1]                         # (N, T, decoder_dim)
+            return self._score(pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False), context)
         packed = pack_padded_sequence(token_ids.T, lengths, enforce_sorted=False)
         assert packed.sorted_indices is not None
-        about = torch.cat([context.hidden, context.tag_embedding], dim=-1).index_select(0, packed.sorted_indices)
-        if self.training and self.context_dropout:  # the whole of it: half a context would be another one
-            is_kept = torch.rand(len(about), 1, device=about.device) >= self.context_dropout
-            about = about * is_kept
-        sizes = packed.batch_sizes.tolist()
-        abouts = torch.cat([about[:size] for size in sizes])                               # (sum of lengths, ...)
-        words = self.dropout(self.embedding(packed.data))
-        states = self.dropout(run_packed(self.lstm, packed._replace(data=torch.cat([words, abouts], dim=-1))).data)
-        logits = self._score(states)
-        if self.copier is not None and context.memory is not None:
-            memory = context.memory.index_select(0, packed.sorted_indices)
-            rows = torch.cat([torch.arange(size) for size in sizes]).to(states.device)
-            steps = torch.arange(len(sizes)).repeat_interleave(packed.batch_sizes).to(states.device)
-            logits = self.copier.mix(states, logits, *self.copier.read(memory, self.embedding), memory, rows, steps)
-        return packed._replace(data=logits)
+        about = self._drop(context.about).index_select(0, packed.sorted_indices)
+        abouts = torch.cat([about[:size] for size in packed.batch_sizes.tolist()])         # (sum of lengths, ...)
+        words = torch.cat([self.dropout(self.embedding(packed.data)), abouts], dim=-1)
+        return self._score(run_packed(self.lstm, packed._replace(data=words)), context)
+
+    def read_stories(self, context: Context, token_ids: Tensor, counts: Tensor) -> PackedSequence:
+        """Score the captions that follow each of P frames in one pass over each story; needs `context.past`.
+
+        Args:
+            context: (B, P, ...). token_ids: (B, P + 1, T) int64, every caption. counts: (B, P + 1) int64 on the CPU.
+
+        Returns:
+            As `forward` for the B * P captions from the second on.
+        """
+        about = F.pad(context.about, (0, 0, 1, 0))  # the first caption follows nothing
+        states = self._read_on(token_ids, self._drop(about), counts)[:, 1:].flatten(0, 1)
+        lengths = (counts[:, 1:].flatten() - 1).clamp(min=1)
+        return self._score(pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False),
+                           context.flatten())
 
     def start(self, context: Context) -> DecoderState:
         """Begin a caption for each row of a context."""
-        zeros = context.hidden.new_zeros(len(context.hidden), self.lstm.num_layers, self.lstm.hidden_size)
+        output = cell = context.hidden.new_zeros(len(context.hidden), self.lstm.num_layers, self.lstm.hidden_size)
         copied: tuple[Tensor, ...] = ()
+        if context.memory is not None and context.past is not None:
+            captions = context.memory.flip(1)
+            stream, _ = self._lay_out(captions, context.past.flip(1), (captions != PAD).sum(dim=-1).cpu())
+            ends = (end.transpose(0, 1) for end in self.lstm(stream)[1])
+            output, cell = (end * (captions != PAD).any(dim=-1).any(dim=-1).view(-1, 1, 1) for end in ends)
         if self.copier is not None and context.memory is not None:
             copied = (context.memory, *self.copier.read(context.memory, self.embedding))
-        return DecoderState(context.hidden, context.tag_embedding, zeros, zeros, *copied)
+        return DecoderState(context.hidden, context.tag_embedding, output, cell, *copied)
 
     def step(self, token_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Read one word of each of N captions.
@@ -173,7 +199,7 @@ class TextDecoder(nn.Module):
         before = (state.output.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
         output, (after, cell) = self.lstm(words.unsqueeze(0), before)
         states = self.dropout(output.squeeze(0))
-        logits = self._score(states)
+        logits = self._choose(states)
         if self.copier is not None and state.memory is not None:
             assert state.keys is not None and state.scores is not None
             rows = torch.arange(len(states), device=states.device)
@@ -181,7 +207,48 @@ class TextDecoder(nn.Module):
                                      torch.zeros_like(rows))
         return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1))
 
-    def _score(self, states: Tensor) -> Tensor:
+    def _read_on(self, captions: Tensor, about: Tensor, counts: Tensor) -> Tensor:
+        """Read captions one after the other as one text: (N, K, T) -> (N, K, T, decoder_dim), zeros at padding."""
+        stream, (row, slot, place) = self._lay_out(captions, about, counts)
+        states, _ = pad_packed_sequence(run_packed(self.lstm, stream), batch_first=True)   # (N, longest, decoder_dim)
+        N, K, T = captions.shape
+        laid = states.new_zeros(N, K * T, states.shape[-1]).index_put((row, place), states[row, slot])
+        return laid.unflatten(1, (K, T))
+
+    def _lay_out(self, captions: Tensor, about: Tensor, counts: Tensor
+                 ) -> tuple[PackedSequence, tuple[Tensor, Tensor, Tensor]]:
+        """Captions without their padding as one text a row: its packed words with what they are about; and for every
+        word its row, its place in the row's text, and its place among the row's captions."""
+        device, (N, _, T) = captions.device, captions.shape
+        is_word = torch.arange(T) < counts.unsqueeze(-1)                                   # (N, K, T), on the CPU
+        row, place = (index.to(device) for index in is_word.flatten(1).nonzero(as_tuple=True))
+        slot = (is_word.flatten(1).cumsum(dim=1) - 1)[is_word.flatten(1)].to(device)
+        lengths = counts.sum(dim=1).clamp(min=1)
+        words = self.dropout(self.embedding(captions.flatten(1)[row, place]))
+        words = torch.cat([words, about[row, place // T]], dim=-1)
+        stream = words.new_zeros(N, int(lengths.max()), words.shape[-1]).index_put((row, slot), words)
+        return pack_padded_sequence(stream.transpose(0, 1), lengths, enforce_sorted=False), (row, slot, place)
+
+    def _drop(self, about: Tensor) -> Tensor:
+        """Withhold what a share of the captions is about; the whole of it: half a context would be another one."""
+        if not self.training or not self.context_dropout:
+            return about
+        return about * (torch.rand(*about.shape[:-1], 1, device=about.device) >= self.context_dropout)
+
+    def _score(self, states: PackedSequence, context: Context) -> PackedSequence:
+        """Packed states -> packed logits, with what may be copied."""
+        dropped = self.dropout(states.data)
+        logits = self._choose(dropped)
+        if self.copier is not None and context.memory is not None:
+            assert states.sorted_indices is not None
+            memory = context.memory.index_select(0, states.sorted_indices)
+            sizes, device = states.batch_sizes, dropped.device
+            rows = torch.cat([torch.arange(size) for size in sizes.tolist()]).to(device)
+            steps = torch.arange(len(sizes)).repeat_interleave(sizes).to(device)
+            logits = self.copier.mix(dropped, logits, *self.copier.read(memory, self.embedding), memory, rows, steps)
+        return states._replace(data=logits)
+
+    def _choose(self, states: Tensor) -> Tensor:
         return self.vocabulary(states if self.narrow is None else self.narrow(states))
 
 
