@@ -84,7 +84,8 @@ def agree_on_plan(run_path: Path, record: RunRecord, force: bool, world: World,
     plan, refusal = None, None
     if world.is_writer:
         try:
-            stack.enter_context(hold(run_path.with_name(f".{run_path.name}.lock"), f"run {run_path} (training)"))
+            world.still_held = stack.enter_context(hold(run_path.with_name(f".{run_path.name}.lock"),
+                                                        f"run {run_path} (training)"))
             plan = _prepare_folder(run_path, record, force)
         except UserError as error:
             plan, refusal = REFUSED, error
