@@ -25,7 +25,7 @@ from filelock import SoftFileLease, Timeout, lock_descriptor
 from data.errors import UserError
 
 HEARTBEAT_SECONDS = 10.0
-STALE_SECONDS = 90.0  # of a holder on another machine; on the clock of the disk, compared with a file just touched there
+STALE_SECONDS = 90.0  # of a holder on another machine; on the clock of the disk, by a file just touched there
 PATIENCE_SECONDS = 0.2  # somebody may be looking who holds the lock, for a moment
 RETRY_SECONDS = 0.01
 MAX_BYTES = 1 << 16
