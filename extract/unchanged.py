@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from data.files import write_json
+from data.files import read_sealed_json, write_sealed_json
 from data.manifest import MANIFEST
 from data.photos import FoundPhoto
 from extract.config import ExtractConfig
@@ -40,16 +40,14 @@ def observe(config: ExtractConfig, photos: str, published: Iterable[str], files:
 
 def remember_state(config: ExtractConfig, state: dict[str, Any], shares: tuple[float, float], summary: str) -> None:
     """Note that the folder is whole; the last thing a run writes."""
-    write_json(config.out / LOCAL / STATE, {"state": state, "shares": list(shares), "summary": summary})
+    write_sealed_json(config.out / LOCAL / STATE, {"state": state, "shares": list(shares), "summary": summary})
 
 
 def recall_unchanged(config: ExtractConfig, photos: str) -> dict[str, Any] | None:
     """What `remember_state` noted, if everything still looks the same; else None."""
-    try:
-        noted = json.loads((config.out / LOCAL / STATE).read_text(encoding="utf-8"))
-        state = noted["state"]
-        files = state["weights_files"]
-    except (OSError, ValueError, KeyError, TypeError):
+    noted = read_sealed_json(config.out / LOCAL / STATE)
+    if noted is None:
         return None
-    now = observe(config, photos, state["published"], files)
+    state = noted["state"]
+    now = observe(config, photos, state["published"], state["weights_files"])
     return noted if json.loads(json.dumps(now)) == state else None

@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"writing: {error}") from None
     config = EvalConfig(writing=writing, **{name: getattr(arguments, name, DEFAULTS[name]) for name in DEFAULTS
                                             if name != "writing"})
-    from data.files import read_json
+    from data.files import read_json, require_room
+    if config.run.is_dir():  # else said where it is opened
+        require_room(config.run, "the numbers of a run")
     from evaluate.evaluation import evaluate_run
     from evaluate.table import describe_result, format_tables
     path = evaluate_run(config)
