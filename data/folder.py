@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
+from data.identity import require_whole
 from data.manifest import load_manifest
 from data.mapped import MappedRows
 from data.photos import MISSING, OK, STATUS, TOO_LARGE, UNREADABLE
@@ -25,6 +26,8 @@ class Features:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest = load_manifest(root)
+        for kind, identity in (("recipe", self.recipe), ("source", self.source)):
+            require_whole(kind, identity, f"features folder {root}")
         shards = [map_published(root, shard, "photos") for shard in self.manifest.shards.get("photos", ())]
         if not shards:
             raise UserError(f"expected photo shards in {root}, found none; make the folder with: make features")
@@ -100,6 +103,7 @@ class Features:
         if name not in self.manifest.words:
             raise UserError(f"expected a word set {name!r} in {self.root}, found "
                             f"{', '.join(self.word_sets) or 'none'}; name one of those with --words")
+        require_whole(f"words {name!r}", self.manifest.words[name].identity, f"features folder {self.root}")
         return WordSet(self.root, name, self.manifest)
 
     @cached_property

@@ -13,7 +13,7 @@ import numpy as np
 from data.annotations import NUM_FRAMES
 from data.errors import UserError
 from data.files import read_sealed_json, replace_file, settle_text, sha256_file, write_json, write_sealed_json
-from data.identity import Identity, identify
+from data.identity import Identity, identify, require_whole
 from data.manifest import Manifest, Shard, WordsEntry, load_manifest
 from data.shards import join_blobs, write_shard
 from data.stories import Dataset
@@ -145,6 +145,7 @@ def _read_origin(folder: Path, name: str, table: TagTable) -> tuple[Vocabulary, 
         raise UserError(f"expected a word set {name!r} or 'default' in {folder}, found "
                         f"{', '.join(sorted(manifest.words)) or 'none'}; name another folder with --words-from")
     identity = manifest.words[chosen].identity
+    require_whole(f"words {chosen!r}", identity, f"features folder {folder}")
     fields = identity["fields"]
     for field, ours, remedy in (("tag_table", table.sha256, "give that table with --tag-table"),
                                 ("tokenisation", TOKENISATION, "use the version of this program that made it")):
