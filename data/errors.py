@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 bad input (one sentence on stderr), 3 done but over a limi
 import argparse
 import errno
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -42,6 +43,11 @@ def _show_character(character: str) -> str:
     if not unicodedata.category(character).startswith("C"):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def shell_word(value: object) -> str:
+    """A path, or anything else, as one word of a command that somebody may copy."""
+    return shlex.quote(str(value))
 
 
 def suggest(name: str, names: Iterable[str]) -> str:

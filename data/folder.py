@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError
+from data.errors import UserError, shell_word
 from data.identity import require_whole
 from data.manifest import load_manifest
 from data.mapped import MappedRows
@@ -47,7 +47,7 @@ class Features:
         """
         if not root.is_dir():
             raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
-                            f"FEATURES={root}")
+                            f"FEATURES={shell_word(root)}")
         return cls(root)
 
     @property
@@ -133,7 +133,7 @@ class Features:
         """
         if self.views is None:
             raise UserError(f"expected augmented views in {self.root}, found none; make them with: make features "
-                            f"FEATURES={self.root} VIEWS=4, or leave --views out")
+                            f"FEATURES={shell_word(self.root)} VIEWS=4, or leave --views out")
         return self.views
 
     @cached_property

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError, run_command
+from data.folder import Features
 from data.files import read_sealed_json, require_room, write_sealed_json
 from extract.command import main as extract
 from extract.wordsets import staged_words
 from tests.photo_dataset import write_dataset
 from tests.test_train import tiny
+from train.runs import read_record
 from train.session import run_training
+from train.summary import print_summary
 
 FLAGS = ["--backbone", "tests.tiny_backbone:factory", "--weights", "random", "--batch-size", "4"]
 
@@ -141,3 +144,14 @@ def test_a_run_that_may_not_be_written_is_found_before_it_is_evaluated(tmp_path,
         command = importlib.import_module("evaluate.commands.run")
         command.run(command.build_parser("x").parse_args(["--run", str(tmp_path / "run")]))
     assert os.listdir(tmp_path / "run") == []
+
+
+def test_what_is_printed_to_be_typed_next_is_quoted(make_features, tmp_path, capsys):
+    features = make_features("my features")
+    run = run_training(tiny(epochs=1), features, tmp_path / "my run")
+    print_summary(run, features)
+    assert f"make eval RUN='{run}' FEATURES='{features}'" in capsys.readouterr().out
+    with pytest.raises(UserError, match="make features FEATURES='no where'"):
+        Features.open(Path("no where"))
+    with pytest.raises(UserError, match="make train RUN='no run'"):
+        read_record(Path("no run"))

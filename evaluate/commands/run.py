@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from data.errors import CommandParser, UserError
+from data.errors import CommandParser, UserError, shell_word
 from evaluate.captions.writing_config import METHODS, WritingConfig
 from evaluate.config import MISSING as MISSING_CHOICES
 from evaluate.config import SPLITS, EvalConfig
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"\nnumbers      {path}\npredictions  {path.with_name(f'predictions-{config.split}.jsonl')}")
     if arguments.page:
         print(f"page         {_write_page(config, Path(evaluation['run']['features']))}")
-    print(f"\nNext: open the page; compare two runs with: make compare RUNS=\"{config.run} OTHER\"; "
+    print(f"\nNext: open the page; compare two runs with: make compare RUNS=\"{shell_word(config.run)} OTHER\"; "
           "change one thing and train again: make train RUN=... ARGS=...")
 
 
