@@ -91,13 +91,27 @@ def read_json(path: Path, what: str, remedy: str, max_bytes: int = MAX_JSON_BYTE
             raise UserError(f"expected {what} as a file at {path}, found something else; {remedy}")
         if status.st_size > max_bytes:
             raise UserError(f"expected {what} of at most {max_bytes} bytes in {path}, found {status.st_size}; {remedy}")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=take_each_key_once)
     except FileNotFoundError:
         raise UserError(f"expected {what} at {path}, found no such file; {remedy}") from None
     except UserError:
         raise
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number without end
         raise UserError(f"expected {what} as JSON in {path}, found {type(error).__name__}: {error}; {remedy}") from None
+
+
+def take_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; for `json.loads`, which takes the last of two values of one key in silence.
+
+    Raises:
+        ValueError: naming a key that stands there twice.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in value if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r:.40} more than once in one object (its keys: {', '.join(names)[:120]})")
+    return value
 
 
 def write_sealed_json(path: Path, value: dict[str, Any]) -> Path:

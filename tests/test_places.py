@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError, run_command
-from data.folder import Features
 from data.files import read_sealed_json, require_room, write_sealed_json
+from data.folder import Features
 from extract.command import main as extract
 from extract.wordsets import staged_words
 from tests.photo_dataset import write_dataset

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from data.errors import UserError, shell_word
 from data.files import read_json, replace_file, write_json
+from data.folder import Features
 from data.identity import Identity, identify, require_same
 from data.stored_words import WordSet
 from train.config import TrainConfig
@@ -116,6 +117,18 @@ def load_run(run_path: Path, device: str | torch.device = "cpu", weights: str = 
                         f"{error}; train the run again with --force") from None
     return LoadedRun(run_path, record.config, model.to(device).eval(), read_recipe(run_path, record), record.words,
                      record.source, int(metadata.get("epoch", 0)), record.features)
+
+
+def open_features(run: LoadedRun, given: Path | None) -> Features:
+    """Open the features folder that is given, else the one that a run was trained on.
+
+    Raises:
+        UserError: if it is not there any more, or is no whole features folder.
+    """
+    if given is None and not Path(run.features).is_dir():
+        raise UserError(f"expected the features folder that run {run.path} was trained on at {run.features}, found "
+                        "none there: it was moved or removed; say where it lies now with --features FOLDER")
+    return Features.open(given or Path(run.features))
 
 
 def read_recipe(run_path: Path, record: RunRecord) -> Identity:
