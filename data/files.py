@@ -46,6 +46,17 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def sync_and_forget(path: Path) -> None:
+    """Flush a file to the disk and out of memory, so that whoever reads it next reads what the disk has."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(handle)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write UTF-8 text atomically and return its path."""
     with replace_file(path) as partial:

@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,24 @@ def hold(path: Path, what: str, group: str = "") -> Iterator[Callable[[], None]]
         os.close(handle)
         if lease is not None:
             lease.release()
+
+
+@contextmanager
+def hold_when_free(path: Path, what: str) -> Iterator[Callable[[], None]]:
+    """Wait until nobody alive holds it, then be the one; see `hold`."""
+    with ExitStack() as stack:
+        while True:
+            try:
+                still_held = stack.enter_context(hold(path, what))
+                break
+            except HeldError:
+                time.sleep(PATIENCE_SECONDS)
+        yield still_held
+
+
+def living_token(path: Path) -> str | None:
+    """What tells the living holder of a lock from every other there was or will be; None where nobody holds it."""
+    return None if is_gone(path) else _read_settled(path).get("token")
 
 
 def refuse_strangers(paths: Iterable[Path], what: str, group: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether anything changed since the last whole run: told by sizes, times and inodes, without torch or a photo."""
+"""Whether anything changed since the last whole run: told by sizes and times, without torch or a photo."""
 import hashlib
 import json
 from collections.abc import Iterable
@@ -15,10 +15,10 @@ VERSION = 1
 
 
 def digest_photos(photos: dict[str, FoundPhoto]) -> str:
-    """A sha256 over path, size, time and inode of every photo."""
+    """A sha256 over path, size and time of every photo."""
     digest = hashlib.sha256()
     for photo_id, photo in sorted(photos.items()):
-        digest.update(f"{photo_id}\t{photo.path}\t{photo.size}\t{photo.mtime_ns}\t{photo.inode}\n"
+        digest.update(f"{photo_id}\t{photo.path}\t{photo.size}\t{photo.mtime_ns}\n"
                       .encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -35,7 +35,7 @@ def observe(config: ExtractConfig, photos: str, published: Iterable[str], files:
               if path]
     return {"version": VERSION, "settings": config.lasting(), "packages": package_versions(), "weights_files": files,
             "photos": photos, "inputs": {name: file_state(name) for name in (*others, *sorted(files))},
-            "published": {name: (file_state(config.out / name) or [])[:2] for name in sorted(published)}}
+            "published": {name: file_state(config.out / name) or [] for name in sorted(published)}}
 
 
 def remember_state(config: ExtractConfig, state: dict[str, Any], shares: tuple[float, float], summary: str) -> None:
