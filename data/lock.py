@@ -248,7 +248,7 @@ def _machine() -> str:
 
 
 def _lease_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lease")
+    return path.with_name(f".{path.name}.lease")  # hidden, so that it is not among the locks of a folder
 
 
 def _refusal(path: Path, what: str, holder: Holder) -> str:

@@ -1,5 +1,6 @@
 """Extraction end to end, with a backbone that takes microseconds: the folder, incremental runs, refusals."""
 import csv
+import errno
 import io
 import json
 import os
@@ -307,6 +308,20 @@ def test_a_ledger_with_inodes_is_read(tmp_path):
     files = {"photos": Shard("photos/00000.h5", 2, 0, 1, "0" * 64)}
     append_entry(tmp_path, 0, Entry(0, "r", files, np.array([b"a", b"b"]), stat))
     assert read_ledger(tmp_path)["photos/00000.h5"].stat.tolist() == [[10, 20], [11, 21]]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_mount_without_file_locks(dataset, tmp_path, monkeypatch, world):
+    before = snapshot_of_run(dataset, tmp_path)
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for rank in range(world):
+        main(["--data", str(dataset), "--out", str(tmp_path / "g"), "--backbone", BACKBONE, "--weights", "random",
+              "--batch-size", "4", "--shard-rows", "8", "--world", str(world), "--rank", str(rank)])
+    assert snapshot(tmp_path / "g") == before
+    assert not [path for path in (tmp_path / "g/.local").iterdir() if "lock" in path.name or "finishing" in path.name]
 
 
 def test_a_shard_is_read_back_from_the_disk(dataset, tmp_path, monkeypatch):

@@ -204,7 +204,7 @@ def test_a_killed_process_leaves_no_lock_behind_on_a_mount_without_locks(tmp_pat
             "def refuse(*arguments):\n    raise OSError(errno.ENOLCK, 'no locks')\nfcntl.flock = refuse\n"
             "with hold(Path(sys.argv[1]), 'x'):\n    os.kill(os.getpid(), 9)")
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")], cwd=ROOT)
-    assert result.returncode == -9 and (tmp_path / "lock.lease").exists()
+    assert result.returncode == -9 and (tmp_path / ".lock.lease").exists()
     for _ in range(2):
         with lock.hold(tmp_path / "lock", "x"):
             pass

@@ -12,6 +12,7 @@ import pytest
 from data.errors import UserError, run_command
 from data.files import read_sealed_json, require_room, write_sealed_json
 from data.folder import Features
+from evaluate.__main__ import main as evaluate
 from extract.command import main as extract
 from extract.wordsets import staged_words
 from tests.photo_dataset import write_dataset
@@ -78,8 +79,11 @@ def test_a_file_in_the_way_is_said_in_one_sentence(make_features, dataset, tmp_p
     with pytest.raises(UserError, match=f"expected a run folder at .*{name}, found that .* is no folder"):
         run_training(tiny(), make_features(), tmp_path / name)
     assert run_command(lambda: extract(["--data", str(dataset), "--out", str(tmp_path / name), *FLAGS])) == 2
+    assert evaluate(["ablate", "--features", str(make_features()), "--out", str(tmp_path / name)]) == 2
     said = capsys.readouterr().err
-    assert f"expected a features folder at {tmp_path / name}, found that" in said and said.count("error:") == 1
+    assert f"expected the folder of an ablation at {tmp_path / name}, found that" in said
+    assert f"expected a features folder at {tmp_path / name}, found that" in said
+    assert said.count("error:") == 2 and "Traceback" not in said
     assert (tmp_path / "file").read_text() == "mine"
 
 
