@@ -8,16 +8,25 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready-$(shell cat setup.cfg constraints.txt | sha256sum | cut -c1-16)
 
-# What a command works on: the DATA named, else what the newest `make features` made, else the storyworld.
+# A path as one word of the shell, blanks and all (~/ is one's home in every shell); whether two texts are equal.
+home = $(subst @@@,,$(subst @@@~/,$(HOME)/,@@@$(1)))
+quote = '$(subst ','\'',$(call home,$(1)))'
+equal = $(if $(subst x$(1)x,,x$(2)x)$(subst x$(2)x,,x$(1)x),,yes)
+
+# What a command works on: the DATA named, else what the newest `make features` made (artifacts/current: its name, and
+# on a second line its FEATURES), else the storyworld.
 DATA ?=
-NAME := $(if $(DATA),$(notdir $(patsubst %/,%,$(DATA))),$(if $(filter features plan demo crossval,$(MAKECMDGOALS)),storyworld,$(or \
-	$(shell cat artifacts/current 2>/dev/null),storyworld)))
-FEATURES ?= artifacts/$(NAME)/features
-RUN ?= $(if $(filter %/features,$(FEATURES)),$(patsubst %/features,%/run,$(FEATURES)),artifacts/$(notdir $(FEATURES))/run)
+MAKES := $(filter features plan demo crossval,$(MAKECMDGOALS))
+NEWEST := $(if $(MAKES),,$(shell sed -n 1p artifacts/current 2>/dev/null))
+NAME := $(if $(DATA),$(shell basename -- $(call quote,$(DATA))),$(or $(NEWEST),storyworld))
+FEATURES ?= $(or $(if $(MAKES),,$(if $(call equal,$(NAME),$(NEWEST)),$(shell sed -n 2p artifacts/current \
+	2>/dev/null))),artifacts/$(NAME)/features)
+RUN ?= $(shell folder=$(call quote,$(FEATURES)); [[ "$$folder" == */features ]] && echo "$${folder%/features}/run" || \
+	echo "artifacts/$$(basename -- "$$folder")/run")
 WORLD := artifacts/storyworld/data
 PHOTOS := $(or $(DATA),$(WORLD))
 WEIGHTS ?= $(if $(DATA),imagenet,random)
-PRESET ?= $(if $(filter storyworld,$(NAME)),small,paper)
+PRESET ?= $(if $(filter storyworld,$(NAME)),small,base)
 TASK ?= next
 SPLIT ?= test
 VIEWS ?=
@@ -26,7 +35,18 @@ OUT ?= $(RUN)-finetuned
 JOBS ?= 1
 FOLDS ?= 5
 CROSSVAL ?= artifacts/$(NAME)/crossval
+GRID ?=
+RUNS ?=
 ARGS ?=
+
+# What may be given is what has a default (?=) here: a misspelt variable would work on another folder, in silence.
+KNOWN := $(shell sed -n 's/^\([A-Z]*\) ?=.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+UNKNOWN := $(filter-out $(KNOWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+$(if $(UNKNOWN),$(error there is no variable $(firstword $(UNKNOWN)): did you mean $(shell $(PYTHON) -c 'import difflib, \
+	sys; print(*(difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1, 0) or sys.argv[2:3]))' \
+	$(call quote,$(firstword $(UNKNOWN))) $(KNOWN))? See: make help))
+$(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(error expected NPROC as a number of processes \
+	from 1 on, found $(NPROC)))
 
 # More than one process: torchrun starts them, each takes its share by rank.
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
@@ -40,8 +60,8 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Variables: DATA= (a folder in VIST's annotation format; unset: the embedded storyworld), FEATURES=, RUN=,"
-	@echo "WEIGHTS=random|imagenet|PATH, PRESET=paper|small, SPLIT=, NPROC=, ARGS='flags of the python -m command below it'."
-	@echo "Now: FEATURES=$(FEATURES) RUN=$(RUN)"
+	@echo "WEIGHTS=random|imagenet|PATH, PRESET=base|small|paper, SPLIT=, NPROC=, ARGS='flags of the python -m command below it'."
+	@echo "Now:" FEATURES=$(call quote,$(FEATURES)) RUN=$(call quote,$(RUN))
 
 $(STAMP): setup.cfg constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -66,37 +86,40 @@ lint: $(STAMP)  ## flake8 and mypy
 	@$(VENV)/bin/mypy
 
 world: $(STAMP)
-	@$(if $(DATA),:,$(PY) -m data storyworld --out $(WORLD))
+	@$(if $(DATA),:,$(PY) -m data storyworld --out $(call quote,$(WORLD)))
 
 plan: world  ## what extraction would do: counts, missing, bytes, hours (DATA FEATURES)
-	@$(PY) -m extract plan $(FEATURES) --data $(PHOTOS) --weights $(WEIGHTS) $(ARGS)
+	@$(PY) -m extract plan $(call quote,$(FEATURES)) --data $(call quote,$(PHOTOS)) --weights $(call quote,$(WEIGHTS)) $(ARGS)
 
 features: world  ## run the backbone once over every photo (DATA FEATURES WEIGHTS VIEWS NPROC ARGS)
-	@$(python) -m extract --data $(PHOTOS) --out $(FEATURES) --weights $(WEIGHTS) \
+	@$(python) -m extract --data $(call quote,$(PHOTOS)) --out $(call quote,$(FEATURES)) --weights $(call quote,$(WEIGHTS)) \
 		$(if $(DATA),,--thumbnails 160) $(if $(VIEWS),--views $(VIEWS)) $(ARGS)
-	@mkdir -p artifacts && echo $(NAME) > artifacts/current
+	@mkdir -p artifacts && printf '%s\n' $(call quote,$(NAME)) $(call quote,$(FEATURES)) > artifacts/current
 
 verify: $(STAMP)  ## check a features folder (FEATURES; ARGS=--full reads every byte)
-	@$(PY) -m extract verify $(FEATURES) $(ARGS)
+	@$(PY) -m extract verify $(call quote,$(FEATURES)) $(ARGS)
 
 inspect: $(STAMP)  ## show what a features folder holds (FEATURES)
-	@$(PY) -m extract inspect $(FEATURES) $(ARGS)
+	@$(PY) -m extract inspect $(call quote,$(FEATURES)) $(ARGS)
 
 train: $(STAMP)  ## train on the features, no photo is opened (FEATURES RUN PRESET TASK NPROC ARGS)
-	@$(python) -m train --features $(FEATURES) --out $(RUN) --preset $(PRESET) --task $(TASK) $(ARGS)
+	@$(python) -m train --features $(call quote,$(FEATURES)) --out $(call quote,$(RUN)) --preset $(PRESET) --task $(TASK) $(ARGS)
 
 finetune: world  ## train a run further through the backbone, on the photos (RUN DATA FEATURES OUT NPROC ARGS)
-	@$(python) -m train.finetune --init $(RUN) --data $(PHOTOS) --features $(FEATURES) --out $(OUT) $(ARGS)
+	@$(python) -m train.finetune --init $(call quote,$(RUN)) --data $(call quote,$(PHOTOS)) \
+		--features $(call quote,$(FEATURES)) --out $(call quote,$(OUT)) $(ARGS)
 
 eval: $(STAMP)  ## numbers beside baselines, and a page (RUN FEATURES DATA SPLIT ARGS)
-	@$(PY) -m evaluate --run $(RUN) --features $(FEATURES) --split $(SPLIT) $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(PY) -m evaluate --run $(call quote,$(RUN)) --features $(call quote,$(FEATURES)) --split $(SPLIT) \
+		$(if $(DATA),--data $(call quote,$(DATA))) $(ARGS)
 
 ablate: $(STAMP)  ## a grid of cheap trainings, one table, one plot (FEATURES GRID JOBS)
-	@$(PY) -m evaluate ablate --features $(FEATURES) $(if $(GRID),--grid $(GRID)) --jobs $(JOBS) $(ARGS)
+	@$(PY) -m evaluate ablate --features $(call quote,$(FEATURES)) $(if $(GRID),--grid $(call quote,$(GRID))) --jobs $(JOBS) $(ARGS)
 
 crossval: world  ## grouped folds: features once, each fold trained and evaluated, one table (DATA FOLDS JOBS CROSSVAL ARGS)
-	@$(PY) -m evaluate crossval $(PHOTOS) --out $(CROSSVAL) --features $(FEATURES) --folds $(FOLDS) --jobs $(JOBS) \
-		--preset $(PRESET) $(if $(filter file,$(origin WEIGHTS)),$(if $(DATA),,--weights random),--weights $(WEIGHTS)) $(ARGS)
+	@$(PY) -m evaluate crossval $(call quote,$(PHOTOS)) --out $(call quote,$(CROSSVAL)) --features $(call quote,$(FEATURES)) \
+		--folds $(FOLDS) --jobs $(JOBS) --preset $(PRESET) \
+		$(if $(filter file,$(origin WEIGHTS)),$(if $(DATA),,--weights random),--weights $(call quote,$(WEIGHTS))) $(ARGS)
 
 runs: $(STAMP)  ## list runs: what differs, headline numbers (RUNS)
 	@$(PY) -m evaluate runs $(or $(RUNS),artifacts) $(ARGS)
@@ -107,4 +130,4 @@ compare: $(STAMP)  ## paired comparison of runs (RUNS="a b")
 bench: $(STAMP)  ## measure against named peers and limits, one table (DATA for the drift; ARGS="NAME ... --quick")
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev,bench]'
 	@rm -rf build *.egg-info
-	@$(PY) -m tests.benchmarks $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(PY) -m tests.benchmarks $(if $(DATA),--data $(call quote,$(DATA))) $(ARGS)

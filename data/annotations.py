@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.errors import UserError
+from data.files import take_each_key_once
 
 NUM_FRAMES = 5
 MAX_ID_LENGTH = 200  # ids name photo files: a file system's 255 bytes less an ending
@@ -85,8 +86,8 @@ def load_annotations(path: Path) -> tuple[dict[str, Any], str]:
     """
     try:
         content = path.read_bytes()
-        raw = json.loads(content.decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: broken JSON, no UTF-8, absurd numbers
+        raw = json.loads(content.decode("utf-8-sig"), object_pairs_hook=take_each_key_once)
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: broken JSON, no UTF-8, a key twice
         raise UserError(f"expected JSON in UTF-8 in {path}, found {type(error).__name__}: {str(error)[:200]}; "
                         f"{_RESTORE}") from None
     if not isinstance(raw, dict):

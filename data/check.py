@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data.errors import shell_word
 from data.photos import FoundPhoto, scan_photos
 from data.stories import DEFAULT_SEED, SPLITS, Dataset, Skipped, read_dataset
 from data.tags import UNK_TAG, TagTable
@@ -39,7 +40,7 @@ def describe_data(dataset: Dataset, words: WordArrays, photos: dict[str, FoundPh
     warnings = [*dataset.warnings, *words.warnings, *photo_warnings]
     if warnings:
         sections.append(["warnings", *(f"  {warning}" for warning in warnings)])
-    sections.append([f"next: make features DATA={dataset.root}"])
+    sections.append([f"next: make features DATA={shell_word(dataset.root)}"])
     return "\n\n".join("\n".join(section) for section in sections if section)
 
 

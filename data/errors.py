@@ -5,13 +5,15 @@ Exit codes: 0 done, 2 bad input (one sentence on stderr), 3 done but over a limi
 """
 import argparse
 import errno
+import re
+import shlex
 import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 BAD_INPUT = 2
 OVER_LIMIT = 3
@@ -43,12 +45,74 @@ def _show_character(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def shell_word(value: object) -> str:
+    """A path, or anything else, as one word of a command that somebody may copy."""
+    return shlex.quote(str(value))
+
+
+def suggest(name: str, names: Iterable[str]) -> str:
+    """": did you mean ...?" where one of `names` comes near or is its initials (learning-rate, lr), else nothing."""
+    import difflib
+    bare = {known.strip("-"): known for known in names}
+    words = name.strip("-").replace("-", "_").split("_")
+    initials = "".join(word[:1] for word in words)
+    nearest = [initials] if len(words) > 1 and initials in bare else difflib.get_close_matches(
+        name.strip("-"), list(bare), n=1, cutoff=0.5)
+    return f": did you mean {bare[nearest[0]]!r}?" if nearest else ""
+
+
+def require_command(argv: Sequence[str], commands: Iterable[str], prog: str) -> None:
+    """Refuse a first word that is neither a flag nor one of the commands.
+
+    Raises:
+        UserError: with the nearest command.
+    """
+    if argv and not argv[0].startswith("-") and argv[0] not in (names := list(commands)):
+        raise UserError(f"unknown command {argv[0]!r}{suggest(argv[0], names)}; see: {prog} --help")
+
+
 class CommandParser(argparse.ArgumentParser):
-    """Flags of a command: what is wrong with them is said in one sentence, without the usage lines."""
+    """Flags of a command: what is wrong with them is said in one sentence, without the usage lines.
+
+    A flag or choice that there is not is answered with the nearest one; parse inside `run_command`, which turns the
+    UserError into exit code 2.
+    """
+
+    _given: Sequence[str] = ()
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse a command line; see the class."""
+        known, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise UserError(self._explain_unknown(unknown[0]))
+        return known
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse what is known; argparse calls it for a subcommand too."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        known, unknown = super().parse_known_args(self._given, namespace)
+        flags = [word for word in unknown if word.startswith("-")]
+        if flags and not self._subparsers:  # here, where a subcommand's flags are known
+            raise UserError(self._explain_unknown(flags[0]))
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Raise a UserError; parse inside `run_command`, which turns it into exit code 2."""
+        """Raise a UserError."""
+        unknown = [word for word in self._given if word.startswith("--") and word != "--" and not self._knows(word)]
+        if unknown and "required" in message:  # what is missing was given under a wrong name
+            message = self._explain_unknown(unknown[0]).partition("; see:")[0]
+        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            message += suggest(choice[1], re.findall(r"[^\s,']+", choice[2]))
         raise UserError(f"{message}; see: {self.prog} --help")
+
+    def _knows(self, word: str) -> bool:
+        name = word.partition("=")[0]
+        flags = self._option_string_actions
+        return name in flags or (self.allow_abbrev and any(flag.startswith(name) for flag in flags))
+
+    def _explain_unknown(self, word: str) -> str:
+        name = word.partition("=")[0]
+        return f"unknown argument {word!r}{suggest(name, self._option_string_actions)}; see: {self.prog} --help"
 
 
 def run_command(main: Callable[[], object]) -> int:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError
+from data.errors import UserError, shell_word
+from data.identity import require_whole
 from data.manifest import load_manifest
 from data.mapped import MappedRows
 from data.photos import MISSING, OK, STATUS, TOO_LARGE, UNREADABLE
@@ -25,6 +26,8 @@ class Features:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest = load_manifest(root)
+        for kind, identity in (("recipe", self.recipe), ("source", self.source)):
+            require_whole(kind, identity, f"features folder {root}")
         shards = [map_published(root, shard, "photos") for shard in self.manifest.shards.get("photos", ())]
         if not shards:
             raise UserError(f"expected photo shards in {root}, found none; make the folder with: make features")
@@ -44,7 +47,7 @@ class Features:
         """
         if not root.is_dir():
             raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
-                            f"FEATURES={root}")
+                            f"FEATURES={shell_word(root)}")
         return cls(root)
 
     @property
@@ -100,6 +103,7 @@ class Features:
         if name not in self.manifest.words:
             raise UserError(f"expected a word set {name!r} in {self.root}, found "
                             f"{', '.join(self.word_sets) or 'none'}; name one of those with --words")
+        require_whole(f"words {name!r}", self.manifest.words[name].identity, f"features folder {self.root}")
         return WordSet(self.root, name, self.manifest)
 
     @cached_property
@@ -129,7 +133,7 @@ class Features:
         """
         if self.views is None:
             raise UserError(f"expected augmented views in {self.root}, found none; make them with: make features "
-                            f"FEATURES={self.root} VIEWS=4, or leave --views out")
+                            f"FEATURES={shell_word(self.root)} VIEWS=4, or leave --views out")
         return self.views
 
     @cached_property

@@ -27,6 +27,29 @@ def identify(fields: Mapping[str, Any]) -> Identity:
     return {"id": hashlib.sha256(canonical.encode("ascii")).hexdigest(), "fields": json.loads(canonical)}
 
 
+def follows_from_fields(identity: Identity) -> bool:
+    """Whether an identity is the sha256 of its own fields."""
+    try:
+        return "version" in identity["fields"] and identify(identity["fields"])["id"] == identity["id"]
+    except ValueError:  # a number that is none
+        return False
+
+
+def require_whole(kind: str, identity: Identity, where: str) -> None:
+    """Refuse an identity whose fields were changed: they would be compared and recorded as what they are not.
+
+    Args:
+        kind: "recipe", "source" or "words". where: it was found ("features folder artifacts/features").
+
+    Raises:
+        UserError: if its id is not the sha256 of its fields.
+    """
+    if not follows_from_fields(identity):
+        raise UserError(f"expected the {kind} of {where} to be what its id {identity['id'][:12]} is the sha256 of, "
+                        "found other fields: they were changed; get the folder again, or bring it up to date with: "
+                        "make features")
+
+
 def source_digest(photos: Iterable[tuple[str, str]], is_sorted: bool = False) -> str:
     """The sha256 over sorted photo ids with what was found for each.
 

@@ -10,7 +10,6 @@
 A shard is {"name": path inside the folder, "rows": n, "offset": first row, "bytes": n, "sha256": ...}.
 Nothing in it depends on the clock or the machine's name, so equal work gives equal bytes.
 """
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import format_json, read_json, settle_text
+from data.files import format_json, read_json, seal, settle_text
 from data.identity import Identity
 
 FORMAT = 1
@@ -78,7 +77,7 @@ class Manifest:
             "shards": {group: [asdict(shard) for shard in shards] for group, shards in self.shards.items()},
             "words": words, "placeholders": list(self.placeholders), "counts": self.counts,
             "versions": self.versions, "canaries": self.canaries, "files": self.files}
-        return settle_text(folder / MANIFEST, format_json({**value, "sha256": _seal(value)}))
+        return settle_text(folder / MANIFEST, format_json({**value, "sha256": seal(value)}))
 
 
 def is_sealed(folder: Path) -> bool:
@@ -86,8 +85,8 @@ def is_sealed(folder: Path) -> bool:
     try:
         text = (folder / MANIFEST).read_bytes()
         value = json.loads(text)
-        return value.pop("sha256", None) == _seal(value) and format_json(
-            {**value, "sha256": _seal(value)}).encode() == text
+        return value.pop("sha256", None) == seal(value) and format_json(
+            {**value, "sha256": seal(value)}).encode() == text
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
@@ -131,10 +130,6 @@ def _check_values(raw: Any) -> None:
         if not values:
             return
     raise ValueError(f"values nested more than {MAX_DEPTH} deep")
-
-
-def _seal(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(format_json(value).encode()).hexdigest()
 
 
 def _shards(group: str, raw: list[Mapping[str, Any]]) -> tuple[Shard, ...]:

@@ -23,7 +23,10 @@ _FILE_NAME = re.compile(rf"((?!\.)[A-Za-z0-9_.@-]+)\.(?:{'|'.join(ENDINGS)})", r
 
 
 class FoundPhoto(NamedTuple):
-    """A photo file: path and what tells that it has not changed (bytes, nanoseconds, inode)."""
+    """A photo file: its path, what tells that it has not changed (bytes, nanoseconds), and its inode.
+
+    The inode only tells a file that is met again through a link: network disks and FUSE give new ones at every mount.
+    """
 
     path: str
     size: int

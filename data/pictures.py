@@ -3,8 +3,9 @@
 The file's ending is never believed: a decoder is chosen by content.
 """
 import io
-import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from data.photos import TOO_LARGE, UNREADABLE, BadPhoto
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")  # an MPO opens as JPEG
 MAX_PIXELS = 2 * 89_478_485  # what Pillow itself refuses as a decompression bomb
+MAX_DECODED_BYTES = 1 << 30  # of one photo while it becomes a square, so of one reader; 22 kB of PNG can ask for more
+MAX_SCALED_PIXELS = 1 << 24  # of which "crop" would keep a part; larger ones are cropped before they are scaled
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
                   "nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 VECTORISED = ("bilinear", "bicubic")  # that torch computes as Pillow does, to one level of 255 and several times faster
@@ -66,35 +69,53 @@ def decode_photo(content: bytes, resize: Resize) -> np.ndarray:
         converts it, of an animation the first frame.
 
     Raises:
-        BadPhoto: if it is no image of ENDINGS, broken, or larger than MAX_PIXELS.
+        BadPhoto: if it is no image of ENDINGS, broken, or larger than MAX_PIXELS or MAX_DECODED_BYTES.
     """
-    return resize_picture(open_picture(content, resize), resize)
+    with blame_photo(content):
+        return resize_picture(open_picture(content, resize), resize)
 
 
 def open_picture(content: bytes, resize: Resize) -> Image.Image:
     """Decode a photo to an upright RGB picture, at reduced size where `resize` allows; see `decode_photo`."""
-    try:
+    with blame_photo(content):
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         if picture.width * picture.height > MAX_PIXELS:
             raise BadPhoto(TOO_LARGE, "decompression bomb", f"{picture.width} x {picture.height} pixels")
+        coefficients = 6 * picture.width * picture.height if picture.info.get("progressive") else 0
         if not resize.exact and picture.format in ("JPEG", "MPO"):
             side = 2 * (resize.size if resize.rule == "squash" else resize.short_side)
             picture.draft(None, (side, side))  # before load(), or it does nothing
+        if (needed := coefficients + _count_bytes(picture)) > MAX_DECODED_BYTES:
+            raise BadPhoto(TOO_LARGE, "too large to decode", f"{picture.width} x {picture.height} pixels of mode "
+                           f"{picture.mode} take {needed >> 20} MB, at most {MAX_DECODED_BYTES >> 20} are given to one")
         picture.load()
         return _to_rgb(_turn_upright(picture))
+
+
+@contextmanager
+def blame_photo(content: bytes) -> Iterator[None]:
+    """Turn whatever a photo's bytes make the block raise into BadPhoto: a file from the web never ends a command.
+
+    Args:
+        content: the file's bytes, to name what they are where they are no image.
+    """
+    try:
+        yield
     except BadPhoto:
         raise
     except Image.DecompressionBombError as error:
         raise BadPhoto(TOO_LARGE, "decompression bomb", str(error)) from None
     except MemoryError:
         raise BadPhoto(TOO_LARGE, "out of memory") from None
+    except RuntimeError as error:  # torch, for want of memory among other things
+        status, cause = (TOO_LARGE, "out of memory") if "alloc" in str(error) else (UNREADABLE, "broken image")
+        raise BadPhoto(status, cause, f"{type(error).__name__}: {error}") from None
     except UnidentifiedImageError:
         raise BadPhoto(UNREADABLE, _name_content(content)) from None
     except OSError as error:
         cause = "truncated" if "truncated" in str(error) or "Truncated" in str(error) else "broken image"
         raise BadPhoto(UNREADABLE, cause, str(error)) from None
-    except (ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, AttributeError,
-            RuntimeError, struct.error) as error:  # what Pillow's decoders raise on broken bytes
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on broken bytes, and new ones in every version
         raise BadPhoto(UNREADABLE, "broken image", f"{type(error).__name__}: {error}") from None
 
 
@@ -108,15 +129,18 @@ def resize_picture(picture: Image.Image, resize: Resize) -> np.ndarray:
     # torchvision truncates the longer side and rounds the corner of the crop
     scaled = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
     left, top = round((scaled[0] - side) / 2), round((scaled[1] - side) / 2)
+    if scaled[0] * scaled[1] > MAX_SCALED_PIXELS:  # a strip: the same numbers, to one level of 255
+        across, down = width / scaled[0], height / scaled[1]
+        box = (left * across, top * down, (left + side) * across, (top + side) * down)
+        return np.asarray(picture.resize((side, side), INTERPOLATIONS[resize.interpolation], box=box))
     return _scale(picture, scaled, resize.interpolation)[top:top + side, left:left + side].copy()
 
 
 def make_thumbnail(picture: Image.Image, side: int) -> bytes:
-    """A JPEG whose longer side is at most `side` pixels."""
-    small = picture.copy()
-    small.thumbnail((side, side), Image.Resampling.BICUBIC)
+    """A JPEG whose longer side is at most `side` pixels; it is the picture itself that is scaled, to spare a copy."""
+    picture.thumbnail((side, side), Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=82)
+    picture.save(file, "JPEG", quality=82)
     return file.getvalue()
 
 
@@ -128,6 +152,12 @@ def _scale(picture: Image.Image, size: tuple[int, int], interpolation: str) -> n
     pixels = torch.frombuffer(picture.tobytes(), dtype=torch.uint8).view(1, picture.height, picture.width, 3)
     scaled = torch.nn.functional.interpolate(pixels.permute(0, 3, 1, 2), size[::-1], mode=interpolation, antialias=True)
     return scaled[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _count_bytes(picture: Image.Image) -> int:
+    """Memory that a picture takes at its peak, measured: decoded, as RGB of 4 bytes a pixel, as bytes for scaling."""
+    per_pixel = 20 if picture.has_transparency_data else 30 if picture.mode in ("I", "F") else 10
+    return picture.width * picture.height * per_pixel
 
 
 def _turn_upright(picture: Image.Image) -> Image.Image:

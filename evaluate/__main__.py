@@ -3,7 +3,7 @@ import importlib
 import logging
 import sys
 
-from data.errors import run_command
+from data.errors import require_command, run_command
 from train.threads import let_threads_sleep
 
 COMMANDS = {
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     command = importlib.import_module(f"evaluate.commands.{name.replace('-', '_')}")
 
     def run() -> None:
+        require_command(argv or [], COMMANDS, "python -m evaluate")
         parser = command.build_parser(f"python -m evaluate {name}" if argv and argv[0] == name else
                                       "python -m evaluate")
         if name == "run":

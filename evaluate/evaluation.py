@@ -43,7 +43,7 @@ from evaluate.split import EvaluatedSplit
 from evaluate.story_sense import chance_of_sense, score_cloze, score_ordering
 from evaluate.tags.alignment import load_table, score_agreement, score_caption_choice
 from evaluate.tags.tag_scores import TagGuess, choose_thresholds, describe_left_out
-from train.runs import LoadedRun, load_run, require_same_folder
+from train.runs import LoadedRun, load_run, open_features, require_same_folder
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Evaluation:
         self.config = config
         self.device = choose_device(config.device)
         self.run: LoadedRun = load_run(config.run, self.device)
-        self.features = Features.open(config.features or Path(self.run.features))
+        self.features = open_features(self.run, config.features)
         self.words = config.words or self.run.config.words
         words = self.features.words(self.words)
         require_same_folder(self.run, config.run, self.features.recipe, words.identity, self.features.root)

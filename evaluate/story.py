@@ -23,7 +23,7 @@ from evaluate.own_photos import look_at, open_backbone, read_contents
 from evaluate.photos.retrieval import rank_candidates
 from evaluate.photos.space import PhotoSpace
 from evaluate.tags.tag_metrics import FIRST_TAG
-from train.runs import VOCABULARY, LoadedRun, load_run, read_record, require_same_folder
+from train.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
 from train.text import Context
 
 SHOWN_TAGS = 5
@@ -91,7 +91,7 @@ def tell_story(config: StoryConfig) -> ToldStory:
     device = choose_device(config.device)
     contents = read_contents(config.photos)
     run = load_run(config.run, device)
-    features = Features.open(config.features or Path(run.features))
+    features = open_features(run, config.features)
     require_same_folder(run, config.run, features.recipe, features.words(run.config.words).identity, features.root)
     backbone = open_backbone(run, features, config.backbone, config.weights)
     looked_at = look_at(config.photos, contents, backbone, run.recipe["fields"], device)

@@ -121,8 +121,11 @@ def _build_torchvision(name: str, weights: str) -> tuple[nn.Module, Spec, str, P
     module = models.get_model(name, weights=None)
     head, width = _take_head_off(name, module)
     shown = (entry or next(iter(enum))).transforms()
+    mean, std = tuple(shown.mean), tuple(shown.std)
+    if hasattr(module, "transform_input") and source is not None and entry and source.name == Path(entry.url).name:
+        mean = std = (0.5, 0.5, 0.5)  # as these weights were trained; torchvision scales anew inside the net
     spec = Spec(width, shown.crop_size[0], "squash", shown.resize_size[0], shown.interpolation.value,
-                tuple(shown.mean), tuple(shown.std), _name_licence(weights))
+                mean, std, _name_licence(weights))
     return module, spec, head, source
 
 

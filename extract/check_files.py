@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.files import TEMPORARY, sha256_file
-from data.identity import Identity, identify
+from data.identity import follows_from_fields
 from data.manifest import MANIFEST, Manifest, Shard, is_sealed
 from data.published import refuse_links
 from extract.findings import Report
@@ -32,14 +32,6 @@ def check_manifest(root: Path, manifest: Manifest, report: Report) -> None:
     if width != manifest.width:
         report.contradict(MANIFEST, f"expected the width of the recipe, {width}, found {manifest.width}",
                           "get the folder again, or make it anew")
-
-
-def follows_from_fields(identity: Identity) -> bool:
-    """Whether an identity is the sha256 of its own fields."""
-    try:
-        return "version" in identity["fields"] and identify(identity["fields"])["id"] == identity["id"]
-    except ValueError:  # a number that is none
-        return False
 
 
 def check_own_files(root: Path, manifest: Manifest, report: Report) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 from data.annotations import is_plain_name
 from data.errors import UserError
 from data.files import sha256_file
+from data.identity import follows_from_fields
 from data.manifest import Manifest, WordsEntry
 from data.published import map_published, refuse_links
 from data.stored_words import DII, MAX_WORDS_BYTES, SIS, WordSet
 from data.words import END, PAD, RESERVED, START
-from extract.check_files import follows_from_fields
 from extract.check_photos import decode_id
 from extract.findings import Report
 

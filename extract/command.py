@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from data.errors import CommandParser, UserError
+from data.errors import CommandParser, UserError, require_command
 from extract.config import ExtractConfig
 from extract.flags import add_extraction_flags, add_gc_flags, add_inspect_flags, add_plan_flags, add_verify_flags
 
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         _start_logging(0)
         importlib.import_module(module_name).run(arguments)
         return
+    require_command(argv, COMMANDS, "python -m extract")
     config = read_config(build_parser().parse_args(argv))
     _start_logging(config.rank)
     from extract.runner import run_extraction

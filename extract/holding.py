@@ -1,15 +1,13 @@
 """Who works on a features folder: one extraction at a time, of one process or of several that share the shards."""
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from data.lock import HeldError, hold, refuse_strangers
+from data.lock import hold, hold_when_free, living_token, refuse_strangers
 from extract.recipe import LOCAL
 
 LOCK = "lock-{rank}"
 FINISHING = "finishing"
-PATIENCE_SECONDS = 0.1
 
 
 @contextmanager
@@ -38,11 +36,15 @@ def lock_paths(folder: Path) -> list[Path]:
 @contextmanager
 def take_turns(folder: Path) -> Iterator[None]:
     """Wait until no other process stages words or finishes the folder, then be the one."""
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(hold(folder / LOCAL / FINISHING, f"the end of features folder {folder}"))
-                break
-            except HeldError:
-                time.sleep(PATIENCE_SECONDS)
+    with hold_when_free(folder / LOCAL / FINISHING, f"the end of features folder {folder}"):
         yield
+
+
+def is_held_by(folder: Path, token: str | None) -> bool:
+    """Whether a living process of an extraction of this folder has that token; see `own_token`."""
+    return token is not None and token in map(living_token, lock_paths(folder))
+
+
+def own_token(folder: Path, rank: int) -> str | None:
+    """What tells this process, which holds the folder, from others."""
+    return living_token(folder / LOCAL / LOCK.format(rank=rank))

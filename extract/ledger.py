@@ -1,7 +1,7 @@
 """The ledger: one line for every published shard; what has no line does not exist.
 
 A process appends to `.local/ledger/<rank>.jsonl`, its own file, and syncs. The last line of a name counts. A line
-says what the shard was made from: the recipe, the photo ids of its rows, size, modification time and inode of each
+says what the shard was made from: the recipe, the photo ids of its rows, size and modification time of each
 photo when it was read, and the cause of every bad one.
 """
 import hashlib
@@ -18,7 +18,7 @@ import numpy as np
 from data.manifest import Shard
 
 LEDGER = ".local/ledger"
-NO_FILE = (0, 0, 0)
+NO_FILE = (0, 0)
 HASH_ROWS = 4096  # a list of them all would be the largest thing in memory
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Entry:
     Attributes:
         number: its place in the order of shards. ids: sha256 over the photo ids of its rows. recipe: identity's id.
         files: kind ("photos", "thumbs", "grid", "views") -> published file; offsets in them mean nothing here.
-        photo_ids: (n,) bytes. stat: (n, 3) int64: size, mtime in ns, inode; NO_FILE where there was none.
+        photo_ids: (n,) bytes. stat: (n, 2) int64: size, mtime in ns; NO_FILE where there was none.
         bad: row in the shard -> (cause, detail). turn: counts runs; of two lines for one name the later run's counts.
     """
 
@@ -137,5 +137,5 @@ def _parse(line: bytes) -> Entry | None:
     photo_ids = np.array(raw["photos"].encode("ascii").split(b" "))
     files = {kind: Shard(name, rows, 0, size, sha256) for kind, (name, rows, size, sha256) in raw["files"].items()}
     return Entry(raw["number"], raw["recipe"], files, photo_ids,
-                 np.array(raw["stat"], np.int64).reshape(-1, 3),
+                 np.array(raw["stat"], np.int64).reshape(len(photo_ids), -1)[:, :2],  # older lines have inodes too
                  {row: (cause, detail) for row, cause, detail in raw["bad"]}, raw["turn"])

@@ -1,4 +1,5 @@
 """The mapper: batches of uint8 pictures in, float16 features out, on whatever device there is."""
+import copy
 import logging
 import os
 import time
@@ -66,6 +67,43 @@ class Mapped:
     grid: np.ndarray | None
 
 
+class CudaCopies:
+    """What runs beside a GPU's arithmetic: page-locked memory, copies there and back, and what says that they are done.
+
+    Everything belongs to the process's own device, by name: an event that is recorded while another device is the
+    current one would wait for that one's stream, and say that results are there before they are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.index is not None:  # else the current one is meant
+            torch.cuda.set_device(device)
+
+    def make_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Page-locked zeros, uint8."""
+        return torch.zeros(shape, dtype=torch.uint8, pin_memory=True).numpy()
+
+    def send(self, pictures: np.ndarray) -> Tensor:
+        """Begin to copy a buffer of ours to the device; it is read until the next mark was waited for."""
+        return torch.from_numpy(pictures).to(self.device, non_blocking=True)
+
+    def bring(self, value: Tensor) -> Tensor:
+        """Begin to copy from the device; nothing is there before the next mark was waited for."""
+        host = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+        return host.copy_(value, non_blocking=True)
+
+    def mark(self) -> torch.cuda.Event:
+        """An event behind all that was begun so far; who waits for it sleeps, the readers need the core."""
+        event = torch.cuda.Event(blocking=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+
+def make_copies(device: torch.device) -> CudaCopies | None:
+    """The copies of a device whose memory is not ours; None on a processor."""
+    return CudaCopies(device) if device.type == "cuda" else None
+
+
 class Mapper:
     """A backbone on a device that looks at batches of one fixed shape, several at a time.
 
@@ -84,15 +122,17 @@ class Mapper:
         self.spec, self.device, self.precision, self.batch_size = backbone.spec, device, precision, batch_size
         self.shape = (batch_size, self.spec.size, self.spec.size, 3)
         _fix_arithmetic(device)
+        self._copies = make_copies(device)
         keep_freed_memory()
         folded = backbone.folded
-        self.module: nn.Module = folded if compiled or device.type != "cpu" else pack(folded, PRECISIONS[precision])
+        self.module: nn.Module = pack(folded, PRECISIONS[precision]) if device.type == "cpu" and not compiled else \
+            cast_weights(folded, PRECISIONS[precision]) if device.type == "cuda" else folded
         self.module = self.module.to(device).to(memory_format=torch.channels_last)
         self._maps = local()
         self._hook = _watch_map(self.module, self._maps, backbone) if grid else None
-        self.streams = count_cores() if device.type == "cpu" and is_folded(folded) else 1
+        self.streams = count_cores() if self._copies is None and is_folded(folded) else 1
         self._pool = ThreadPoolExecutor(self.streams, "model", torch.set_num_threads,
-                                        (count_cores() // self.streams,)) if device.type == "cpu" else None
+                                        (count_cores() // self.streams,)) if self._copies is None else None
         scale = torch.tensor([self.spec.mean, self.spec.std], dtype=torch.float32, device=device) * 255
         self._mean, self._std = (part.view(1, 3, 1, 1) for part in scale)
         if compiled:
@@ -108,7 +148,8 @@ class Mapper:
 
     def make_buffer(self) -> np.ndarray:
         """An (B, size, size, 3) uint8 array of zeros for `submit`, page-locked where copies then run beside."""
-        return torch.zeros(self.shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy()
+        return self._copies.make_buffer(self.shape) if self._copies is not None else \
+            torch.zeros(self.shape, dtype=torch.uint8).numpy()
 
     def submit(self, pictures: np.ndarray) -> "PendingBatch":
         """Start looking at a batch.
@@ -121,10 +162,12 @@ class Mapper:
         """
         assert pictures.shape == self.shape, (pictures.shape, self.shape)
         if self._pool is not None:
-            return PendingBatch(self._pool.submit(self._look, pictures), self.device)
+            return PendingBatch(self._pool.submit(self._look, pictures))
+        assert self._copies is not None, "only a device with memory of its own has no threads"
+        features, grid = self._look(pictures)
         done: Future[tuple[Tensor, Tensor | None]] = Future()
-        done.set_result(self._look(pictures))
-        return PendingBatch(done, self.device)
+        done.set_result((self._copies.bring(features), None if grid is None else self._copies.bring(grid)))
+        return PendingBatch(done, self._copies.mark())
 
     def close(self) -> None:
         """Let go of the backbone, which others may use, and of the threads."""
@@ -137,12 +180,10 @@ class Mapper:
     def _look(self, pictures: np.ndarray) -> tuple[Tensor, Tensor | None]:
         try:
             with torch.inference_mode():
-                return self._compute(torch.from_numpy(pictures).to(self.device, non_blocking=True))
+                return self._compute(self._copies.send(pictures) if self._copies is not None else
+                                     torch.from_numpy(pictures))
         except torch.OutOfMemoryError:
-            raise NoRoom(
-                f"expected room on {self.device} for a batch of {self.batch_size}, which is part of the recipe, found "
-                "none; what was published is kept: free the device and give the same command again, or make another "
-                "folder with a smaller --batch-size") from None
+            raise no_room(self.device, self.batch_size) from None
 
     def _compute(self, shown: Tensor) -> tuple[Tensor, Tensor | None]:
         images = shown.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)  # (B, 3, H, W), channels last
@@ -173,15 +214,8 @@ def time_model(mapper: Mapper, rounds: int = 2) -> float:
 class PendingBatch:
     """A batch on its way: on a GPU the copy back runs while the next batch is filled."""
 
-    def __init__(self, looked_at: "Future[tuple[Tensor, Tensor | None]]", device: torch.device) -> None:
-        self._looked_at = looked_at
-        self._done: torch.cuda.Event | None = None
-        if device.type == "cuda":
-            features, grid = looked_at.result()
-            self._looked_at = Future()
-            self._looked_at.set_result((_copy_back(features), None if grid is None else _copy_back(grid)))
-            self._done = torch.cuda.Event()
-            self._done.record()
+    def __init__(self, looked_at: "Future[tuple[Tensor, Tensor | None]]", done: torch.cuda.Event | None = None) -> None:
+        self._looked_at, self._done = looked_at, done
 
     def result(self) -> Mapped:
         """Wait for the batch and give it as arrays.
@@ -195,9 +229,22 @@ class PendingBatch:
         return Mapped(features.numpy(), None if grid is None else grid.contiguous().numpy())
 
 
-def _copy_back(value: Tensor) -> Tensor:
-    host = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
-    return host.copy_(value, non_blocking=True)
+def no_room(device: torch.device, batch_size: int) -> NoRoom:
+    """What to say where a device cannot hold a batch."""
+    return NoRoom(f"expected room on {device} for a batch of {batch_size}, which is part of the recipe, found none; "
+                  "what was published is kept: free the device and give the same command again, or make another folder "
+                  "with a smaller --batch-size")
+
+
+def cast_weights(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy with the weights of products in another precision, as autocast would cast them anew for every batch."""
+    if dtype == torch.float32 or not is_folded(module):
+        return module
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        if isinstance(part, (nn.Conv2d, nn.Linear)):
+            part.to(dtype)
+    return module
 
 
 def _fix_arithmetic(device: torch.device) -> None:
@@ -227,18 +274,28 @@ def _watch_map(module: nn.Module, maps: local, backbone: Backbone) -> RemovableH
 
 
 def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, batch_size: int, grid: bool) -> int:
-    """Halve the batch until the device holds it; only ever asked before the first shard, then it is in the recipe."""
-    while True:
+    """Halve the batch until the device holds it; only ever asked before the first shard, then it is in the recipe.
+
+    Raises:
+        NoRoom: if it cannot hold a single photo.
+    """
+    while not _has_room(backbone, device, precision, batch_size, grid):
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # here, where neither error nor mapper holds a tensor any more
+        if batch_size == 1:
+            raise no_room(device, 1)
+        batch_size //= 2
+        log.warning("%s has no room for a batch: halved to %d", device, batch_size)
+    return batch_size
+
+
+def _has_room(backbone: Backbone, device: torch.device, precision: str, batch_size: int, grid: bool) -> bool:
+    try:
+        mapper = Mapper(backbone, device, precision, batch_size, grid=grid)
         try:
-            mapper = Mapper(backbone, device, precision, batch_size, grid=grid)
-            try:
-                mapper.submit(mapper.make_buffer()).result()
-            finally:
-                mapper.close()
-            return batch_size
-        except NoRoom:
-            if batch_size == 1:
-                raise
-            torch.cuda.empty_cache()
-            batch_size //= 2
-            log.warning("%s has no room for a batch: halved to %d", device, batch_size)
+            mapper.submit(mapper.make_buffer()).result()
+        finally:
+            mapper.close()
+        return True
+    except NoRoom:
+        return False

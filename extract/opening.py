@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import UserError
 from data.manifest import Manifest
 from extract.config import ExtractConfig
-from extract.holding import take_turns
+from extract.holding import is_held_by, own_token, take_turns
 from extract.ledger import read_ledger
 from extract.recipe import describe_recipe, flags_of, recall_recipe, remember_recipe, request_key, require_recipe
 
@@ -61,7 +61,8 @@ def open_backbone(config: ExtractConfig, expected: dict[str, Any] | None) -> Res
 
     Args:
         expected: the recipe of the folder's manifest, or None. Before there is one, processes that share the work
-            agree by what the first of them noted in `.local`; a note without a published shard binds nobody else.
+            agree by what the first of them noted in `.local`; the note of a process that has ended binds nobody
+            before a shard is published.
 
     Raises:
         UserError: if the folder was made by another recipe, naming what differs.
@@ -74,7 +75,8 @@ def open_backbone(config: ExtractConfig, expected: dict[str, Any] | None) -> Res
     with take_turns(config.out):
         remembered = recall_recipe(config.out)
         made_with = remembered["made_with"] if remembered is not None else ""
-        if expected is None and remembered is not None and (config.world > 1 or read_ledger(config.out)):
+        if expected is None and remembered is not None and (
+                read_ledger(config.out) or is_held_by(config.out, remembered["holder"])):
             expected = remembered["recipe"]
         recipe, precision, size = settle_recipe(config, backbone, device, expected)
         if expected is not None:
@@ -82,7 +84,8 @@ def open_backbone(config: ExtractConfig, expected: dict[str, Any] | None) -> Res
         files = tuple(sorted(str(path.absolute()) for path in backbone.files))
         remember_recipe(config.out, {
             "recipe": recipe, "made_with": flags_of(config), "width": backbone.spec.width, "weights": backbone.weights,
-            "licence": backbone.spec.licence, "files": list(files), "key": request_key(config, files)})
+            "licence": backbone.spec.licence, "files": list(files), "key": request_key(config, files),
+            "holder": own_token(config.out, config.rank)})
     mapper = Mapper(backbone, device, precision, size, config.compiled, config.grid)
     return Resolved(recipe, backbone.spec.width, backbone.weights, backbone.spec.licence, files,
                     Opened(backbone, mapper))

@@ -47,7 +47,7 @@ class Plan:
 
     Attributes:
         photo_id: (N,) bytes. split: (N,) uint8, index into SPLITS or NO_SPLIT.
-        stat: (N, 3) int64, NO_FILE where there is none.
+        stat: (N, 2) int64, NO_FILE where there is none.
         path, path_offset: relative paths as one (M,) blob with (N + 1,) offsets.
         story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
             of the albums that have it; empty for a photo that no story names any more.
@@ -176,7 +176,7 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         else:
             photo_ids = _read_photo_ids(folder, manifest, shard, dataset)
             entries.append(Entry(_number_of(shard.name), manifest.recipe["id"], files, photo_ids,
-                                 np.full((shard.rows, 3), -1, np.int64)))
+                                 np.full((shard.rows, 2), -1, np.int64)))
     return entries
 
 
@@ -241,11 +241,11 @@ def _match(shards: list[PlannedShard], photo_id: np.ndarray, published: list[Ent
 
 
 def _locate(ids: list[bytes], photos: dict[str, FoundPhoto], root: Path) -> tuple[np.ndarray, bytes, np.ndarray]:
-    stat = np.zeros((len(ids), 3), np.int64)
+    stat = np.zeros((len(ids), 2), np.int64)
     paths, prefix = [], len(str(root)) + 1
     for row, name in enumerate(ids):
         photo = photos.get(name.decode("ascii"))
-        stat[row] = photo[1:] if photo is not None else NO_FILE
+        stat[row] = photo[1:3] if photo is not None else NO_FILE
         paths.append(photo.path[prefix:].encode("utf-8", "surrogateescape") if photo is not None else b"")
     offset = np.zeros(len(ids) + 1, np.int64)
     np.cumsum([len(path) for path in paths], out=offset[1:])

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.augmentation import augment_picture, draw_augmentation
 from data.photos import MISSING, OK, BadPhoto, read_photo
-from data.pictures import Resize, make_thumbnail, open_picture, resize_picture
+from data.pictures import Resize, blame_photo, make_thumbnail, open_picture, resize_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,20 @@ class Reader:
             photo.bytes_read, photo.content = len(raw), hashlib.sha256(raw).digest()
             is_known = self._is_known(photo.content)
             if not is_known or task.thumbnail or self.views:
-                picture = open_picture(raw, self.resize)
-                if not is_known or self.views:
-                    resized = resize_picture(picture, self.resize)
-                    photo.picture = None if is_known else resized
-                    photo.views = tuple(augment_picture(resized, draw_augmentation("album", task.album_id, view))
-                                        for view in range(self.views))
-                if self.thumbnail_side:
-                    photo.thumbnail = make_thumbnail(picture, self.thumbnail_side)
+                with blame_photo(raw):
+                    self._decode(raw, photo, task.album_id, is_known)
         except BadPhoto as error:
             photo.status, photo.cause, photo.detail = error.status, error.cause, error.detail
             photo.picture, photo.views = None, ()
         photo.seconds = time.perf_counter() - started
         return photo
+
+    def _decode(self, raw: bytes, photo: ReadPhoto, album_id: str, is_known: bool) -> None:
+        picture = open_picture(raw, self.resize)
+        if not is_known or self.views:
+            resized = resize_picture(picture, self.resize)
+            photo.picture = None if is_known else resized
+            photo.views = tuple(augment_picture(resized, draw_augmentation("album", album_id, view))
+                                for view in range(self.views))
+        if self.thumbnail_side:
+            photo.thumbnail = make_thumbnail(picture, self.thumbnail_side)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 VERSION = 3  # 2: arithmetic; 3: pictures scaled by torch, one pixel in a thousand differs by one level
 ASKED = ("weights", "backbone", "precision", "resize", "exact", "batch_size", "compiled", "grid")
 LOCAL = ".local"
-REMEMBERED = ("recipe", "made_with", "width", "weights", "licence", "files", "key")
+REMEMBERED = ("recipe", "made_with", "width", "weights", "licence", "files", "key", "holder")
 
 
 def describe_recipe(backbone: "Backbone", precision: str, batch_size: int, config: ExtractConfig) -> Identity:
@@ -63,12 +63,12 @@ def request_key(config: ExtractConfig, files: Iterable[str]) -> str:
 
 
 def file_state(path: str | Path) -> list[int] | None:
-    """Size, modification time in nanoseconds and inode; None where there is no file."""
+    """Size and modification time in nanoseconds; None where there is no file."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    return [status.st_size, status.st_mtime_ns]
 
 
 def package_versions() -> dict[str, str]:
@@ -86,7 +86,7 @@ def remember_recipe(folder: Path, note: dict[str, Any]) -> None:
     """Note the resolved recipe before the first shard, for other processes and later runs on this machine.
 
     Args:
-        note: REMEMBERED by name.
+        note: REMEMBERED by name; "holder" is the token of the process that wrote it.
     """
     assert set(note) == set(REMEMBERED), "what is recalled must have been remembered"
     write_json(folder / LOCAL / "recipe.json", note)
@@ -108,7 +108,7 @@ def _is_note(note: Any) -> bool:
     Raises:
         ValueError: if the recipe holds what no identity can be taken over.
     """
-    if not isinstance(note, dict) or set(note) != set(REMEMBERED):
+    if not isinstance(note, dict) or set(note) != set(REMEMBERED) or not isinstance(note["holder"], str | None):
         return False
     recipe, width, files = note["recipe"], note["width"], note["files"]
     return (all(isinstance(note[name], str) for name in ("made_with", "weights", "licence", "key"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import LimitExceeded, UserError
+from data.files import require_room
 from data.manifest import MANIFEST, Manifest, load_manifest
 from data.photos import FoundPhoto, scan_photos
 from extract.config import ExtractConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from extract.work import Asked, Work
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+FOLDER = "a features folder"
 BATCHES_AHEAD = 2  # of pictures decoded before the model wants them
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ def run_extraction(config: ExtractConfig) -> Path:
             return config.out
     for note in notes:
         log.warning("%s", note)
+    require_room(config.out, FOLDER)
     dataset = read_limited(config)  # before the folder is touched: bad input leaves nothing behind
     _say_dataset(dataset)
     try:
@@ -103,6 +106,8 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     asked = ask(config, resolved, side, manifest)
     works = share_of(find_work(plan, config.out, asked), config.rank, config.world)
     if works:
+        require_room(config.out, FOLDER, sum(work.planned.rows for work in works) * resolved.width * 2 * (
+            1 + asked.views + (49 if asked.grid else 0)))
         resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
         resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
         give_memory_back()

@@ -1,10 +1,10 @@
-"""Whether anything changed since the last whole run: told by sizes, times and inodes, without torch or a photo."""
+"""Whether anything changed since the last whole run: told by sizes and times, without torch or a photo."""
 import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
 
-from data.files import write_json
+from data.files import read_sealed_json, write_sealed_json
 from data.manifest import MANIFEST
 from data.photos import FoundPhoto
 from extract.config import ExtractConfig
@@ -15,10 +15,10 @@ VERSION = 1
 
 
 def digest_photos(photos: dict[str, FoundPhoto]) -> str:
-    """A sha256 over path, size, time and inode of every photo."""
+    """A sha256 over path, size and time of every photo."""
     digest = hashlib.sha256()
     for photo_id, photo in sorted(photos.items()):
-        digest.update(f"{photo_id}\t{photo.path}\t{photo.size}\t{photo.mtime_ns}\t{photo.inode}\n"
+        digest.update(f"{photo_id}\t{photo.path}\t{photo.size}\t{photo.mtime_ns}\n"
                       .encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -35,21 +35,19 @@ def observe(config: ExtractConfig, photos: str, published: Iterable[str], files:
               if path]
     return {"version": VERSION, "settings": config.lasting(), "packages": package_versions(), "weights_files": files,
             "photos": photos, "inputs": {name: file_state(name) for name in (*others, *sorted(files))},
-            "published": {name: (file_state(config.out / name) or [])[:2] for name in sorted(published)}}
+            "published": {name: file_state(config.out / name) or [] for name in sorted(published)}}
 
 
 def remember_state(config: ExtractConfig, state: dict[str, Any], shares: tuple[float, float], summary: str) -> None:
     """Note that the folder is whole; the last thing a run writes."""
-    write_json(config.out / LOCAL / STATE, {"state": state, "shares": list(shares), "summary": summary})
+    write_sealed_json(config.out / LOCAL / STATE, {"state": state, "shares": list(shares), "summary": summary})
 
 
 def recall_unchanged(config: ExtractConfig, photos: str) -> dict[str, Any] | None:
     """What `remember_state` noted, if everything still looks the same; else None."""
-    try:
-        noted = json.loads((config.out / LOCAL / STATE).read_text(encoding="utf-8"))
-        state = noted["state"]
-        files = state["weights_files"]
-    except (OSError, ValueError, KeyError, TypeError):
+    noted = read_sealed_json(config.out / LOCAL / STATE)
+    if noted is None:
         return None
-    now = observe(config, photos, state["published"], files)
+    state = noted["state"]
+    now = observe(config, photos, state["published"], state["weights_files"])
     return noted if json.loads(json.dumps(now)) == state else None

@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from data.errors import UserError
+from data.errors import UserError, shell_word
 from data.files import sync
 from data.manifest import MANIFEST, Manifest, load_manifest
 from extract.check_files import OWN_FILES, check_foreign, check_hashes, check_ledger, check_manifest, check_own_files
@@ -55,7 +55,7 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
     """
     if not root.is_dir():
         raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
-                        f"FEATURES={root}")
+                        f"FEATURES={shell_word(root)}")
     report = Report(root)
     is_ours = bool(read_ledger(root))
     if not (root / MANIFEST).exists() and is_ours:

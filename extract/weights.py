@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import UserError
+from data.lock import hold_when_free
 
 RANDOM, IMAGENET = "random", "imagenet"
 PREFIXES = ("module.", "backbone.", "_orig_mod.")  # what data parallel, wrappers and torch.compile put before a name
@@ -38,12 +39,13 @@ def find_imagenet(name: str, url: str) -> Path:
     path = imagenet_path(url)
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log.info("downloading the ImageNet weights of %s to %s", name, path)
     try:
-        with _patience(DOWNLOAD_SECONDS):
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=url.rsplit("-", 1)[1].split(".")[0],
-                                           progress=False)
+        with hold_when_free(path.with_name(f".{path.name}.lock"), f"the download of {path}"):  # one for all processes
+            if not path.exists():
+                log.info("downloading the ImageNet weights of %s to %s", name, path)
+                with _patience(DOWNLOAD_SECONDS):
+                    torch.hub.download_url_to_file(url, str(path), hash_prefix=url.rsplit("-", 1)[1].split(".")[0],
+                                                   progress=False)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"expected the ImageNet weights of {name} at {path}, found no such file and could not download {url} "

@@ -12,8 +12,8 @@ import numpy as np
 
 from data.annotations import NUM_FRAMES
 from data.errors import UserError
-from data.files import replace_file, settle_text, sha256_file, write_json
-from data.identity import Identity, identify
+from data.files import read_sealed_json, replace_file, settle_text, sha256_file, write_json, write_sealed_json
+from data.identity import Identity, identify, require_whole
 from data.manifest import Manifest, Shard, WordsEntry, load_manifest
 from data.shards import join_blobs, write_shard
 from data.stories import Dataset
@@ -54,7 +54,7 @@ def stage_words(config: ExtractConfig, dataset: Dataset, plan: Plan) -> dict[str
     staged = staged_words(config.out, config.words)
     if staged is not None and staged["key"] == key:
         if staged["wanted"] != _describe_wish(config, plan):
-            write_json(folder / "entry.json", {**staged, "wanted": _describe_wish(config, plan)})
+            write_sealed_json(folder / "entry.json", {**staged, "wanted": _describe_wish(config, plan)})
         return {**staged, "wanted": _describe_wish(config, plan)}
     shutil.rmtree(folder, ignore_errors=True)
     vocabulary = None if origin is None else origin[0]
@@ -69,7 +69,7 @@ def stage_words(config: ExtractConfig, dataset: Dataset, plan: Plan) -> dict[str
     entry = {"key": key, "wanted": _describe_wish(config, plan), "identity": identity, "info": dataset.info,
              "counts": arrays.counts, "annotations": dataset.files, "shards": shards,
              "files": {name: sha256_file(folder / name) for name in ("vocabulary.json", "tags.json")}}
-    write_json(folder / "entry.json", entry)
+    write_sealed_json(folder / "entry.json", entry)
     again = staged_words(config.out, config.words)
     assert again is not None, "what was just written is whole"
     return again  # as every later run will read it
@@ -83,9 +83,8 @@ def staged_for(config: ExtractConfig, plan: Plan) -> dict[str, Any] | None:
 
 def staged_words(folder: Path, name: str) -> dict[str, Any] | None:
     """What an earlier `stage_words` of this machine made, if it is whole."""
-    try:
-        entry = json.loads((folder / STAGED / name / "entry.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    entry = read_sealed_json(folder / STAGED / name / "entry.json")
+    if entry is None:
         return None
     parts = [shard for shards in entry["shards"].values() for shard in shards]
     whole = all((folder / STAGED / name / shard["name"]).exists() for shard in parts)
@@ -146,6 +145,7 @@ def _read_origin(folder: Path, name: str, table: TagTable) -> tuple[Vocabulary, 
         raise UserError(f"expected a word set {name!r} or 'default' in {folder}, found "
                         f"{', '.join(sorted(manifest.words)) or 'none'}; name another folder with --words-from")
     identity = manifest.words[chosen].identity
+    require_whole(f"words {chosen!r}", identity, f"features folder {folder}")
     fields = identity["fields"]
     for field, ours, remedy in (("tag_table", table.sha256, "give that table with --tag-table"),
                                 ("tokenisation", TOKENISATION, "use the version of this program that made it")):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.files import replace_file, sha256_file
+from data.files import replace_file, sha256_file, sync_and_forget
 from data.manifest import Shard
 from data.shards import map_shard, write_shard
 
@@ -27,6 +27,7 @@ def publish_shard(folder: Path, name: str, kind: str, arrays: Mapping[str, np.nd
     path = folder / name
     with replace_file(path) as partial:
         write_shard(partial, kind, arrays)
+        sync_and_forget(partial)
         _check_written(partial, kind, arrays, path)
         return Shard(name, rows, 0, partial.stat().st_size, sha256_file(partial))
 

@@ -53,6 +53,15 @@ def test_broken_json_is_an_error(tmp_path, content, found):
     assert message.endswith("; get the file again or restore it")
 
 
+def test_a_key_that_stands_twice_is_said(tmp_path):
+    path = write_stories(tmp_path, "train", make_story("s"))
+    text = path.read_text()
+    for key in ("annotations", "story_id"):
+        path.write_text(text.replace(f'"{key}"', f'"{key}": "x", "{key}"', 1))
+        assert f"in {path}, found ValueError: the key '{key}' more than once in one object (its keys: " in read_error(
+            tmp_path)
+
+
 def test_a_byte_order_mark_is_no_matter(tmp_path):
     path = write_stories(tmp_path, "test", make_story("s"))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

@@ -1,5 +1,6 @@
 """Extraction end to end, with a backbone that takes microseconds: the folder, incremental runs, refusals."""
 import csv
+import errno
 import io
 import json
 import os
@@ -284,6 +285,82 @@ def test_rehash_notices_a_photo_that_kept_its_time_and_size(dataset, tmp_path, m
     assert not seen
     run(dataset, tmp_path / "f", "--max-bad", "1", "--rehash")
     assert seen == [path.stem]
+
+
+def test_photos_with_other_inodes_are_not_read_again(dataset, tmp_path, monkeypatch):
+    run(dataset, tmp_path / "f")
+    for path in sorted((dataset / "images").iterdir()):  # as another mount of a network disk, or a copy, shows them
+        shutil.copy2(path, tmp_path / "copy")
+        os.replace(tmp_path / "copy", path)
+    from extract import backbone, reader
+    monkeypatch.setattr(reader, "read_photo", None)
+    monkeypatch.setattr(backbone, "build_backbone", None)
+    before = snapshot(tmp_path / "f")
+    (tmp_path / "f/.local/state.json").unlink()
+    run(dataset, tmp_path / "f")
+    assert snapshot(tmp_path / "f") == before
+
+
+def test_a_ledger_with_inodes_is_read(tmp_path):
+    from data.manifest import Shard
+    from extract.ledger import Entry, append_entry, read_ledger
+    stat = np.array([[10, 20, 30], [11, 21, 31]])
+    files = {"photos": Shard("photos/00000.h5", 2, 0, 1, "0" * 64)}
+    append_entry(tmp_path, 0, Entry(0, "r", files, np.array([b"a", b"b"]), stat))
+    assert read_ledger(tmp_path)["photos/00000.h5"].stat.tolist() == [[10, 20], [11, 21]]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_mount_without_file_locks(dataset, tmp_path, monkeypatch, world):
+    before = snapshot_of_run(dataset, tmp_path)
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for rank in range(world):
+        main(["--data", str(dataset), "--out", str(tmp_path / "g"), "--backbone", BACKBONE, "--weights", "random",
+              "--batch-size", "4", "--shard-rows", "8", "--world", str(world), "--rank", str(rank)])
+    assert snapshot(tmp_path / "g") == before
+    assert not [path for path in (tmp_path / "g/.local").iterdir() if "lock" in path.name or "finishing" in path.name]
+
+
+def test_a_shard_is_read_back_from_the_disk(dataset, tmp_path, monkeypatch):
+    from extract import writer
+    said = []
+
+    def note(module, name, word):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *arguments: said.append(word) or real(*arguments))
+    note(os, "fsync", "synced")
+    note(os, "posix_fadvise", "forgotten")
+    note(writer, "map_shard", "read back")
+    note(os, "replace", "renamed")
+    arrays = {"feature": np.zeros((2, 4), np.float16), "photo_id": np.array([b"a", b"b"]),
+              "content": np.zeros((2, 32), np.uint8), "status": np.zeros(2, np.uint8)}
+    writer.publish_shard(tmp_path, "photos/00000.h5", "photos", arrays, 2)
+    assert said[:3] == ["synced", "forgotten", "read back"] and "renamed" in said[3:]
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_the_note_of_a_process_that_has_ended_binds_nobody(dataset, tmp_path, is_alive):
+    from data.lock import hold, living_token
+    folder = tmp_path / "f"
+    run(dataset, folder, "--batch-size", "8")
+    note = json.loads((folder / ".local/recipe.json").read_text())
+    for path in folder.iterdir():  # what is left of a run that was killed before its first shard
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / ".local").mkdir()
+    with hold(folder / f".local/{'lock-1' if is_alive else 'other'}", "f", "world 2"):
+        note["holder"] = living_token(folder / ".local/lock-1") or note["holder"]
+        (folder / ".local/recipe.json").write_text(json.dumps(note))
+        command = ["--data", str(dataset), "--out", str(folder), "--backbone", BACKBONE, "--weights", "random",
+                   "--shard-rows", "8", "--world", "2", "--rank", "0", "--batch-size", "4"]
+        if is_alive:
+            with pytest.raises(UserError, match="batch_shape"):
+                main(command)
+        else:
+            main(command)
+            assert (folder / "photos/00000.h5").exists()
 
 
 def test_new_words_open_no_photo(dataset, tmp_path, monkeypatch):

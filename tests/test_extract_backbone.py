@@ -1,6 +1,10 @@
 """Backbones and their weights: found, fitted, hashed, refused; batches of one shape."""
+import os
 import pickle
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -15,7 +19,7 @@ from extract import mapper as mapping  # noqa: E402
 from extract.backbone import build_backbone  # noqa: E402
 from extract.config import ExtractConfig  # noqa: E402
 from extract.mapper import Mapper, NoRoom, fit_batch_size, has_bfloat16, resolve_precision  # noqa: E402
-from extract.weights import hash_weights, imagenet_path  # noqa: E402
+from extract.weights import find_imagenet, hash_weights, imagenet_path  # noqa: E402
 from tests import tiny_backbone  # noqa: E402
 
 TINY = "tests.tiny_backbone:factory"
@@ -95,6 +99,43 @@ def test_imagenet_weights_are_found_where_torchvision_looks(hub, no_network):
     backbone = build_backbone("resnet18", "imagenet")
     assert torch.equal(backbone.module.conv1.weight, net.conv1.weight) and backbone.weights == "imagenet"
     assert backbone.files == (path,) and "ImageNet" in backbone.spec.licence
+
+
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.slow)])
+def test_a_net_that_scales_its_input_anew_is_shown_what_it_was_trained_on(hub, name):
+    from torchvision import models
+    torch.manual_seed(3)
+    shown_by = models.get_model_weights(name).IMAGENET1K_V1
+    whole = models.get_model(name, weights=None, transform_input=True, init_weights=False).eval()
+    path = imagenet_path(shown_by.url)
+    path.parent.mkdir(parents=True)
+    torch.save(whole.state_dict(), path)
+    caught = []
+    whole.fc.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    shown = torch.from_numpy(pictures(2, size=96)).permute(0, 3, 1, 2) / 255
+    backbone, transforms = build_backbone(name, "imagenet"), shown_by.transforms()
+    mean, std, own_mean, own_std = (torch.tensor(value).view(1, 3, 1, 1) for value in (
+        transforms.mean, transforms.std, backbone.spec.mean, backbone.spec.std))
+    with torch.inference_mode():
+        whole((shown - mean) / std)
+        found = backbone.module((shown - own_mean) / own_std)
+    torch.testing.assert_close(found, caught[0], rtol=1e-4, atol=1e-5)
+    assert (own_mean != mean).all()
+
+
+def test_weights_are_downloaded_by_one_process_for_all(hub, monkeypatch):
+    from torchvision import models
+    url, calls = models.ResNet18_Weights.IMAGENET1K_V1.url, []
+
+    def download(url, path, **settings):
+        calls.append(path)
+        time.sleep(0.3)
+        Path(path).write_bytes(b"weights")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: find_imagenet("resnet18", url), range(4)))
+    assert found == [imagenet_path(url)] * 4 and calls == [str(found[0])]
+    assert os.listdir(found[0].parent) == [found[0].name]
 
 
 @pytest.mark.parametrize("wrap", [

@@ -239,6 +239,17 @@ def test_missing_folder_word_set_and_split_say_what_to_do(make_features, tmp_pat
         features.words().split("test")
 
 
+@pytest.mark.parametrize("kind", ["recipe", "source", "words"])
+def test_fields_edited_by_hand_are_refused_on_opening(make_features, kind):
+    root = make_features()
+    raw = json.loads((root / "manifest.json").read_text())
+    identity = raw["words"]["default"] if kind == "words" else raw[kind]
+    identity["fields"]["precision"] = "float16"
+    (root / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(UserError, match=rf"expected the {kind}.* of features folder .*{root}.*changed.*make features"):
+        Features.open(root).words()
+
+
 def test_identities_name_each_field_that_differs():
     here = identify({"version": 1, "backbone": "resnet50", "resize": {"rule": "squash", "size": 224}})
     there = identify({"version": 1, "backbone": "resnet50", "resize": {"rule": "crop", "size": 224}})

@@ -10,7 +10,8 @@ import torch
 from data.errors import UserError
 from data.files import format_json
 from data.folder import Features
-from data.manifest import _seal, is_sealed
+from data.files import seal as sha256_over
+from data.manifest import is_sealed
 from evaluate.config import EvalConfig
 from evaluate.evaluation import Evaluation
 from tests.tiny_runs import TINY, write_run
@@ -37,7 +38,7 @@ def seal(folder, text):
     value = json.loads(text)
     if isinstance(value, dict):
         value.pop("sha256", None)
-        text = format_json({**value, "sha256": _seal(value)})
+        text = format_json({**value, "sha256": sha256_over(value)})
     (folder / "manifest.json").write_text(text)
 
 

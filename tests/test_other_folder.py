@@ -10,7 +10,20 @@ from evaluate.__main__ import main as evaluate
 from extract.command import main as main_of_extract
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
-from train.runs import load_run, require_same_folder
+from train.runs import load_run, open_features, require_same_folder
+
+
+def test_of_a_folder_that_was_moved_the_flag_is_said_that_names_it(make_features, tmp_path, capsys):
+    own = make_features()
+    run = write_run(tmp_path / "run", own)
+    moved = own.rename(tmp_path / "moved")
+    assert evaluate(["--run", str(run)]) == 2
+    assert f"trained on at {own}, found none there: it was moved or removed; say where it lies now with --features " \
+        in capsys.readouterr().err
+    loaded = load_run(run)
+    assert open_features(loaded, moved).root == moved
+    with pytest.raises(UserError, match=f"expected a features folder at {own}, found none; make it with"):
+        open_features(loaded, own)
 
 
 @pytest.mark.parametrize("kind, remedy", [("recipe", "FEATURES={own}, or "), ("words", "--words-from {own}, or ")])

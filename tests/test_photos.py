@@ -2,15 +2,20 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from data import pictures
 from data.pictures import Resize, decode_photo, make_thumbnail, open_picture
-from data.photos import MISSING, TOO_LARGE, UNREADABLE, BadPhoto, find_photos, read_photo, scan_photos
+from data.photos import MISSING, OK, TOO_LARGE, UNREADABLE, BadPhoto, find_photos, read_photo, scan_photos
+from extract.reader import Reader, Task
 
 SQUASH = Resize("squash", 32, 36)
 EXACT = Resize("squash", 32, 36, exact=True)
@@ -121,12 +126,72 @@ def bomb(width=60_000, height=60_000):
     (encode(Image.fromarray(ramp(400, 300)), "WEBP")[:300], UNREADABLE, None),
     (bomb(), TOO_LARGE, "decompression bomb"),
     (bomb(13_000, 13_800), TOO_LARGE, "decompression bomb"),
+    (bomb(13_000, 13_700), TOO_LARGE, "too large to decode"),
 ])
 def test_bad_bytes_have_a_status_and_a_cause(content, status, cause):
     with pytest.raises(BadPhoto) as caught:
         decode_photo(content, SQUASH)
     assert caught.value.status == status
     assert cause in (None, caught.value.cause)
+
+
+def decode_within(content: bytes, resize: str, tmp_path, limit: int) -> str:
+    """Decode in a process that may have so many bytes of its own; say the shape or the error."""
+    (tmp_path / "photo").write_bytes(content)
+    code = ("import sys\nfrom pathlib import Path\nimport torch\nfrom data.pictures import Resize, decode_photo\n"
+            "torch.set_num_threads(1)\nimport resource\n"
+            "used = int(Path('/proc/self/status').read_text().partition('VmData:')[2].split()[0]) * 1024\n"
+            "resource.setrlimit(resource.RLIMIT_DATA, (used + int(sys.argv[2]),) * 2)\n"
+            f"print(decode_photo(Path(sys.argv[1]).read_bytes(), {resize}).shape)")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "photo"), str(limit)], capture_output=True,
+                          text=True, cwd=Path(__file__).parents[1], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return done.stdout.strip() or done.stderr
+
+
+def test_a_strip_is_cropped_before_it_is_scaled(tmp_path):
+    strip = encode(Image.fromarray(ramp(60_000, 2)[:, :1].repeat(60_000, axis=1)))
+    upright = encode(Image.new("RGB", (1, 60_000), (200, 100, 50)))
+    for content in (strip, upright):
+        assert decode_within(content, "Resize('crop', 224, 256)", tmp_path, 100 << 20) == "(224, 224, 3)"
+    assert (decode_photo(upright, Resize("crop", 224, 256)) == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize("size, scaled", [((3, 400), (36, 4800)), ((400, 3), (4800, 36)), ((40, 500), (36, 450))])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_cropping_first_gives_what_scaling_first_gives(monkeypatch, size, scaled, interpolation):
+    picture = Image.fromarray(ramp(*size))
+    whole = np.asarray(picture.resize(scaled, pictures.INTERPOLATIONS[interpolation]))
+    left, top = (scaled[0] - 32) // 2, (scaled[1] - 32) // 2
+    monkeypatch.setattr(pictures, "MAX_SCALED_PIXELS", 1)
+    cropped = decode_photo(encode(picture), Resize("crop", 32, 36, interpolation))
+    assert np.abs(cropped.astype(int) - whole[top:top + 32, left:left + 32]).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_decoding_takes_no_more_than_what_is_given_to_one_photo(tmp_path, monkeypatch, mode):
+    content = encode(Image.new(mode, (3000, 3000)), compress_level=1)
+    needed = 9_000_000 * (20 if mode == "RGBA" else 10)
+    assert decode_within(content, "Resize('squash', 32, 36)", tmp_path, needed + (32 << 20)) == "(32, 32, 3)"
+    monkeypatch.setattr(pictures, "MAX_DECODED_BYTES", needed - 1)
+    with pytest.raises(BadPhoto, match="too large to decode"):
+        decode_photo(content, SQUASH)
+
+
+@pytest.mark.parametrize("error, status, cause", [
+    (ZeroDivisionError("division"), UNREADABLE, "broken image"), (MemoryError(), TOO_LARGE, "out of memory"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory"), TOO_LARGE, "out of memory"),
+    (AssertionError("a decoder's own"), UNREADABLE, "broken image")])
+@pytest.mark.parametrize("where", ["open_picture", "resize_picture", "make_thumbnail"])
+def test_whatever_a_file_makes_a_reader_raise_is_a_bad_row(tmp_path, monkeypatch, error, status, cause, where):
+    def fail(*arguments):
+        raise error
+    (tmp_path / "1.png").write_bytes(encode(Image.fromarray(ramp())))
+    reader = Reader(SQUASH, 16, 1, 2, lambda content: False)
+    good, = reader.read([Task(0, 0, tmp_path / "1.png", True)])
+    monkeypatch.setattr(f"extract.reader.{where}", fail)
+    bad, = reader.read([Task(0, 0, tmp_path / "1.png", True)])
+    assert good.status == OK and good.picture is not None and good.thumbnail
+    assert (bad.status, bad.cause, bad.picture) == (status, cause, None)
 
 
 def test_no_cut_or_flipped_photo_raises_anything_else():

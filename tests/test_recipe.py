@@ -10,7 +10,7 @@ from extract.opening import resolve_recipe
 from extract.recipe import recall_recipe, remember_recipe, request_key
 
 NOTE = {"recipe": identify({"version": 3, "precision": "float32", "batch_shape": [4, 3, 32, 32]}), "made_with": "",
-        "width": 8, "weights": "random", "licence": "none", "files": ["/w.pth"], "key": "0" * 64}
+        "holder": None, "width": 8, "weights": "random", "licence": "none", "files": ["/w.pth"], "key": "0" * 64}
 
 
 def test_a_whole_note_is_recalled(tmp_path):

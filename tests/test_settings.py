@@ -1,9 +1,19 @@
 """Settings by flag and file: what wins, what is refused, and with which words."""
+import re
+
 import pytest
 
-from data.errors import UserError
+from data.__main__ import main as data
+from data.errors import UserError, run_command
+from evaluate.__main__ import main as evaluate
+from extract.command import main as extract_main
 from train.config import PRESETS, TrainConfig, list_differences, make_config
 from train.settings import make_parser, read_command, read_settings
+
+
+def extract(argv):
+    return run_command(lambda: extract_main(argv))
+
 
 PLACES = ["--features", "f", "--out", "r"]
 
@@ -29,6 +39,28 @@ def test_every_setting_has_a_flag_with_its_meaning():
     text = make_parser().format_help()
     for name in TrainConfig.__dataclass_fields__:
         assert f"--{name.replace('_', '-')}" in text
+
+
+@pytest.mark.parametrize("command, flags, message", [
+    (extract, ["verfy", "f"], "unknown command 'verfy': did you mean 'verify'?; see: python -m extract --help"),
+    (extract, ["--dta", "d", "--out", "f"], "unknown argument '--dta': did you mean '--data'?"),
+    (extract, ["--data", "d", "--ot", "f"], "unknown argument '--ot': did you mean '--out'?"),
+    (extract, ["--data", "d", "--out", "f", "--thumbnials=3"], "'--thumbnials=3': did you mean '--thumbnails'?"),
+    (extract, ["verify", "f", "--ful"], None), (extract, ["verify", "f", "--fulll"], "did you mean '--full'?; see: "
+                                                "python -m extract verify --help"),
+    (extract, ["--data", "d", "--out", "f", "--device", "cud"], "invalid choice: 'cud'.*did you mean 'cuda'?"),
+    (extract, ["--out", "f"], "the following arguments are required: --data"),
+    (data, ["chekc"], "invalid choice: 'chekc'.*did you mean 'check'?"),
+    (data, ["check", "d", "--sede", "1"], "'--sede': did you mean '--seed'?; see: python -m data check --help"),
+    (data, ["storyworld", "--otu", "d"], "'--otu': did you mean '--out'?; see: python -m data storyworld --help"),
+    (evaluate, ["compre", "a", "b"], "unknown command 'compre': did you mean 'compare'?"),
+    (evaluate, ["--run", "r", "--splt", "val"], "'--splt': did you mean '--split'?"),
+    (evaluate, ["--rn", "r"], "'--rn': did you mean '--run'?"),
+])
+def test_every_command_names_the_nearest_flag_and_command(command, flags, message, capsys):
+    assert command(flags) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and re.search((message or "found none").replace("?", r"\?"), said), said
 
 
 @pytest.mark.parametrize("flags, message", [

@@ -208,6 +208,22 @@ def test_a_run_in_use_is_refused_with_who_holds_it(make_features, tmp_path):
             run_training(tiny(), make_features(), tmp_path / "run")
 
 
+def test_a_run_whose_lock_was_deleted_writes_nothing_more(make_features, tmp_path, monkeypatch):
+    real = trainer.seed_step
+
+    def lose_the_lock(seed, rank, epoch, step):
+        if (epoch, step) == (2, 0):
+            (tmp_path / ".run.lock").unlink()
+        real(seed, rank, epoch, step)
+    monkeypatch.setattr(trainer, "seed_step", lose_the_lock)
+    with pytest.raises(UserError, match="expected to hold run .*run .training., found its lock .* taken away"):
+        run_training(tiny(), make_features(), tmp_path / "run")
+    assert len(read_metrics(tmp_path / "run")) == 1
+    monkeypatch.undo()
+    run_training(tiny(), make_features(), tmp_path / "run")
+    assert [line["epoch"] for line in read_metrics(tmp_path / "run")[:2]] == [1, 2]
+
+
 def test_a_folder_that_is_no_run_is_not_written_into(make_features, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")

@@ -340,7 +340,7 @@ def test_a_disk_that_may_not_be_written_is_said_in_one_sentence(made, monkeypatc
         raise OSError(errno.EROFS, "Read-only file system", str(arguments[-1]))
     monkeypatch.setattr("os.link", refuse)
     monkeypatch.setattr("os.utime", refuse)
-    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    monkeypatch.setattr("os.pwrite", refuse)
     assert run_command(lambda: main(["gc", str(made[0])])) == 2
     said = capsys.readouterr().err
     assert "found: Read-only file system" in said and said.count("\n") == 1

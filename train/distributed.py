@@ -1,6 +1,7 @@
 """One process or many: torchrun's environment, sums over processes."""
 import gc
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,13 +12,22 @@ from torch import distributed as dist
 from data.errors import UserError
 
 
-@dataclass(frozen=True)
+def _hold_nothing() -> None:
+    pass
+
+
+@dataclass
 class World:
-    """This process among all of a run; only rank 0 writes."""
+    """This process among all of a run; only rank 0 writes.
+
+    Attributes:
+        still_held: raises a UserError once the writer has lost the run folder; asked before anything is written.
+    """
 
     rank: int
     size: int
     device: torch.device
+    still_held: Callable[[], None] = _hold_nothing
 
     @property
     def is_writer(self) -> bool:

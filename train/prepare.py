@@ -1,4 +1,5 @@
 """Before anything is learned: which stories take part, what `auto` comes to, what the run folder already holds."""
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -10,18 +11,21 @@ from typing import Any
 import torch
 
 from data.errors import UserError
+from data.files import TEMPORARY, require_room
 from data.folder import Features
 from data.identity import differences
 from data.lock import hold
+from data.manifest import MANIFEST
 from train.batches import StoryDataset
 from train.checkpoint import is_complete
 from train.config import TrainConfig, list_differences
 from train.distributed import World
 from train.order import share_of_curriculum
-from train.runs import CONFIG, LAST, RunRecord, read_record
+from train.runs import BEST, CONFIG, LAST, METRICS, VOCABULARY, RunRecord, build_model, read_record
 
 logger = logging.getLogger(__name__)
 FRESH, GO_ON, COMPLETE, REFUSED = "fresh", "go on", "complete", "refused"
+BYTES_A_WEIGHT = 4 + 12  # in the best weights, and in last.pt with what Adam keeps
 MEMORY_SHARE = 0.5  # features above this share of the memory are streamed
 
 
@@ -103,7 +107,9 @@ def agree_on_plan(run_path: Path, record: RunRecord, force: bool, world: World,
     plan, refusal = None, None
     if world.is_writer:
         try:
-            stack.enter_context(hold(run_path.with_name(f".{run_path.name}.lock"), f"run {run_path} (training)"))
+            require_room(run_path, "a run folder", BYTES_A_WEIGHT * _count_weights(record))
+            world.still_held = stack.enter_context(hold(run_path.with_name(f".{run_path.name}.lock"),
+                                                        f"run {run_path} (training)"))
             plan = _prepare_folder(run_path, record, force)
         except UserError as error:
             plan, refusal = REFUSED, error
@@ -126,12 +132,13 @@ def _prepare_folder(run_path: Path, record: RunRecord, force: bool) -> str:
     if not run_path.exists() or not any(run_path.iterdir()):
         run_path.mkdir(parents=True, exist_ok=True)
         return FRESH
+    if not _is_run(run_path):
+        found = ", ".join(sorted(path.name for path in run_path.iterdir())[:3])
+        raise UserError(f"expected {run_path} to be empty or a run, found other files in it ({found}); name another "
+                        "with RUN= or --out")
     if force:
         _move_beside(run_path)
         return FRESH
-    if not (run_path / CONFIG).exists():
-        raise UserError(f"expected {run_path} to be empty or a run, found other files in it; name another RUN=, or use "
-                        "--force to move it beside")
     changed = _list_changes(read_record(run_path), record)
     if changed:
         raise UserError(f"run {run_path}: expected the settings it was begun with, found others: {'; '.join(changed)}; "
@@ -139,6 +146,24 @@ def _prepare_folder(run_path: Path, record: RunRecord, force: bool) -> str:
     if not (run_path / LAST).exists():
         return FRESH
     return COMPLETE if is_complete(run_path / LAST) else GO_ON
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether training wrote a folder, if only its first file, or if its record is damaged by now."""
+    if (folder / MANIFEST).exists():  # features
+        return False
+    try:
+        raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return {"settings", "recipe", "words"} <= raw.keys()
+    except FileNotFoundError:
+        return all(path.name == VOCABULARY or path.name.endswith(TEMPORARY) for path in folder.iterdir())
+    except (OSError, ValueError, AttributeError):
+        return any((folder / name).exists() for name in (METRICS, BEST, LAST))
+
+
+def _count_weights(record: RunRecord) -> int:
+    with torch.device("meta"):  # no memory, no random numbers
+        return sum(weight.numel() for weight in build_model(record.config, record.sizes).parameters())
 
 
 def _list_changes(began: RunRecord, now: RunRecord) -> list[str]:

@@ -19,8 +19,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from data.errors import UserError
+from data.errors import UserError, shell_word
 from data.files import read_json, replace_file, write_json
+from data.folder import Features
 from data.identity import Identity, identify, require_same
 from data.stored_words import WordSet
 from train.config import TrainConfig
@@ -89,7 +90,7 @@ def read_record(run_path: Path) -> RunRecord:
         UserError: if there is none, or it is of another version or damaged.
     """
     path = run_path / CONFIG
-    remedy = f"train it with: make train RUN={run_path}"
+    remedy = f"train it with: make train RUN={shell_word(run_path)}"
     raw = read_json(path, "a run's config.json", remedy)
     if not isinstance(raw, dict) or raw.get("version") != VERSION:
         found = raw.get("version") if isinstance(raw, dict) else type(raw).__name__
@@ -121,6 +122,18 @@ def load_run(run_path: Path, device: str | torch.device = "cpu", weights: str = 
                         f"{error}; train the run again with --force") from None
     return LoadedRun(run_path, record.config, model.to(device).eval(), read_recipe(run_path, record), record.words,
                      record.source, int(metadata.get("epoch", 0)), record.features)
+
+
+def open_features(run: LoadedRun, given: Path | None) -> Features:
+    """Open the features folder that is given, else the one that a run was trained on.
+
+    Raises:
+        UserError: if it is not there any more, or is no whole features folder.
+    """
+    if given is None and not Path(run.features).is_dir():
+        raise UserError(f"expected the features folder that run {run.path} was trained on at {run.features}, found "
+                        "none there: it was moved or removed; say where it lies now with --features FOLDER")
+    return Features.open(given or Path(run.features))
 
 
 def read_recipe(run_path: Path, record: RunRecord) -> Identity:
@@ -165,12 +178,12 @@ def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Iden
         UserError: naming each field that differs, both values, and the mending command.
     """
     whose, where = f"run {run_path}", f"features folder {features_path}"
-    own = (f"make the folder it reads with: make features WEIGHTS={run_path / BACKBONE} FEATURES=ANOTHER"
-           if (run_path / BACKBONE).exists() else f"give the run's own folder: FEATURES={run.features}")
-    train = f"train on this one with: make train FEATURES={features_path} RUN=ANOTHER"
+    own = (f"make the folder it reads with: make features WEIGHTS={shell_word(run_path / BACKBONE)} FEATURES=ANOTHER"
+           if (run_path / BACKBONE).exists() else f"give the run's own folder: FEATURES={shell_word(run.features)}")
+    train = f"train on this one with: make train FEATURES={shell_word(features_path)} RUN=ANOTHER"
     require_same("recipe", run.recipe, recipe, whose, where, f"{own}, or {train}")
     require_same("words", run.words, words, whose, where,
-                 f"make the folder's words with --words-from {run.features}, or {train}")
+                 f"make the folder's words with --words-from {shell_word(run.features)}, or {train}")
 
 
 def write_weights(path: Path, model: StoryModel, epoch: int) -> Path:
@@ -194,7 +207,7 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return load_file(path), metadata
     except FileNotFoundError:
         raise UserError(f"expected trained weights at {path}, found no such file; train the run with: make train "
-                        f"RUN={path.parent}") from None
+                        f"RUN={shell_word(path.parent)}") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"expected trained weights in {path}, found {type(error).__name__}: {error}; train the run "
                         "again with --force") from None

@@ -195,6 +195,7 @@ class TrainingRun:
         progress.complete = progress.epoch > config.epochs or progress.stale >= config.early_stopping
         trainer.clear()
         if self.monitor:
+            trainer.world.still_held()
             self._write_epoch(line, means.get("gradient", 0.0), is_best, seconds)
 
     def _write_epoch(self, line: dict[str, Any], gradient: float, is_best: bool, seconds: float) -> None:
@@ -238,6 +239,7 @@ class TrainingRun:
     def _save(self) -> None:
         """Write last.pt; called by every process, written by one."""
         if self.monitor and self.trainer.is_finite():
+            self.trainer.world.still_held()
             save_checkpoint(self.run_path / LAST, self.progress, self.trainer.sums, self.trainer.parts)
 
     def _write_samples(self) -> str:

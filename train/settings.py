@@ -1,6 +1,5 @@
 """Settings from flags and files: every one is a field of TrainConfig, and a wrong name is answered with the nearest."""
 import argparse
-import difflib
 import json
 import tomllib
 from collections.abc import Collection, Iterable, Sequence
@@ -8,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from data.errors import CommandParser, UserError
+from data.errors import CommandParser, UserError, suggest
 from data.manifest import MANIFEST
 from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TASKS, TrainConfig, make_config
 
@@ -35,7 +34,7 @@ def read_command(argv: Sequence[str] | None = None) -> Command:
         UserError: if a name is unknown (with the nearest right one), a value is of the wrong kind or out of range, or
             two contradict each other.
     """
-    known = parse_flags(make_parser(), argv)
+    known = make_parser().parse_args(argv)
     given = {name: value for name, value in vars(known).items() if name in FIELDS}
     settings, features_path = read_settings(known.config) if known.config else ({}, None)
     features = known.features or features_path
@@ -45,20 +44,6 @@ def read_command(argv: Sequence[str] | None = None) -> Command:
     if run_path is None:
         raise UserError("expected --out RUN, the folder to train into, found none; name one")
     return Command(make_config({**settings, **given}), Path(features), Path(run_path), known.force)
-
-
-def parse_flags(parser: CommandParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line.
-
-    Raises:
-        UserError: if a flag is unknown (with the nearest right one), or a value of the wrong kind.
-    """
-    known, unknown = parser.parse_known_args(argv)
-    if unknown:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        nearest = suggest(unknown[0].partition("=")[0], flags)
-        raise UserError(f"unknown argument {unknown[0]!r}{nearest}; see: {parser.prog} --help")
-    return known
 
 
 def require_folder(features_path: Path) -> None:
@@ -157,13 +142,3 @@ def _check_kind(name: str, value: Any, known: dict[str, Any], path: Path) -> Any
     if type(value) is not expected:
         raise UserError(f"setting {name} in {path}: expected {expected.__name__}, found {value!r}")
     return value
-
-
-def suggest(name: str, names: Iterable[str]) -> str:
-    """": did you mean ...?" where one of `names` comes near or is its initials (learning-rate, lr), else nothing."""
-    bare = {known.strip("-"): known for known in names}
-    words = name.strip("-").replace("-", "_").split("_")
-    initials = "".join(word[:1] for word in words)
-    nearest = [initials] if len(words) > 1 and initials in bare else difflib.get_close_matches(
-        name.strip("-"), list(bare), n=1, cutoff=0.5)
-    return f": did you mean {bare[nearest[0]]!r}?" if nearest else ""

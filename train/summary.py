@@ -1,6 +1,7 @@
 """What a finished run says of itself on the terminal."""
 from pathlib import Path
 
+from data.errors import shell_word
 from train.monitor import format_means
 from train.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record
 from train.yardsticks import list_unlearned
@@ -23,4 +24,4 @@ def print_summary(run_path: Path, features_path: Path, next_step: str = "eval") 
             print(f"note:   {sentence}")
     print(f"weights {run_path / BEST}\nnumbers {run_path / METRICS}\ncurves  {run_path / CURVES}")
     if next_step:
-        print(f"next:   make {next_step} RUN={run_path} FEATURES={features_path}")
+        print(f"next:   make {next_step} RUN={shell_word(run_path)} FEATURES={shell_word(features_path)}")

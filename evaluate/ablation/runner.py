@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
+from data.files import require_room
 from data.folder import Features
 from data.identity import differences
 from evaluate.ablation.config import AblationConfig
@@ -63,6 +64,7 @@ def run_ablation(config: AblationConfig) -> Ablation:
     """
     grid = read_grid(config.grid or DEFAULT_GRID)
     out = config.out or config.features.resolve().parent / "ablations" / grid.path.stem.replace("_", "-")
+    require_room(out, "the folder of an ablation")
     if config.fractions:
         grid = spread_fractions(grid, config.fractions)
     trainings = plan_trainings(grid, out)

@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from data.errors import CommandParser, UserError
+from data.errors import CommandParser, UserError, shell_word
 from evaluate.captions.writing_config import METHODS, WritingConfig
 from evaluate.config import MISSING as MISSING_CHOICES
 from evaluate.config import SPLITS, EvalConfig
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"writing: {error}") from None
     config = EvalConfig(writing=writing, **{name: getattr(arguments, name, DEFAULTS[name]) for name in DEFAULTS
                                             if name != "writing"})
-    from data.files import read_json, write_text
+    from data.files import read_json, require_room, write_text
+    if config.run.is_dir():  # else said where it is opened
+        require_room(config.run, "the numbers of a run")
     from evaluate.evaluation import evaluate_run
     from evaluate.table import LEGEND, SPREAD, describe_result, format_markdown, format_tables
     from evaluate.terminal import wrap
@@ -69,8 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
           f"predictions  {path.with_name(f'predictions-{config.split}.jsonl')}")
     if arguments.page:
         print(f"page         {_write_page(config, Path(evaluation['run']['features']))}")
-    print("\n" + wrap([f"Next: open the page; compare two runs with: make compare RUNS=\"{config.run} OTHER\"; "
-                       "change one thing and train again: make train RUN=... ARGS=..."]))
+    print("\n" + wrap([f"Next: open the page; compare two runs with: make compare RUNS=\"{shell_word(config.run)} "
+                       "OTHER\"; change one thing and train again: make train RUN=... ARGS=..."]))
 
 
 def _write_page(config: EvalConfig, features_path: Path) -> Path:

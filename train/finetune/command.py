@@ -8,7 +8,7 @@ from typing import Any
 from data.errors import CommandParser, UserError
 from train.config import TrainConfig
 from train.finetune.config import CHANGEABLE, TRAINABLE, Command, FinetuneConfig
-from train.settings import CHOICES, check_settings, parse_flags, read_table
+from train.settings import CHOICES, check_settings, read_table
 
 OWN = {known.name: known for known in fields(FinetuneConfig)}
 RUN = {known.name: known for known in fields(TrainConfig) if known.name in CHANGEABLE}
@@ -23,7 +23,7 @@ def read_command(argv: Sequence[str] | None = None) -> Command:
     Raises:
         UserError: if one is unknown (with the nearest right name), absent, or of the wrong kind or range.
     """
-    given = vars(parse_flags(make_parser(), argv))
+    given = vars(make_parser().parse_args(argv))
     force, file = given.pop("force"), given.pop("config")
     given = {**(read_replay(file) if file else {}), **given}
     for name, (metavar, meaning) in PATHS.items():

@@ -1,4 +1,5 @@
 """What a finished fine-tuning says of itself on the terminal."""
+from data.errors import shell_word
 from data.folder import Features
 from train.finetune.backbone import extraction_flags
 from train.finetune.config import Command
@@ -14,7 +15,9 @@ def print_summary(command: Command) -> None:
     """
     run, features = command.run_path, command.features_path
     print_training(run, features, next_step="")
+    made = f"{features}-finetuned"
     print(f"backbone {run / BACKBONE}")
-    print(f"next:   make features DATA={command.photos_path} FEATURES={features}-finetuned WEIGHTS={run / BACKBONE} "
-          f"ARGS='{extraction_flags(Features.open(features).recipe)}'")
-    print(f"        make train FEATURES={features}-finetuned RUN={run}-trained ARGS='--init {run}'")
+    print(f"next:   make features DATA={shell_word(command.photos_path)} FEATURES={shell_word(made)} "
+          f"WEIGHTS={shell_word(run / BACKBONE)} ARGS='{extraction_flags(Features.open(features).recipe)}'")
+    print(f"        make train FEATURES={shell_word(made)} RUN={shell_word(f'{run}-trained')} "
+          f"ARGS={shell_word(f'--init {shell_word(run)}')}")
