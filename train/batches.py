@@ -70,7 +70,7 @@ class StoryDataset:
             token_ids: (B, K, T) int64, T the longest caption of this batch.
             tag_targets: (B, K, G) float32 multi-hot, all columns.
             tag_source: (B, K) uint8, see `data.folder`.
-            story_index: (B,) int64, the row in the split's arrays.
+            story_index: (B,) int64, the row in the split's arrays. photo_row: (B, K) int64, the photo's among all.
             input_features: (B, K, D) float16, what is seen in place of image_features; with `views` alone.
         """
         rows = self.story_rows[np.asarray(indices, np.int64)]
@@ -85,6 +85,7 @@ class StoryDataset:
                 "token_ids": torch.from_numpy(self.arrays.token.take(rows)[:, :, :longest].astype(np.int64)),
                 "tag_targets": torch.from_numpy(self.arrays.tag.take(rows).astype(np.float32)),
                 "tag_source": torch.from_numpy(self.arrays.tag_source.take(rows)),
+                "photo_row": torch.from_numpy(self._photo[rows].astype(np.int64)),
                 "story_index": torch.from_numpy(rows)}
 
     def begin_epoch(self, epoch: int) -> None:

@@ -5,15 +5,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.folder import Features
 from data.words import PAD, START, UNK
 from train.augment import find_rare_words
 from train.batches import StoryDataset, iterate_batches
 from train.model import StoryModel
-from train.statistics import LEAST_STD
 
-PRINCIPAL_PHOTOS = 4096      # as many train photos as the principal directions are measured on
-WEAKEST_DIRECTION = 0.02     # floor under a direction's deviation, as a share of the strongest one's
 BLEND_STORIES = 20_000       # at most so many, evenly taken, decide a few weights as well as all do
 BATCH = 256
 
@@ -60,31 +56,3 @@ def count_words(token_ids: np.ndarray, num_words: int, rare_as_unknown: float) -
     counts[is_rare] *= 1 - rare_as_unknown
     counts[[PAD, START]] = 0
     return counts
-
-
-def begin_on_principal_directions(model: StoryModel, features: Features, rows: np.ndarray, num_directions: int,
-                                  seed: int) -> None:
-    """Let the photo half of the first fusion layer begin on whitened principal directions of the train photos.
-
-    Columns of a backbone's features are strongly correlated: a few directions carry nearly all variance, and what
-    tells one thing from another lies in the weak ones. From random weights those are learned last.
-
-    Args:
-        model: its statistics are set; `fusion.first` is changed in place.
-        rows: (n,) photo rows, sorted. num_directions: at most so many; 0 leaves the weights as they are.
-        seed: of the directions' random mixture.
-    """
-    step = -(-len(rows) // PRINCIPAL_PHOTOS) or 1
-    chosen = rows[::step]
-    num_directions = min(num_directions, len(chosen) - 1, features.width)
-    if num_directions < 1:
-        return
-    generator = torch.Generator().manual_seed(seed)
-    weight = model.fusion.first.weight                                       # (fusion_dim, D + text_dim)
-    photos = model.standardise(torch.from_numpy(features.feature.take(chosen)).to(weight.device))
-    _, deviation, directions = torch.linalg.svd(photos - photos.mean(dim=0), full_matrices=False)
-    deviation = deviation / len(chosen) ** 0.5
-    scale = 1 / (deviation[:num_directions] + WEAKEST_DIRECTION * deviation[0]).clamp(min=LEAST_STD)
-    mixture = torch.randn(len(weight), num_directions, generator=generator).to(weight.device) / num_directions ** 0.5
-    with torch.no_grad():
-        weight[:, :features.width] = (mixture * scale) @ directions[:num_directions]

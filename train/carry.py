@@ -26,6 +26,8 @@ class PhotoCarry(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(num_frames))
         self.likeness_scale = nn.Parameter(torch.zeros(num_frames))
+        self.register_buffer("decoder_share", torch.ones(()))  # of what the decoder adds, see `share`; chosen on val
+        self.decoder_share: Tensor
 
     def forward(self, photos: Tensor) -> Tensor:
         """(B, P, D) standardised photos, zeros where there is none -> (B, P, D), what frames 2..P+1 begin as."""

@@ -111,8 +111,6 @@ class TrainConfig(ModelConfig):
                                                 "off: that is not known")
     unigram_start: bool = setting(False, "words begin as likely as they are in train")
     carry_lr: float = setting(1e-2, "learning rate of the few weights that carry photos and tags on")
-    principal_directions: int = setting(0, "whitened directions of the train photos that the first fusion layer "
-                                           "begins on; 0: random weights")
     std_floor: float = setting(0.05, "least deviation of a feature, as a share of the mean deviation")
     init: str = setting("", "run whose weights to start from")
     precision: str = setting("auto", "auto: bfloat16 where the hardware has it")
@@ -132,13 +130,12 @@ class TrainConfig(ModelConfig):
             _require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {', '.join(allowed)}")
         for name in ("epochs", "batch_size", "plateau_patience", "early_stopping", "block", "window"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("limit", "steps", "patience_steps", "keep_every", "save_every", "principal_directions",
-                     "weight_decay", "image_weight", "text_weight", "tag_weight", "contrastive_weight"):
+        for name in ("limit", "steps", "patience_steps", "keep_every", "save_every", "weight_decay",
+                     "image_weight", "text_weight", "tag_weight", "contrastive_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("lr", "carry_lr", "clip", "contrastive_temperature", "std_floor"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("word_dropout", "synonym_swaps", "scheduled_sampling", "curriculum",
-                     "rare_as_unknown"):
+        for name in ("word_dropout", "synonym_swaps", "scheduled_sampling", "curriculum", "rare_as_unknown"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
         for name in ("fraction", "plateau_factor"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "a share above 0, up to 1")

@@ -95,21 +95,22 @@ class StoryModel(nn.Module):
             padding; or, not padded, "token_logits" (n, V) and "token_targets" (n,) of the n real tokens.
         """
         outputs = self.encode(batch)
-        token_ids = self.target_frames(batch["token_ids"]).flatten(0, 1)                   # (B * P, T)
-        read = self.target_frames(batch.get("decoder_ids", batch["token_ids"])).flatten(0, 1)
-        lengths = (self.target_frames(_caption_lengths(batch)).flatten() - 1).clamp(min=1)
-        context = Context.of(outputs)
+        context, target = Context.of(outputs), self.target_frames
+        read, counts = batch.get("decoder_ids", batch["token_ids"]), _caption_lengths(batch)
         if context.past is not None:
-            logits = self.text_decoder.read_stories(context, batch.get("decoder_ids", batch["token_ids"]),
-                                                    _caption_lengths(batch))
+            if self.training:  # the first caption follows nothing and is no prediction, but teaches the language
+                context, target = context.from_the_first(), lambda frames: frames
+            logits = self.text_decoder.read_stories(context, read, counts)
         else:
-            logits = self.text_decoder(context.flatten(), read[:, :-1], lengths)
+            logits = self.text_decoder(context.flatten(), target(read).flatten(0, 1)[:, :-1],
+                                       (target(counts).flatten() - 1).clamp(min=1))
+        token_ids = target(batch["token_ids"]).flatten(0, 1)                               # (B * P, T)
         if padded:
             captions = unpack_logits(logits, token_ids.shape[1] - 1)
             outputs["caption_logits"] = captions.unflatten(0, outputs["hidden"].shape[:2])
         else:
             outputs["token_logits"] = logits.data
-            outputs["token_targets"] = pack_targets(token_ids, lengths).data
+            outputs["token_targets"] = pack_targets(token_ids, (target(counts).flatten() - 1).clamp(min=1)).data
         return outputs
 
     def encode(self, batch: Batch) -> Outputs:
@@ -170,10 +171,13 @@ class StoryModel(nn.Module):
             next_logits = next_logits + self.tag_carry(frames["tags"])
         tag_embedding = self._mean_tag_embedding(next_logits)
         predicted = self.image_decoder(torch.cat([hidden, tag_embedding], dim=-1)).float()
-        if self.photo_carry is not None:
-            predicted = predicted + self.photo_carry(frames["photos"])
         outputs = {"hidden": hidden.float(), "next_logits": next_logits, "tag_embedding": tag_embedding,
                    "predicted_features": predicted}
+        if self.photo_carry is not None:
+            carried = self.photo_carry(frames["photos"])
+            share = 1.0 if self.training else self.photo_carry.decoder_share
+            outputs |= {"carried_features": carried, "added_features": predicted,
+                        "predicted_features": carried + share * predicted}
         if self.text_decoder.reads_memory:
             outputs["memory"] = _turn_back(frames["words"])
         if self.text_decoder.reads_on:

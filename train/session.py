@@ -25,7 +25,7 @@ from train.monitor import Monitor, import_wandb, write_samples
 from train.order import draw_curriculum, shuffle_stories, split_windows
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.runs import BEST, LAST, VOCABULARY, RunRecord, build_model, measure_sizes, write_record, write_weights
-from train.beginnings import begin_on_blend, begin_on_principal_directions, begin_on_shares
+from train.beginnings import begin_on_blend, begin_on_shares
 from train.statistics import measure_features
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
 from train.yardsticks import Yardsticks, measure_yardsticks
@@ -285,9 +285,6 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
             logger.info("%s", report)
     mean, std = measure_features(features, train_set.photo_rows(), config.std_floor)
     trainer.model.set_statistics(mean, std)
-    if not config.init:
-        begin_on_principal_directions(trainer.model, features, train_set.photo_rows(), config.principal_directions,
-                                      config.seed)
     if config.unigram_start:
         begin_on_shares(trainer.model, train_set, config.rare_as_unknown)
     if trainer.model.photo_carry is not None and train_set.num_photos:

@@ -81,6 +81,11 @@ class Context(NamedTuple):
         """These rows of every part, by whatever a tensor takes as an index."""
         return Context(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
+    def from_the_first(self) -> "Context":
+        """(B, P, ...) -> (B, P + 1, ...): before what follows each frame, what follows none, zeros."""
+        return Context(*(None if part is None else torch.cat([torch.zeros_like(part[:, :1]), part], dim=1)
+                         for part in self))  # type: ignore[arg-type]
+
     def flatten(self) -> "Context":
         """(B, P, ...) -> (B * P, ...)."""
         return Context(*(None if part is None else part.flatten(0, 1) for part in self))  # type: ignore[arg-type]
@@ -161,14 +166,16 @@ class TextDecoder(nn.Module):
         """Score the captions that follow each of P frames in one pass over each story; needs `context.past`.
 
         Args:
-            context: (B, P, ...). token_ids: (B, P + 1, T) int64, every caption. counts: (B, P + 1) int64 on the CPU.
+            context: (B, P, ...), of the last P captions. token_ids: (B, K, T) int64, every caption; the first has
+                nothing it follows. counts: (B, K) int64 on the CPU.
 
         Returns:
-            As `forward` for the B * P captions from the second on.
+            As `forward` for the B * P captions.
         """
-        about = F.pad(context.about, (0, 0, 1, 0))  # the first caption follows nothing
-        states = self._read_on(token_ids, self._drop(about), counts)[:, 1:].flatten(0, 1)
-        lengths = (counts[:, 1:].flatten() - 1).clamp(min=1)
+        first = token_ids.shape[1] - context.hidden.shape[1]
+        about = F.pad(context.about, (0, 0, first, 0))
+        states = self._read_on(token_ids, self._drop(about), counts)[:, first:].flatten(0, 1)
+        lengths = (counts[:, first:].flatten() - 1).clamp(min=1)
         return self._score(pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False),
                            context.flatten())
 

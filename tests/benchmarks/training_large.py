@@ -23,7 +23,7 @@ from tests.benchmarks.training_loader import exhaust, on_one_core
 from train.batches import StoryDataset
 from train.config import TrainConfig, make_config
 from train.model import StoryModel
-from train.statistics import begin_on_principal_directions, measure_features
+from train.statistics import measure_features
 
 WIDTH, NUM_WORDS, NUM_TAGS = 2048, 10_000, 51
 LEAST_SHARE, MOST_MEGABYTES = 0.7, 500.0
@@ -35,7 +35,6 @@ def prepare(path: Path, config: TrainConfig, model: StoryModel) -> StoryDataset:
     features = Features.open(path)
     dataset = StoryDataset(features, "train")
     model.set_statistics(*measure_features(features, dataset.photo_rows(), config.std_floor))
-    begin_on_principal_directions(model, features, dataset.photo_rows(), config.principal_directions, config.seed)
     return dataset
 
 

@@ -1,0 +1,103 @@
+"""What carries on from the frames seen: photos, tags, words; and how much of the image decoder's own part is used."""
+import pytest
+import torch
+
+from data.words import END, PAD, START
+from train.carry import RECENCY, PhotoCarry, TagCarry, blend_photos, measure_likeness
+from train.config import ModelConfig
+from train.copying import WordCopier
+from train.model import StoryModel
+from train.share import DecoderShare, rank_following
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_blend_is_a_mean_by_recency_over_the_photos_that_are_there():
+    photos = draw(1, 4, 6)
+    photos[:, 1] = 0
+    expected = (RECENCY ** 3 * photos[0, 0] + RECENCY * photos[0, 2] + photos[0, 3]) / (RECENCY ** 3 + RECENCY + 1)
+    torch.testing.assert_close(blend_photos(photos)[0, 3], expected)
+    torch.testing.assert_close(blend_photos(photos)[0, 1], photos[0, 0])
+    assert not blend_photos(torch.zeros(1, 4, 6)).any()
+
+
+def test_likeness_is_the_mean_cosine_of_the_pairs_seen():
+    photos = draw(2, 4, 6)
+    photos[1, 2] = 0
+    cosine = torch.nn.functional.cosine_similarity
+    likeness = measure_likeness(photos)
+    pairs = [cosine(photos[0, i], photos[0, j], dim=0) for i in range(3) for j in range(i)]
+    assert likeness[0, 0] == 0 and likeness[0, 2].item() == pytest.approx(torch.stack(pairs).mean().item(), rel=1e-5)
+    assert likeness[1, 2].item() == pytest.approx(cosine(photos[1, 0], photos[1, 1], dim=0).item(), rel=1e-5)
+
+
+def test_least_squares_find_the_scales_that_made_the_photos():
+    photos = draw(300, 4, 8)
+    photos[:, 1] = photos[:, 0] * torch.linspace(-1, 2, 300)[:, None]  # likeness differs between stories
+    true = PhotoCarry(4)
+    torch.nn.init.uniform_(true.scale, 0.2, 0.9)
+    torch.nn.init.uniform_(true.likeness_scale, -0.5, 0.5)
+    with torch.no_grad():
+        following = true(photos)
+    found = PhotoCarry(4)
+    is_photo = torch.ones(300, 4, dtype=torch.bool)
+    found.fit(iter([(photos[:100], following[:100], is_photo[:100]), (photos[100:], following[100:], is_photo[100:])]))
+    torch.testing.assert_close(found.scale[1:], true.scale[1:], atol=0.02, rtol=0)
+    torch.testing.assert_close(found(photos), following, atol=0.05, rtol=0)
+
+
+def test_tags_carry_on_from_the_last_frame_and_from_all():
+    carry = TagCarry(2)
+    carry.last_weight.data, carry.mean_weight.data = torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])
+    tags = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    assert carry(tags).tolist() == [[[11.0, 0.0], [10.0, 12.0]]]
+
+
+def test_a_copied_word_is_a_mixture_and_nothing_seen_changes_nothing():
+    torch.manual_seed(0)
+    copier, embedding = WordCopier(5, 3, 2), torch.nn.Embedding(10, 3, padding_idx=PAD)
+    memory = torch.tensor([[[START, 4, 5, 4, END], [START, 6, END, PAD, PAD]], [[PAD] * 5] * 2])
+    states, logits, rows = draw(2, 5), draw(2, 10, seed=1), torch.tensor([0, 1])
+    keys, scores = copier.read(memory, embedding)
+    mixed = copier.mix(states, logits, keys, scores, memory, rows, torch.zeros(2, dtype=torch.long)).exp()
+    torch.testing.assert_close(mixed.sum(dim=-1), torch.ones(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed[1], logits[1].softmax(dim=-1))
+    gate = copier.gate(states[0]).sigmoid()
+    asked = (copier.query(states[0]) @ keys[0].T / 8 + scores[0]).softmax(dim=-1)  # 8 = sqrt(COPY_DIM)
+    plain = (1 - gate) * logits[0].softmax(dim=-1)
+    for word, places in {4: [1, 3], 5: [2], 6: [6], 7: []}.items():
+        assert mixed[0, word].item() == pytest.approx((plain[word] + gate * asked[places].sum()).item(), rel=1e-4)
+
+
+def test_the_photo_that_follows_is_ranked_among_those_not_seen():
+    photos = torch.eye(4).repeat(1, 1)[None].repeat(2, 1, 1)[:, [0, 1, 2]]
+    photos[1] = torch.tensor([[0.0, 0, 0, 1], [1.0, 1, 0, 0], [0.0, 1, 1, 0]])
+    rows = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    predicted = photos[:, 1:].clone()
+    present = torch.ones(2, 3, dtype=torch.bool)
+    assert rank_following(predicted, photos, present, rows).tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    # nearer to (1, 1, 0, 0) of the other story; its own input is out
+    predicted[0, 0] = torch.tensor([1.0, 0.5, 0.0, 0.0])
+    assert rank_following(predicted, photos, present, rows)[0].tolist() == [2.0, 1.0]
+    present[1, 1] = False
+    assert rank_following(predicted, photos, present, rows)[0, 0] == 1.0
+
+
+@pytest.mark.parametrize("helps, share", [(True, 1.0), (False, 0.0)])
+def test_the_decoder_s_own_part_is_used_where_it_ranks_better_beyond_doubt(helps, share):
+    model = StoryModel(ModelConfig(embedding_dim=4, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2,
+                                   tag_head_dim=4, tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8,
+                                   photo_carry=True), 16, 9, 5)
+    photos = draw(40, 5, 16)
+    batch = {"image_features": photos, "photo_mask": torch.ones(40, 5, dtype=torch.bool),
+             "photo_row": torch.arange(200).view(40, 5)}
+    carried = photos[:, 1:] * 0.3 + draw(40, 4, 16, seed=1) * 0.7
+    added = photos[:, 1:] * 0.5 if helps else draw(40, 4, 16, seed=2) * 0.1 + 0.3
+    chooser = DecoderShare(model)
+    chooser.add({"carried_features": carried, "added_features": added}, batch)
+    chosen, scores = chooser.choose()
+    assert chosen == share
+    expected = (carried + share * added - photos[:, 1:]).square().mean().item()
+    assert scores["image"] == pytest.approx(expected, rel=1e-5)
