@@ -13,7 +13,7 @@ from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
 from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.fitted import Baselines, open_train
 from evaluate.baselines.linear import bag_of_words, fit_linear
-from evaluate.baselines.ngrams import NgramModel
+from train.ngrams import NgramModel
 from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
 from evaluate.photos.space import PhotoSpace

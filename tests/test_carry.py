@@ -37,8 +37,8 @@ def test_least_squares_find_the_scales_that_made_the_photos():
     photos = draw(300, 4, 8)
     photos[:, 1] = photos[:, 0] * torch.linspace(-1, 2, 300)[:, None]  # likeness differs between stories
     true = PhotoCarry(4)
-    torch.nn.init.uniform_(true.scale, 0.2, 0.9)
-    torch.nn.init.uniform_(true.likeness_scale, -0.5, 0.5)
+    true.scale.uniform_(0.2, 0.9)
+    true.likeness_scale.uniform_(-0.5, 0.5)
     with torch.no_grad():
         following = true(photos)
     found = PhotoCarry(4)

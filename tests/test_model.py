@@ -4,6 +4,7 @@ import torch
 
 from train.config import ModelConfig
 from train.model import StoryModel
+from train.ngrams import NgramModel
 from train.text import Context
 from data.words import END, PAD, START
 
@@ -13,16 +14,20 @@ D, V, G = 11, 13, 9
 
 
 EVERYTHING = dict(photo_carry=True, tag_carry=True, tag_probe=True, word_copying=True, reads_on=True,
-                  tied_embeddings=True)
+                  ngram_blend=True, tied_embeddings=True)
 
 
 def make_model(**settings) -> StoryModel:
     """A model of random weights, those that begin at zero too."""
     torch.manual_seed(0)
     model = StoryModel(ModelConfig(**{**WIDTHS, **settings}), D, V, G).eval()
-    for parameter in model.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
+    for value in [*model.parameters(), *(model.photo_carry.buffers() if model.photo_carry else [])]:
+        if not value.any():
+            torch.nn.init.normal_(value, std=0.3)
+    if model.text_decoder.ngrams is not None:
+        captions = make_batch()["token_ids"].flatten(0, 1).numpy()
+        model.text_decoder.ngrams.fill(NgramModel.fit(captions, captions, 3, V))
+        model.text_decoder.ngram_share.fill_(0.4)
     return model
 
 

@@ -13,6 +13,7 @@ from data.words import END, PAD, START
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from train.batches import StoryDataset
+from train.beginnings import begin_on_ngrams
 from train.config import make_config
 from train.runs import build_model, measure_sizes
 from train.statistics import measure_features
@@ -79,9 +80,13 @@ def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_feat
     torch.manual_seed(0)
     model = build_model(config, measure_sizes(config, features.width, dataset.words)).eval()
     model.set_statistics(*measure_features(features, dataset.photo_rows(), config.std_floor))
-    for parameter in model.parameters():  # what begins at zero must be able to tell
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
+    carried = model.photo_carry.buffers() if model.photo_carry else []
+    for value in [*model.parameters(), *carried]:  # what begins at zero must be able to tell
+        if not value.any():
+            torch.nn.init.normal_(value, std=0.3)
+    begin_on_ngrams(model, dataset, dataset)
+    if model.text_decoder.ngrams is not None:
+        model.text_decoder.ngram_share.fill_(0.4)
     before = predict(model, folder)
     overwrite_frame(folder, frame, same_length)
     after = predict(model, folder)

@@ -9,6 +9,7 @@ from data.words import PAD, START, UNK
 from train.augment import find_rare_words
 from train.batches import StoryDataset, iterate_batches
 from train.model import StoryModel
+from train.ngrams import NgramModel
 
 BLEND_STORIES = 20_000       # at most so many, evenly taken, decide a few weights as well as all do
 BATCH = 256
@@ -39,6 +40,16 @@ def begin_on_shares(model: StoryModel, train_set: StoryDataset, rare_as_unknown:
                              (model.seen_head[-1], tag_logits), (model.next_head[-1], tag_logits)):
             assert isinstance(layer, nn.Linear)
             layer.bias.copy_(begin)
+
+
+def begin_on_ngrams(model: StoryModel, train_set: StoryDataset, val_set: StoryDataset | None) -> None:
+    """Give the text decoder the trigram of the train captions, its orders weighed on val's."""
+    if model.text_decoder.ngrams is None:
+        return
+    T = train_set.arrays.token.row_shape[-1]
+    told, held_out = (dataset.arrays.token.take(dataset.story_rows).reshape(-1, T) if dataset is not None
+                      else np.zeros((0, T), np.uint16) for dataset in (train_set, val_set))
+    model.text_decoder.ngrams.fill(NgramModel.fit(told, held_out, 3, len(train_set.words.vocabulary)))
 
 
 def count_tags(train_set: StoryDataset) -> np.ndarray:

@@ -24,9 +24,11 @@ class PhotoCarry(nn.Module):
 
     def __init__(self, num_frames: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.zeros(num_frames))
-        self.likeness_scale = nn.Parameter(torch.zeros(num_frames))
+        for name in ("scale", "likeness_scale"):  # learned further they fit the noise of a few hundred stories
+            self.register_buffer(name, torch.zeros(num_frames))
         self.register_buffer("decoder_share", torch.ones(()))  # of what the decoder adds, see `share`; chosen on val
+        self.scale: Tensor
+        self.likeness_scale: Tensor
         self.decoder_share: Tensor
 
     def forward(self, photos: Tensor) -> Tensor:

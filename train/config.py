@@ -49,6 +49,7 @@ class ModelConfig:
     tag_probe: bool = setting(False, "tags seen begin as what a linear probe of the photo says")
     reads_on: bool = setting(False, "the caption is written after reading those before it, as one text")
     word_copying: bool = setting(False, "the caption may copy words of the captions seen")
+    ngram_blend: bool = setting(False, "words are blended with a trigram of train, as much as makes val's likeliest")
     tied_embeddings: bool = setting(False, "one embedding for words read, words written before, and words scored")
     leave_out_tags: str = setting("", "a tag category that takes part in nothing (object, action, location)")
 
@@ -164,8 +165,9 @@ class TrainConfig(ModelConfig):
 
 # What helps on real pictures, cross-validated, and on drawn ones; README says what each brings.
 _BASE: dict[str, Any] = {
-    "photo_carry": True, "tag_carry": True, "tag_probe": True, "word_copying": True, "rare_as_unknown": 0.5,
-    "unigram_start": True, "undescribed_negatives": False,
+    "photo_carry": True, "tag_carry": True, "tag_probe": True, "word_copying": True, "reads_on": True,
+    "ngram_blend": True, "rare_as_unknown": 0.5, "unigram_start": True, "undescribed_negatives": False,
+    "dropout": 0.5, "context_dropout": 0.5,
     "text_layers": 1, "sequence_layers": 1, "decoder_layers": 1,
     "embedding_dim": 256, "text_dim": 192, "fusion_dim": 384, "hidden_dim": 384, "tag_head_dim": 192,
     "tag_embedding_dim": 64, "image_decoder_dim": 512, "decoder_dim": 384, "lr": 5e-4,

@@ -13,7 +13,9 @@ from train.runs import BEST, VOCABULARY, read_recipe, read_record, read_weights
 # rows that stand for words or tags, by the end of the tensor's name
 WORD_ROWS = ("embedding.weight", "vocabulary.weight", "vocabulary.bias")
 TAG_ROWS = ("tag_embedding", "seen_head.3.weight", "seen_head.3.bias", "next_head.3.weight", "next_head.3.bias")
-OWN = ("feature_mean", "feature_std", "counted_tags")  # come from this run's folder and settings
+# come from this run's folder and settings
+OWN = ("feature_mean", "feature_std", "counted_tags", "photo_carry.scale", "photo_carry.likeness_scale",
+       "photo_carry.decoder_share", "text_decoder.ngram_share")
 
 
 def require_source(run_path: Path) -> None:
@@ -49,7 +51,7 @@ def take_over(model: StoryModel, run_path: Path, words: WordSet, recipe: Identit
     left: list[str] = []
     with torch.no_grad():
         for name, own in model.state_dict().items():
-            if name in OWN:
+            if name in OWN or name.startswith("text_decoder.ngrams."):
                 continue
             rows = word_rows if name.endswith(WORD_ROWS) else tag_rows if name.endswith(TAG_ROWS) else None
             (taken if name in weights and _copy_rows(own, weights[name], rows) else left).append(name)

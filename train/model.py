@@ -13,7 +13,7 @@ from data.annotations import NUM_FRAMES
 from data.words import PAD
 from train.carry import PhotoCarry, TagCarry
 from train.config import ModelConfig
-from train.text import Context, TextDecoder, TextEncoder, pack_targets, unpack_logits
+from train.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words, unpack_logits
 
 NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
 Batch = Mapping[str, Tensor]
@@ -92,7 +92,8 @@ class StoryModel(nn.Module):
 
         Returns:
             `encode`'s tensors and either "caption_logits" (B, P, T-1, V), position i scoring token i+1, zeros at
-            padding; or, not padded, "token_logits" (n, V) and "token_targets" (n,) of the n real tokens.
+            padding; or, not padded, what the decoder alone says: "token_logits" (n, V), "token_targets" (n,) and
+            "token_pairs" (n, 2), the two words before, of the n real tokens.
         """
         outputs = self.encode(batch)
         context, target = Context.of(outputs), self.target_frames
@@ -100,17 +101,19 @@ class StoryModel(nn.Module):
         if context.past is not None:
             if self.training:  # the first caption follows nothing and is no prediction, but teaches the language
                 context, target = context.from_the_first(), lambda frames: frames
-            logits = self.text_decoder.read_stories(context, read, counts)
+            logits = self.text_decoder.read_stories(context, read, counts, alone=not padded)
         else:
             logits = self.text_decoder(context.flatten(), target(read).flatten(0, 1)[:, :-1],
-                                       (target(counts).flatten() - 1).clamp(min=1))
+                                       (target(counts).flatten() - 1).clamp(min=1), alone=not padded)
         token_ids = target(batch["token_ids"]).flatten(0, 1)                               # (B * P, T)
         if padded:
             captions = unpack_logits(logits, token_ids.shape[1] - 1)
             outputs["caption_logits"] = captions.unflatten(0, outputs["hidden"].shape[:2])
         else:
             outputs["token_logits"] = logits.data
-            outputs["token_targets"] = pack_targets(token_ids, (target(counts).flatten() - 1).clamp(min=1)).data
+            lengths = (target(counts).flatten() - 1).clamp(min=1)
+            outputs["token_targets"] = pack_targets(token_ids, lengths).data
+            outputs["token_pairs"] = pair_words(token_ids[:, :-1], lengths).data
         return outputs
 
     def encode(self, batch: Batch) -> Outputs:

@@ -25,7 +25,7 @@ from train.monitor import Monitor, import_wandb, write_samples
 from train.order import draw_curriculum, shuffle_stories, split_windows
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.runs import BEST, LAST, VOCABULARY, RunRecord, build_model, measure_sizes, write_record, write_weights
-from train.beginnings import begin_on_blend, begin_on_shares
+from train.beginnings import begin_on_blend, begin_on_ngrams, begin_on_shares
 from train.statistics import measure_features
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
 from train.yardsticks import Yardsticks, measure_yardsticks
@@ -83,7 +83,7 @@ def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, forc
             return
         trainer = build_trainer(record, train_set, world)
         if plan == FRESH:
-            _initialise(trainer, record, features, train_set, world)
+            _initialise(trainer, record, features, train_set, val_set, world)
         open_run(TrainingRun, run_path, record, trainer, train_set, val_set, plan).finish()
 
 
@@ -276,7 +276,7 @@ def build_trainer(record: RunRecord, train_set: StoryDataset, world: World,
 
 
 def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_set: StoryDataset,
-                world: World) -> None:
+                val_set: StoryDataset | None, world: World) -> None:
     """Give a fresh model its weights and statistics."""
     config = record.config
     if config.init:
@@ -287,6 +287,7 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
     trainer.model.set_statistics(mean, std)
     if config.unigram_start:
         begin_on_shares(trainer.model, train_set, config.rare_as_unknown)
+    begin_on_ngrams(trainer.model, train_set, val_set)
     if trainer.model.photo_carry is not None and train_set.num_photos:
         begin_on_blend(trainer.model, train_set)
     if world.is_writer and not train_set.num_photos:

@@ -1,15 +1,17 @@
-"""How much of what the image decoder adds to the photos carried on is used: as much as ranks val's photos better.
+"""How much of the decoders' own part is used beside what is known without them: as much as holds on val.
 
-On a few hundred stories the decoder lowers the squared error by half a percent and pushes the true photo down among
-others: what it learned is what photos are like on average. Val tells, after every epoch.
+On a few hundred stories the image decoder lowers the squared error by half a percent and pushes the true photo down
+among others: what it learned is what photos are like on average. And the text decoder knows less of which words follow
+which than a trigram does. Val tells how much of each, after every epoch.
 """
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from train.model import StoryModel
+from train.ngrams import EM_STEPS, NgramTable
 
 SHARES = (0.0, 0.5, 1.0)
 DOUBT = 1.0  # standard errors by which a share's reciprocal ranks must lie above those of none
@@ -61,6 +63,35 @@ class DecoderShare:
             if n > 1 and mean > DOUBT * (variance / (n - 1)) ** 0.5 and float(errors[place]) <= float(errors[0]):
                 return place
         return 0
+
+
+class NgramShare:
+    """Gathers how likely the words of val are to the text decoder and to the trigram, and finds the best blend."""
+
+    def __init__(self, ngrams: NgramTable) -> None:
+        self.ngrams = ngrams
+        self.own: list[Tensor] = []
+        self.others: list[Tensor] = []
+
+    def add(self, outputs: Mapping[str, Tensor]) -> None:
+        """Take in a batch: outputs of `StoryModel(padded=False)`."""
+        target = outputs["token_targets"].unsqueeze(1)
+        self.own.append(outputs["token_logits"].float().softmax(dim=-1).gather(1, target).squeeze(1).double())
+        self.others.append(self.ngrams(outputs["token_pairs"]).gather(1, target).squeeze(1).double())
+
+    def choose(self, add_up: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+        """The trigram's share that makes the words likeliest (expectation maximisation), and the nats a word then.
+
+        Args:
+            add_up: sums a tensor over all processes.
+        """
+        own, other = torch.cat(self.own), torch.cat(self.others)
+        share, count = 0.5, float(add_up(own.new_tensor(float(len(own)))))
+        for _ in range(EM_STEPS):
+            part = share * other / (share * other + (1 - share) * own)
+            share = float(add_up(part.sum())) / count
+        surprise = -torch.log((1 - share) * own + share * other)
+        return share, float(add_up(surprise.sum())) / count
 
 
 def rank_following(predicted: Tensor, photos: Tensor, present: Tensor, photo_row: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from data.annotations import NUM_FRAMES
-from data.words import PAD
+from data.words import PAD, START
 from train.config import ModelConfig
 from train.copying import WordCopier
+from train.ngrams import NgramTable
 from train.packed_lstm import last_states, run_packed
 
 
@@ -97,13 +98,15 @@ class DecoderState(NamedTuple):
     Attributes:
         hidden: (N, hidden_dim). tag_embedding: (N, tag_embedding_dim).
         output, cell: (N, layers, decoder_dim), the LSTM's.
-        memory, keys, scores: what may be copied, see `WordCopier.read`; None without.
+        before: (N,) int64, the word read last. memory, keys, scores: what may be copied, see `WordCopier.read`; None
+        without.
     """
 
     hidden: Tensor
     tag_embedding: Tensor
     output: Tensor
     cell: Tensor
+    before: Tensor
     memory: Tensor | None = None
     keys: Tensor | None = None
     scores: Tensor | None = None
@@ -136,14 +139,18 @@ class TextDecoder(nn.Module):
         self.reads_memory = (config.reads_on or config.word_copying) and is_given
         self.copier = (WordCopier(config.decoder_dim, config.embedding_dim, NUM_FRAMES - 1)
                        if config.word_copying and is_given else None)
+        self.ngrams = NgramTable(vocabulary_size) if config.ngram_blend else None
+        self.register_buffer("ngram_share", torch.zeros(())) if config.ngram_blend else None
+        self.ngram_share: Tensor
 
-    def forward(self, context: Context, token_ids: Tensor, lengths: Tensor) -> PackedSequence:
+    def forward(self, context: Context, token_ids: Tensor, lengths: Tensor, alone: bool = False) -> PackedSequence:
         """Score the next word at every real token, the words before it given.
 
         Args:
             context: N rows.
             token_ids: (N, T) int64, the input words, from <START> on.
             lengths: (N,) int64 on the CPU, how many of them are real, at least 1.
+            alone: without the trigram.
 
         Returns:
             Packed logits (sum of lengths, V) in the order of `pack_padded_sequence`: no padding in between.
@@ -154,20 +161,23 @@ class TextDecoder(nn.Module):
             about = torch.cat([context.past.flip(1), context.about.unsqueeze(1)], dim=1)
             counts = torch.cat([(context.memory.flip(1) != PAD).sum(dim=-1).cpu(), lengths.unsqueeze(1)], dim=1)
             states = self._read_on(captions, about, counts)[:, -1]                         # (N, T, decoder_dim)
-            return self._score(pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False), context)
+            packed = pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False)
+            return self._score(packed, context, None if alone else pair_words(token_ids, lengths))
         packed = pack_padded_sequence(token_ids.T, lengths, enforce_sorted=False)
         assert packed.sorted_indices is not None
         about = self._drop(context.about).index_select(0, packed.sorted_indices)
         abouts = torch.cat([about[:size] for size in packed.batch_sizes.tolist()])         # (sum of lengths, ...)
         words = torch.cat([self.dropout(self.embedding(packed.data)), abouts], dim=-1)
-        return self._score(run_packed(self.lstm, packed._replace(data=words)), context)
+        return self._score(run_packed(self.lstm, packed._replace(data=words)), context,
+                           None if alone else pair_words(token_ids, lengths))
 
-    def read_stories(self, context: Context, token_ids: Tensor, counts: Tensor) -> PackedSequence:
+    def read_stories(self, context: Context, token_ids: Tensor, counts: Tensor, alone: bool = False
+                     ) -> PackedSequence:
         """Score the captions that follow each of P frames in one pass over each story; needs `context.past`.
 
         Args:
             context: (B, P, ...), of the last P captions. token_ids: (B, K, T) int64, every caption; the first has
-                nothing it follows. counts: (B, K) int64 on the CPU.
+                nothing it follows. counts: (B, K) int64 on the CPU. alone: without the trigram.
 
         Returns:
             As `forward` for the B * P captions.
@@ -177,7 +187,8 @@ class TextDecoder(nn.Module):
         states = self._read_on(token_ids, self._drop(about), counts)[:, first:].flatten(0, 1)
         lengths = (counts[:, first:].flatten() - 1).clamp(min=1)
         return self._score(pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False),
-                           context.flatten())
+                           context.flatten(),
+                           None if alone else pair_words(token_ids[:, first:, :-1].flatten(0, 1), lengths))
 
     def start(self, context: Context) -> DecoderState:
         """Begin a caption for each row of a context."""
@@ -190,7 +201,8 @@ class TextDecoder(nn.Module):
             output, cell = (end * (captions != PAD).any(dim=-1).any(dim=-1).view(-1, 1, 1) for end in ends)
         if self.copier is not None and context.memory is not None:
             copied = (context.memory, *self.copier.read(context.memory, self.embedding))
-        return DecoderState(context.hidden, context.tag_embedding, output, cell, *copied)
+        before = torch.full((len(output),), START, device=output.device)
+        return DecoderState(context.hidden, context.tag_embedding, output, cell, before, *copied)
 
     def step(self, token_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Read one word of each of N captions.
@@ -212,7 +224,8 @@ class TextDecoder(nn.Module):
             rows = torch.arange(len(states), device=states.device)
             logits = self.copier.mix(states, logits, state.keys, state.scores, state.memory, rows,
                                      torch.zeros_like(rows))
-        return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1))
+        logits = self._blend(logits, torch.stack([state.before, token_ids], dim=1))
+        return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1), before=token_ids)
 
     def _read_on(self, captions: Tensor, about: Tensor, counts: Tensor) -> Tensor:
         """Read captions one after the other as one text: (N, K, T) -> (N, K, T, decoder_dim), zeros at padding."""
@@ -242,8 +255,8 @@ class TextDecoder(nn.Module):
             return about
         return about * (torch.rand(*about.shape[:-1], 1, device=about.device) >= self.context_dropout)
 
-    def _score(self, states: PackedSequence, context: Context) -> PackedSequence:
-        """Packed states -> packed logits, with what may be copied."""
+    def _score(self, states: PackedSequence, context: Context, pairs: PackedSequence | None) -> PackedSequence:
+        """Packed states -> packed logits, with what may be copied, and with the trigram after `pairs` of words."""
         dropped = self.dropout(states.data)
         logits = self._choose(dropped)
         if self.copier is not None and context.memory is not None:
@@ -253,10 +266,24 @@ class TextDecoder(nn.Module):
             rows = torch.cat([torch.arange(size) for size in sizes.tolist()]).to(device)
             steps = torch.arange(len(sizes)).repeat_interleave(sizes).to(device)
             logits = self.copier.mix(dropped, logits, *self.copier.read(memory, self.embedding), memory, rows, steps)
-        return states._replace(data=logits)
+        return states._replace(data=logits if pairs is None else self._blend(logits, pairs.data))
+
+    def _blend(self, logits: Tensor, pairs: Tensor) -> Tensor:
+        """(n, V) logits after (n, 2) words -> log-probabilities blended with the trigram's; as they are in training."""
+        if self.ngrams is None or self.training or not self.ngram_share:
+            return logits
+        share = self.ngram_share
+        return ((1 - share) * logits.float().softmax(dim=-1) + share * self.ngrams(pairs)).log()
 
     def _choose(self, states: Tensor) -> Tensor:
         return self.vocabulary(states if self.narrow is None else self.narrow(states))
+
+
+def pair_words(token_ids: Tensor, lengths: Tensor) -> PackedSequence:
+    """Every word read with the one before it, packed (n, 2): token_ids (N, T) from <START> on, lengths (N,)."""
+    before = F.pad(token_ids[:, :-1], (1, 0), value=START)
+    return pack_padded_sequence(torch.stack([before, token_ids], dim=-1).transpose(0, 1), lengths,
+                                enforce_sorted=False)
 
 
 def pack_targets(token_ids: Tensor, lengths: Tensor) -> PackedSequence:

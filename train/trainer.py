@@ -17,7 +17,7 @@ from train.criterion import SELECTION_TERMS, TERMS, StoryCriterion, Term
 from train.distributed import World
 from train.model import StoryModel
 from train.order import share_batch
-from train.share import DecoderShare
+from train.share import DecoderShare, NgramShare
 
 SUMS = (*TERMS, "gradient", "image_raw")  # what an epoch adds up: a sum and a count each
 CHECK_EVERY = 50  # steps between two looks at the losses on CUDA, where every look waits for the device
@@ -117,7 +117,9 @@ class Trainer:
         """Mean of every loss term over a split, `image_raw` in the folder's scale; dropout off."""
         self.model.eval()
         kept, self.sums = self.sums, torch.zeros_like(self.sums)
-        share = DecoderShare(self.model) if self.model.photo_carry is not None else None
+        model, decoder = self.model, self.model.text_decoder
+        share = DecoderShare(model) if model.photo_carry is not None else None
+        blend = NgramShare(decoder.ngrams) if decoder.ngrams is not None and len(dataset) else None
         size = max(self.config.batch_size, 64)
         for start in range(self.world.rank * size, len(dataset), self.world.size * size):
             batch = self.move(dataset.__getitems__(np.arange(start, min(start + size, len(dataset)))))
@@ -126,13 +128,18 @@ class Trainer:
                        "image_raw": self.criterion.raw_image_error(outputs, batch)})
             if share is not None:
                 share.add(outputs, batch)
+            if blend is not None:
+                blend.add(outputs)
         means = self.take_means()
         self.sums = kept
-        if share is not None and self.model.photo_carry is not None:
+        if share is not None and model.photo_carry is not None:
             self.world.sum(share.sums)
             chosen, scores = share.choose()
-            self.model.photo_carry.decoder_share.fill_(chosen)
+            model.photo_carry.decoder_share.fill_(chosen)
             means |= scores
+        if blend is not None:
+            chosen, means["text"] = blend.choose(self.world.sum)
+            decoder.ngram_share.fill_(chosen)
         return means
 
     def summarise(self, means: dict[str, float]) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
 from evaluate.baselines.cache import cache_key
 from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
-from evaluate.baselines.ngrams import NgramModel
+from train.ngrams import NgramModel
 from evaluate.baselines.text_lstm import (TextLSTM, choose_config, load_text_lstm, save_text_lstm, score_text_lstm,
                                           train_text_lstm, write_text_lstm)
 from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION

@@ -1,12 +1,16 @@
-"""Unigram and trigram language models over token ids: perplexity, and one caption written greedily.
+"""Unigram and trigram language models over token ids: baselines, and what the text decoder is blended with.
 
 The trigram model interpolates relative frequencies of orders 3, 2, 1 and a uniform floor; the weights are those that
 make the val captions most likely (expectation maximisation, Jelinek and Mercer 1980). A word that train knows from one
 place counts half as itself and half as <UNK>: that is the models' rule in expectation (see `train.augment`).
 """
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from data.words import END, PAD, START, UNK
 from train.augment import RARE_SHARE, find_rare_words
@@ -116,6 +120,59 @@ def _count(token_ids: np.ndarray, order: int, num_words: int) -> tuple[list[np.n
         keys.append(distinct)
         counts.append(np.bincount(place, share))
     return keys, counts
+
+
+class NgramTable(nn.Module):
+    """A trigram model as tensors that are kept with a model's weights: whole rows of probabilities, on any device.
+
+    Buffers are empty until `fill`; a checkpoint's sizes are taken over when it is loaded.
+    """
+
+    NAMES = ("keys_2", "counts_2", "keys_3", "counts_3")
+
+    def __init__(self, num_words: int) -> None:
+        super().__init__()
+        self.num_words = num_words
+        self.register_buffer("unigram", torch.full((num_words,), 1 / num_words))           # (V,)
+        self.register_buffer("weights", torch.zeros(4))  # of orders 1 to 3 and the uniform floor
+        for name in self.NAMES:
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int64 if name.startswith("keys") else torch.float32))
+        self.unigram: Tensor
+        self.weights: Tensor
+
+    def fill(self, model: NgramModel) -> None:
+        """Take over a trigram model."""
+        device, counts = self.unigram.device, np.zeros(self.num_words)
+        counts[model.keys[0]] = model.counts[0]
+        self.unigram.copy_(torch.from_numpy(counts / max(counts.sum(), 1)))
+        self.weights.copy_(torch.from_numpy(model.weights))
+        for order in (2, 3):
+            setattr(self, f"keys_{order}", torch.from_numpy(model.keys[order - 1]).to(device))
+            setattr(self, f"counts_{order}", torch.from_numpy(model.counts[order - 1]).float().to(device))
+
+    def forward(self, before: Tensor) -> Tensor:
+        """(n, 2) int64, the last two words -> (n, V) float32 probabilities of the next; orders that never met the
+        context are left out, as `NgramModel.mix` has it."""
+        probs = self.weights[0] * self.unigram + self.weights[3] / self.num_words
+        probs, known = probs.repeat(len(before), 1), (self.weights[0] + self.weights[3]).repeat(len(before))
+        contexts = before[:, 1], before[:, 0] * self.num_words + before[:, 1]
+        for order, context in zip((2, 3), contexts):
+            keys, counts = getattr(self, f"keys_{order}"), getattr(self, f"counts_{order}")
+            start = torch.searchsorted(keys, context * self.num_words)
+            lengths = torch.searchsorted(keys, (context + 1) * self.num_words) - start
+            row = torch.arange(len(before), device=before.device).repeat_interleave(lengths)
+            place = torch.arange(len(row), device=before.device) - (lengths.cumsum(0) - lengths)[row] + start[row]
+            total = torch.zeros(len(before), device=before.device).index_add(0, row, counts[place])
+            probs = probs.index_put((row, keys[place] % self.num_words), self.weights[order - 1] * counts[place]
+                                    / total[row], accumulate=True)
+            known = known + self.weights[order - 1] * (lengths > 0)
+        return probs / known.unsqueeze(-1)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any) -> None:
+        for name in self.NAMES:
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.unigram.device))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 def _windows(token_ids: np.ndarray, order: int) -> np.ndarray:
