@@ -9,7 +9,7 @@ from train.batches import StoryDataset
 from train.beginnings import begin_on_shares, count_tags, count_words
 from train.config import make_config
 from train.criterion import StoryCriterion
-from train.prepare import fit_length
+from train.prepare import fit_to_stories
 from train.runs import build_model, measure_sizes
 from train.statistics import measure_features
 from train.yardsticks import list_unlearned, measure_yardsticks
@@ -76,7 +76,7 @@ def test_a_head_that_learned_nothing_is_told_in_a_sentence():
     (dict(epochs=6, steps=60, curriculum=0.5), 160, (8, 10, 5))])
 def test_length_fits_the_number_of_stories(settings, stories, expected):
     config = make_config({"preset": "paper", **settings})
-    length = fit_length(config, stories)
+    length = fit_to_stories(config, stories)
     assert (length["epochs"], length["early_stopping"], length["plateau_patience"]) == expected
 
 
@@ -90,3 +90,12 @@ def test_words_that_occur_once_stand_as_unknown_now_and_then():
     assert hidden[0, 0, 2].item() == pytest.approx(0.5, abs=0.1) == hidden[0, 1, 1].item()
     hidden[0, 0, 2] = hidden[0, 1, 1] = 0
     assert not hidden.any() and count_words(token_ids.numpy(), 9, 0.5).tolist() == [0, 0, 2, 1, 0, 2, 0.5, 0.5, 0]
+
+
+@pytest.mark.parametrize("stories, dropout, context_dropout", [(100, 0.5, 0.5), (250, 0.5, 0.5), (500, 0.35, 0.25),
+                                                               (25_000, 0.203, 0.005)])
+def test_more_is_dropped_where_stories_are_few(stories, dropout, context_dropout):
+    config = make_config({"preset": "paper", "dropout": 0.2, "few_dropout": 0.5})
+    found = fit_to_stories(config, stories)
+    assert (found["dropout"], found["context_dropout"]) == pytest.approx((dropout, context_dropout))
+    assert fit_to_stories(make_config({"preset": "paper"}), stories)["dropout"] == 0.3

@@ -38,6 +38,8 @@ class ModelConfig:
     decoder_layers: int = setting(2, "layers of the text decoder")
     dropout: float = setting(0.3, "everywhere but in the tag heads")
     tag_dropout: float = setting(0.4, "inside the tag heads")
+    few_dropout: float = setting(0.0, "what both dropouts above and below rise to where train stories are few (250), "
+                                      "falling back as there are more; 0: they stay")
     context_dropout: float = setting(0.0, "share of the captions that are learned without what they are about")
     use_photos: bool = setting(True, "off: the photos of the frames seen are withheld")
     use_text: bool = setting(True, "off: the captions of the frames seen are withheld")
@@ -64,7 +66,7 @@ class ModelConfig:
                      "attention_heads", "tag_head_dim", "tag_embedding_dim", "image_decoder_dim", "decoder_dim",
                      "decoder_layers"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("dropout", "tag_dropout", "context_dropout"):
+        for name in ("dropout", "tag_dropout", "context_dropout", "few_dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
         if self.use_attention and self.hidden_dim % self.attention_heads:
             raise UserError(f"expected hidden_dim to be a multiple of attention_heads, found {self.hidden_dim} and "
@@ -167,7 +169,7 @@ class TrainConfig(ModelConfig):
 _BASE: dict[str, Any] = {
     "photo_carry": True, "tag_carry": True, "tag_probe": True, "word_copying": True, "reads_on": True,
     "ngram_blend": True, "rare_as_unknown": 0.5, "unigram_start": True, "undescribed_negatives": False,
-    "dropout": 0.5, "context_dropout": 0.5,
+    "dropout": 0.2, "few_dropout": 0.5,
     "text_layers": 1, "sequence_layers": 1, "decoder_layers": 1,
     "embedding_dim": 256, "text_dim": 192, "fusion_dim": 384, "hidden_dim": 384, "tag_head_dim": 192,
     "tag_embedding_dim": 64, "image_decoder_dim": 512, "decoder_dim": 384, "lr": 5e-4,

@@ -26,6 +26,7 @@ from train.runs import BEST, CONFIG, LAST, METRICS, VOCABULARY, RunRecord, build
 logger = logging.getLogger(__name__)
 FRESH, GO_ON, COMPLETE, REFUSED = "fresh", "go on", "complete", "refused"
 BYTES_A_WEIGHT = 4 + 12  # in the best weights, and in last.pt with what Adam keeps
+FEW_STORIES = 250  # so many or fewer make `few_dropout` the dropout
 MEMORY_SHARE = 0.5  # features above this share of the memory are streamed
 
 
@@ -59,18 +60,22 @@ def open_splits(config: TrainConfig, features: Features, make: Callable[..., Sto
 
 def resolve(config: TrainConfig, features: Features, num_stories: int, world: World) -> dict[str, Any]:
     """What `auto` and the length of training come to here; a run keeps what it began with."""
-    return {"length": fit_length(config, num_stories),
+    return {"fitted": fit_to_stories(config, num_stories),
             "precision": pick_precision(world.device) if config.precision == "auto" else config.precision,
             "reader": _pick_reader(features) if config.reader == "auto" else config.reader,
             "device": world.device.type, "processes": world.size, "threads": torch.get_num_threads(),
             "torch": torch.__version__}
 
 
-def fit_length(config: TrainConfig, num_stories: int) -> dict[str, int]:
-    """How long a training is on so many stories: epochs, and epochs of patience, which few stories make more.
+def fit_to_stories(config: TrainConfig, num_stories: int) -> dict[str, int | float]:
+    """What depends on the number of train stories: of few there are more epochs and more of patience, and more is
+    dropped.
 
     A curriculum's epochs are shorter, so there are more of them for the same number of steps.
     """
+    few = min(1.0, FEW_STORIES / num_stories)
+    dropouts = {name: found + few * max(0.0, config.few_dropout - found) for name, found in (
+        ("dropout", config.dropout), ("context_dropout", config.context_dropout))}
     per_epoch = -(-num_stories // config.batch_size)
     epochs = max(config.epochs, -(-config.steps // per_epoch))
     patience = -(-config.patience_steps // per_epoch)
@@ -79,7 +84,7 @@ def fit_length(config: TrainConfig, num_stories: int) -> dict[str, int]:
         fitted += 1
         part = share_of_curriculum(fitted, epochs, config.curriculum)
         steps += -(-max(1, round(part * num_stories)) // config.batch_size)
-    return {"epochs": max(epochs, fitted), "early_stopping": max(config.early_stopping, patience),
+    return {**dropouts, "epochs": max(epochs, fitted), "early_stopping": max(config.early_stopping, patience),
             "plateau_patience": max(config.plateau_patience, patience // 3)}
 
 
@@ -124,7 +129,7 @@ def agree_on_plan(run_path: Path, record: RunRecord, force: bool, world: World,
         if changed and world.is_writer:
             logger.warning("not bit for bit what it would have become there: %s", ", ".join(changed))
         record = replace(record, resolved={**record.resolved, **{name: began[name]
-                                                                 for name in ("precision", "reader", "length")}})
+                                                                 for name in ("precision", "reader", "fitted")}})
     return plan, record
 
 

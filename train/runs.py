@@ -57,8 +57,8 @@ class RunRecord:
 
     @property
     def fitted(self) -> TrainConfig:
-        """The settings with the length that training comes to on these stories."""
-        return replace(self.config, **self.resolved.get("length", {}))
+        """The settings with what depends on the number of stories."""
+        return replace(self.config, **self.resolved.get("fitted", {}))
 
 
 @dataclass(frozen=True)
