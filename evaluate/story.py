@@ -22,6 +22,7 @@ from evaluate.evaluation import choose_device
 from evaluate.own_photos import look_at, open_backbone, read_contents
 from evaluate.photos.retrieval import rank_candidates
 from evaluate.photos.space import PhotoSpace
+from evaluate.tags.alignment import load_table
 from evaluate.tags.tag_metrics import FIRST_TAG
 from train.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
 from train.text import Context
@@ -97,7 +98,7 @@ def tell_story(config: StoryConfig) -> ToldStory:
     looked_at = look_at(config.photos, contents, backbone, run.recipe["fields"], device)
     names = read_json(config.run / VOCABULARY, "the run's words", f"train it again: make train RUN={config.run}")
     vocabulary, length = Vocabulary(names["words"]), int(run.words["fields"]["length"])
-    batch = make_batch(looked_at, config.captions, vocabulary, length, has_next=run.config.task == "next")
+    batch = make_batch(looked_at, config.captions, vocabulary, names["tags"], length, run.config.task == "next")
     count = len(config.photos)
     places = [count - 1] if run.config.task == "next" else list(range(count))
     writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
@@ -126,22 +127,27 @@ def format_story(config: StoryConfig, told: ToldStory) -> str:
     return "\n".join([*lines, *([f"   like the photos {', '.join(told.matching)}"] if told.matching else [])])
 
 
-def make_batch(looked_at: np.ndarray, captions: tuple[str, ...], vocabulary: Vocabulary, length: int,
-               has_next: bool) -> dict[str, torch.Tensor]:
+def make_batch(looked_at: np.ndarray, captions: tuple[str, ...], vocabulary: Vocabulary, tag_names: list[str],
+               length: int, has_next: bool) -> dict[str, torch.Tensor]:
     """A batch of one story of as many frames as photos, and one more without a photo where it has a next frame.
 
-    Captions that were not given or are blank are withheld; `length` ids a caption, as in the words of the run.
+    Captions that were not given or are blank are withheld; `length` ids a caption, as in the words of the run. Their
+    tags are those that the shipped table finds, none where the run's table is another.
     """
     count = len(looked_at)
     frames = count + has_next
     photos = np.zeros((1, frames, looked_at.shape[1]), np.float16)
     photos[0, :count] = looked_at
-    token_ids = np.zeros((1, frames, length), np.int64)
+    token_ids, tags = np.zeros((1, frames, length), np.int64), np.zeros((1, frames, len(tag_names)), np.float32)
+    table = load_table(tag_names)
     for place, caption in enumerate(captions):
         if caption.strip():
-            token_ids[0, place] = vocabulary.encode(split_words(caption, tokenised=False), length)[0]
+            words = split_words(caption, tokenised=False)
+            token_ids[0, place] = vocabulary.encode(words, length)[0]
+            if table is not None:
+                tags[0, place] = table.tags_of_many([words])[0]
     return {"image_features": torch.from_numpy(photos), "photo_mask": torch.arange(frames)[None] < count,
-            "token_ids": torch.from_numpy(token_ids)}
+            "token_ids": torch.from_numpy(token_ids), "tag_targets": torch.from_numpy(tags)}
 
 
 def _match(run: LoadedRun, features: Features, predicted: np.ndarray, contents: list[bytes], top: int) -> list[str]:

@@ -77,7 +77,9 @@ def test_captions_are_as_long_as_the_words_the_run_was_trained_with(story, capsy
     dataset, run, line = story
     words = Features.open(run.parent / "features").words()
     batch = make_batch(np.ones((2, 8), np.float16), ("the dog ran to the park . and home", " "),
-                       Vocabulary(words.vocabulary), 9, has_next=True)
+                       Vocabulary(words.vocabulary), words.tag_names, 9, has_next=True)
+    tags = {words.tag_names[column] for column in batch["tag_targets"][0, 0].nonzero().flatten()}
+    assert tags == {"dog", "home", "park", "running"} and not batch["tag_targets"][0, 1:].any()
     assert batch["token_ids"].shape == (1, 3, 9) and batch["token_ids"][0, 0].all()
     assert not batch["token_ids"][0, 1:].any(), "a blank caption is one that is not given"
     assert batch["photo_mask"].tolist() == [[True, True, False]]

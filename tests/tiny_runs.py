@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from data.folder import Features
-from train.config import TrainConfig
+from train.config import make_config
 from train.runs import RunRecord, build_model, measure_sizes, write_record, write_weights
 
 TINY: dict[str, Any] = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hidden_dim": 8, "attention_heads": 2,
@@ -14,7 +14,7 @@ TINY: dict[str, Any] = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hid
 
 def write_run(path: Path, features_path: Path, **settings: Any) -> Path:
     """Write a run folder as training would, with the weights of `seed` and made-up feature statistics."""
-    features, config = Features.open(features_path), TrainConfig(**{**TINY, **settings})
+    features, config = Features.open(features_path), make_config({**TINY, **settings})
     words = features.words()
     sizes = measure_sizes(config, features.width, words)
     torch.manual_seed(config.seed)

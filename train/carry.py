@@ -33,7 +33,8 @@ class PhotoCarry(nn.Module):
 
     def forward(self, photos: Tensor) -> Tensor:
         """(B, P, D) standardised photos, zeros where there is none -> (B, P, D), what frames 2..P+1 begin as."""
-        scale = self.scale + measure_likeness(photos) * self.likeness_scale                # (B, P)
+        P = photos.shape[1]  # fewer than all where a story has just begun
+        scale = self.scale[:P] + measure_likeness(photos) * self.likeness_scale[:P]        # (B, P)
         return scale.unsqueeze(-1) * blend_photos(photos)
 
     @torch.no_grad()
@@ -83,6 +84,6 @@ class TagCarry(nn.Module):
 
     def forward(self, tags: Tensor) -> Tensor:
         """(B, P, G) multi-hot tags of frames 1..P -> (B, P, G), for the frames 2..P+1."""
-        counts = torch.arange(1, tags.shape[1] + 1, device=tags.device).unsqueeze(-1)
-        mean = tags.cumsum(dim=1) / counts
-        return self.last_weight.unsqueeze(-1) * tags + self.mean_weight.unsqueeze(-1) * mean
+        P = tags.shape[1]
+        mean = tags.cumsum(dim=1) / torch.arange(1, P + 1, device=tags.device).unsqueeze(-1)
+        return self.last_weight[:P].unsqueeze(-1) * tags + self.mean_weight[:P].unsqueeze(-1) * mean

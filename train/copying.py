@@ -41,7 +41,7 @@ class WordCopier(nn.Module):
         words = embedding(memory)                                                          # (N, P, T, E)
         before = F.pad(words, (0, 0, 1, 0))[:, :, :-1]
         is_word = (memory != PAD) & (memory != START) & (memory != END)
-        scores = self.age.view(1, -1, 1).expand(memory.shape).masked_fill(~is_word, -torch.inf)
+        scores = self.age[:memory.shape[1]].view(1, -1, 1).expand(memory.shape).masked_fill(~is_word, -torch.inf)
         return self.key(torch.cat([words, before], dim=-1)).flatten(1, 2), scores.flatten(1)
 
     def mix(self, states: Tensor, logits: Tensor, keys: Tensor, scores: Tensor, memory: Tensor, rows: Tensor,
