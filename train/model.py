@@ -190,7 +190,7 @@ class StoryModel(nn.Module):
     def _read_tags(self, seen: Tensor, photos: Tensor, tags_before: Tensor) -> Tensor:
         logits = self.seen_head(seen).float()
         if self.seen_probe is not None:
-            logits = logits + self.seen_probe(photos).float()
+            logits = logits + self.seen_probe(self.sequence_dropout(photos)).float()
         if self.seen_carry is not None:
             logits = logits + F.pad(self.seen_carry(tags_before), (0, 0, 1, 0))            # frame 1 has none before it
         return logits
