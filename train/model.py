@@ -127,8 +127,7 @@ class StoryModel(nn.Module):
             "seen_logits" (B, K, G), and what `look_ahead` returns.
         """
         frames, seen, photos = self.read_frames(batch)
-        seen_logits = self._read_tags(seen, photos, frames["tags"])
-        return {"seen_logits": seen_logits, **self.look_ahead(frames)}
+        return {**self.look_ahead(frames), "seen_logits": self._read_tags(seen, photos, frames["tags"])}
 
     def read_frames(self, batch: Batch) -> tuple[Outputs, Tensor, Tensor]:
         """Every frame by itself.
