@@ -50,8 +50,8 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
 
 
 def describe_writing(config: EvalConfig) -> dict[str, Any]:
-    """What of free writing is not the default, so that it can be done again; the seed is that of the intervals."""
-    expected = WritingConfig()
+    """What of free writing is not as plain as can be, so that it can be done again; the seed is the intervals'."""
+    expected = WritingConfig(no_repeat_ngram=0, repetition_penalty=1.0)
     return {name: value for name, value in asdict(config.writing).items()
             if name not in ("method", "seed", "max_words", "batch_size") and value != getattr(expected, name)}
 

@@ -24,6 +24,9 @@ class TableState(NamedTuple):
         return TableState(self.logits[rows], self.position[rows])
 
 
+PLAIN = {"no_repeat_ngram": 0, "repetition_penalty": 1.0}
+
+
 class TableDecoder:
     """Logits by position and last word, from a table: (N, steps, V, V). Counts the rows it was asked for."""
 
@@ -43,7 +46,7 @@ def draw_tables(num_rows, steps, seed=0, scale=2.0):
 
 
 def write(tables, config=None, decoder=None, keys=None, **settings):
-    config = config or WritingConfig(max_words=tables.shape[1], **settings)
+    config = config or WritingConfig(max_words=tables.shape[1], **{**PLAIN, **settings})
     return write_captions(decoder or TableDecoder(), Context(tables, torch.zeros(len(tables), 1)), config, keys)
 
 
@@ -64,7 +67,8 @@ def all_captions(table, config):
 @pytest.mark.parametrize("length_weight", [0.0, 0.7, 1.5])
 def test_a_wide_beam_finds_the_best_caption_there_is(length_weight):
     tables = draw_tables(12, 4)
-    config = WritingConfig(method="beam", beam_width=5 ** 4, length_weight=length_weight, max_words=4)
+    config = WritingConfig(method="beam", beam_width=5 ** 4, length_weight=length_weight, max_words=4,
+                           **PLAIN)
     lengths = set()
     for written, table in zip(write(tables, config), tables):
         words, log_prob, _ = max(all_captions(table, config), key=lambda item: item[1] / item[2] ** length_weight)
@@ -174,7 +178,7 @@ def test_no_ngram_is_written_twice(method, size):
 def test_repetition_penalty_by_hand():
     logits = torch.tensor([[0., 0, 0, 0, 2, -1, 1]])
     history = torch.tensor([[4, 5, 4]])
-    penalised = next_log_probs(logits, history, WritingConfig(repetition_penalty=2.0))
+    penalised = next_log_probs(logits, history, WritingConfig(no_repeat_ngram=0, repetition_penalty=2.0))
     expected = torch.tensor([0., 0, 0, 0, 1, -2, 1]).log_softmax(dim=-1)
     torch.testing.assert_close(penalised[0, [END, 4, 5, 6]], expected[[END, 4, 5, 6]])
 
@@ -214,7 +218,7 @@ def test_the_model_s_own_decoder_writes_the_same_alone_and_in_a_batch(decoder, s
 def test_log_probability_is_that_of_reading_the_caption_again(decoder, settings):
     """What a beam reports belongs to what it wrote: its state follows its words through every reordering."""
     context = draw_context(30)
-    for row, caption in enumerate(write_captions(decoder, context, WritingConfig(**settings))):
+    for row, caption in enumerate(write_captions(decoder, context, WritingConfig(**PLAIN, **settings))):
         read = [START, *caption.token_ids]
         targets = [*caption.token_ids, END][:len(caption.token_ids) + caption.ended]
         with torch.inference_mode():
