@@ -115,7 +115,7 @@ def test_what_is_printed(finished):
     out, page = (finished / "stdout.txt").read_text(), (finished / "crossval.md").read_text()
     assert "over the albums of all folds" in out and str(finished / "crossval.json") in out
     for text in (out, page):
-        assert all(name in text for name in ("next photo", "copy last frame", "trigram", "the model beats"))
+        assert all(name in text for name in ("Next photo", "copy last frame", "trigram", "the model beats"))
 
 
 def test_each_fold_has_words_of_its_own_train_alone(finished):
@@ -139,7 +139,7 @@ def test_what_is_there_is_not_done_again(finished, books, started, capsys, monke
     assert not started and "copy last frame" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before and snapshot(finished / "features") == pages
     assert main([*command(books, finished), "--lr", "0.5"]) == 2
-    assert "fold 0: expected the run" in (said := capsys.readouterr().err) and "lr: 0.0001 there, 0.5 here" in said
+    assert "fold 0: expected the run" in (said := capsys.readouterr().err) and "lr: 0.0005 there, 0.5 here" in said
     assert main([*command(books, finished), "--folds", "4"]) == 2
     assert "to be of 4 folds as asked for, found 3" in capsys.readouterr().err and not started
 

@@ -176,11 +176,11 @@ def test_checkpointing_computes_again_and_changes_nothing(world, monkeypatch):
 
 def test_the_backbone_has_a_learning_rate_of_its_own(world):
     trainer = make_trainer(world)
-    assert [group["lr"] for group in trainer.optimizer.param_groups] == [3e-3, 1e-3]
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [3e-3, 1e-2, 1e-3]
     trainer.plateau.step(1.0)
     for _ in range(trainer.config.plateau_patience + 1):
         trainer.plateau.step(2.0)
-    assert [group["lr"] for group in trainer.optimizer.param_groups] == [1.5e-3, 5e-4]
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [1.5e-3, 5e-3, 5e-4]
 
 
 def test_it_begins_where_the_run_ended(world, tmp_path):
@@ -191,7 +191,7 @@ def test_it_begins_where_the_run_ended(world, tmp_path):
     for name, value in load_run(run).model.state_dict().items():
         torch.testing.assert_close(value, begun.model.state_dict()[name], rtol=1e-4, atol=1e-6)
     record = read_record(run)
-    assert record.config == replace(begun.config, lr=1e-9, epochs=1, reader="mapped")
+    assert record.config == replace(begun.config, lr=1e-9, carry_lr=1e-9, epochs=1, reader="mapped")
     assert record.finetune["backbone_lr"] == 1e-9 and len(record.finetune["from"]) == 64
 
 

@@ -14,12 +14,15 @@ TINY: dict[str, Any] = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hid
 
 
 def write_run(path: Path, features_path: Path, **settings: Any) -> Path:
-    """Write a run folder as training would, with the weights of `seed` and made-up feature statistics."""
+    """Write a run folder as training would, with random weights of `seed` and made-up feature statistics."""
     features, config = Features.open(features_path), make_config({**TINY, **settings})
     words = features.words()
     sizes = measure_sizes(config, features.width, words)
     torch.manual_seed(config.seed)
     model = build_model(config, sizes)
+    for parameter in model.parameters():  # what begins at zero would let every photo tie
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
     model.set_statistics(torch.full((features.width,), 3.0), torch.full((features.width,), 2.0))
     path.mkdir(parents=True)
     write_record(path, RunRecord(config, sizes, features.recipe, words.identity, features.source, str(features_path),

@@ -67,9 +67,8 @@ def change_config(begun: TrainConfig, command: Command) -> TrainConfig:
     """The settings of the run it begins with, less what has no meaning here, with what the command changes."""
     config = command.config
     return replace(begun, **{"init": "", "views": False, "compile": False, "reader": "mapped",
-                             "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr, "steps": 0,
-                             "patience_steps": 0,
-                             **command.changes})
+                             "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr,
+                             "carry_lr": config.lr, "steps": 0, "patience_steps": 0, **command.changes})
 
 
 def _require(holds: bool, name: str, found: object, expected: str) -> None:
