@@ -126,7 +126,7 @@ def test_killed_at_random_points_again_and_again(dataset, undisturbed, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["replace", "fsync"])
 def test_killed_at_every_write(dataset, undisturbed, tmp_path, call):
-    """A process that dies at the n-th rename, sync or lock, for every n."""
+    """A process that dies at the n-th rename or sync, for every n."""
     code = (f"import os, sys\nreal, left = os.{call}, [int(sys.argv[1])]\n"
             "def dying(*arguments, **settings):\n    left[0] -= 1\n"
             "    if left[0] < 0:\n        os._exit(9)\n    return real(*arguments, **settings)\n"
