@@ -48,7 +48,7 @@ def test_paths_with_blanks_and_quotes_are_one_word(make):
                    "<--weights><w 1.pth><--exact><--views><2>")
     *_, ran = make("train", "FEATURES=/my disk/a b/features", "TASK=tell", "NPROC=2")
     assert ran == ("<torchrun><--standalone><--nproc-per-node><2><-m><train><--features></my disk/a b/features><--out>"
-                   "</my disk/a b/run><--preset><paper><--task><tell>")
+                   "</my disk/a b/run><--preset><base><--task><tell>")
     *_, ran = make("eval", "FEATURES=/my disk/a b", "DATA=/my photos")
     assert ran == ("<python><-m><evaluate><--run><artifacts/a b/run><--features></my disk/a b><--split><test><--data>"
                    "</my photos>")
@@ -60,7 +60,7 @@ def test_what_was_made_last_is_what_is_trained_and_evaluated(make):
     make("features", "DATA=/photos/x y", "FEATURES=/disk/y z/features")
     for words in (["train"], ["train", "DATA=/photos/x y"]):
         *_, ran = make(*words)
-        assert "<--features></disk/y z/features><--out></disk/y z/run><--preset><paper>" in ran
+        assert "<--features></disk/y z/features><--out></disk/y z/run><--preset><base>" in ran
     *_, ran = make("eval")
     assert "<--run></disk/y z/run><--features></disk/y z/features>" in ran
     *_, ran = make("train", "DATA=/photos/other")

@@ -23,8 +23,8 @@ def test_runs_are_listed_with_what_differs_and_their_numbers(make_features, tmp_
     where, _, *heading, _, first, second = capsys.readouterr().out.splitlines()
     assert where == f"Runs below {root}" and all(len(line) <= 100 for line in (*heading, first, second))
     assert heading[-1].split() == ["run", "tag_weight", "epochs", "best", "val", "scored", "on", "CIDEr-D"]
-    assert first.split() == ["a", "0.3", "2", "of", "10", "2.300", "val", "0.250"]
-    assert second.split() == ["b", "1.0", "2", "of", "10", "3.000", "test", "0.500"]
+    assert first.split() == ["a", "0.3", "2", "of", "8", "2.300", "val", "0.250"]
+    assert second.split() == ["b", "1.0", "2", "of", "8", "3.000", "test", "0.500"]
     assert "broken" in caplog.text
 
 
