@@ -132,4 +132,4 @@ def test_it_is_trained_by_the_first_evaluation_and_kept(folder, tmp_path, capsys
 def test_the_length_of_training_follows_the_stories():
     few, some, many = (choose_config(stories, 6000) for stories in (140, 1500, 40_000))
     assert few.batch_size < some.batch_size < many.batch_size and few.dropout > some.dropout
-    assert some.epochs == many.epochs == 3 and choose_config(1500, 300).epochs == 11
+    assert some.epochs == many.epochs == 3 and choose_config(1500, 300).epochs == 5
