@@ -76,7 +76,7 @@ def test_every_command_names_the_nearest_flag_and_command(command, flags, messag
     (["--hidden-dim", "100", "--attention-heads", "8"], r"multiple of attention_heads, found 100 and 8"),
     (["--no-use-text", "--no-use-photos"], r"use_photos and use_text both off"),
     (["--task", "tell", "--no-use-photos"], r"task tell"),
-    (["--image-weight", "0", "--text-weight", "0", "--tag-weight", "0"], r"every loss weight at 0"),
+    (["--preset=paper", "--image-weight", "0", "--text-weight", "0", "--tag-weight", "0"], r"every loss weight at 0"),
     (["--scheduled-sampling", "0.2", "--text-weight", "0"], r"scheduled_sampling.*text_weight"),
     (["--task", "tell", "--contrastive-weight", "0.5"], r"task tell.*leave --contrastive-weight out"),
     (["--task", "tell", "--text-weight", "0", "--tag-weight", "0"], r"every loss weight at 0"),

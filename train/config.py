@@ -169,7 +169,7 @@ class TrainConfig(ModelConfig):
 _BASE: dict[str, Any] = {
     "photo_carry": True, "tag_carry": True, "tag_probe": True, "word_copying": True, "reads_on": True,
     "ngram_blend": True, "rare_as_unknown": 0.5, "unigram_start": True, "undescribed_negatives": False,
-    "dropout": 0.2, "few_dropout": 0.5,
+    "dropout": 0.1, "few_dropout": 0.5, "contrastive_weight": 0.2,
     "text_layers": 1, "sequence_layers": 1, "decoder_layers": 1,
     "embedding_dim": 256, "text_dim": 192, "fusion_dim": 384, "hidden_dim": 384, "tag_head_dim": 192,
     "tag_embedding_dim": 64, "image_decoder_dim": 512, "decoder_dim": 384, "lr": 5e-4,
@@ -200,7 +200,10 @@ def make_config(settings: dict[str, Any]) -> TrainConfig:
     """
     preset = settings.get("preset", DEFAULT_PRESET)
     _require(preset in PRESETS, "preset", preset, f"one of {', '.join(PRESETS)}")
-    return TrainConfig(**{**PRESETS[preset], "preset": preset, **settings})
+    values = {**PRESETS[preset], "preset": preset, **settings}
+    if values.get("task") == "tell" and "contrastive_weight" not in settings:
+        values.pop("contrastive_weight", None)  # no photo is predicted
+    return TrainConfig(**values)
 
 
 def list_differences(expected: TrainConfig, found: TrainConfig) -> list[str]:
