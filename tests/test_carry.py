@@ -3,11 +3,15 @@ import pytest
 import torch
 
 from data.words import END, PAD, START
+from tests.tiny_runs import TINY
 from train.carry import RECENCY, PhotoCarry, TagCarry, blend_photos, measure_likeness
-from train.config import ModelConfig
+from train.config import ModelConfig, make_config
 from train.copying import WordCopier
 from train.model import StoryModel
+from train.runs import load_run, write_weights
+from train.session import run_training
 from train.share import DecoderShare, rank_following
+from train.summary import print_summary
 
 
 def draw(*shape, seed=0):
@@ -101,3 +105,14 @@ def test_the_decoder_s_own_part_is_used_where_it_ranks_better_beyond_doubt(helps
     assert chosen == share
     expected = (carried + share * added - photos[:, 1:]).square().mean().item()
     assert scores["image"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("share, is_told", [(0.0, True), (1.0, False)])
+def test_a_photo_head_that_carries_alone_is_told(make_features, tmp_path, capsys, share, is_told):
+    features = make_features()
+    run = run_training(make_config({**TINY, "epochs": 1, "device": "cpu"}), features, tmp_path / "run")
+    loaded = load_run(run)
+    loaded.model.photo_carry.decoder_share.fill_(share)
+    write_weights(run / "best.safetensors", loaded.model, loaded.epoch)
+    print_summary(run, features)
+    assert ("what the decoder adds does not hold on val" in capsys.readouterr().out) == is_told

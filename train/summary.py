@@ -3,7 +3,7 @@ from pathlib import Path
 
 from data.errors import shell_word
 from train.monitor import format_means
-from train.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record
+from train.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record, read_weights
 from train.yardsticks import list_unlearned
 
 
@@ -20,7 +20,10 @@ def print_summary(run_path: Path, features_path: Path, next_step: str = "eval") 
         yardsticks = best.get("yardsticks", {})
         print(f"best epoch {epoch} of {len(metrics)}: {'val' if best['val'] else 'train'} "
               f"{format_means(losses, yardsticks)}")
-        for sentence in list_unlearned(best["val"] or {}, yardsticks):
+        share = read_weights(run_path / BEST)[0].get("photo_carry.decoder_share")
+        is_carried = ["next photo: what the decoder adds does not hold on val and is left out: the prediction is what "
+                      "carries on from the photos seen"] if share is not None and not share else []
+        for sentence in [*is_carried, *list_unlearned(best["val"] or {}, yardsticks)]:
             print(f"note:   {sentence}")
     print(f"weights {run_path / BEST}\nnumbers {run_path / METRICS}\ncurves  {run_path / CURVES}")
     if next_step:
