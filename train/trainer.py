@@ -119,6 +119,8 @@ class Trainer:
         kept, self.sums = self.sums, torch.zeros_like(self.sums)
         model, decoder = self.model, self.model.text_decoder
         share = DecoderShare(model) if model.photo_carry is not None else None
+        if model.photo_carry is not None:
+            model.photo_carry.decoder_share.fill_(1.0)  # what the epoch before chose is no part of what this one scores
         blend = NgramShare(decoder.ngrams) if decoder.ngrams is not None and len(dataset) else None
         size = max(self.config.batch_size, 64)
         for start in range(self.world.rank * size, len(dataset), self.world.size * size):
