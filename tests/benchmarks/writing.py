@@ -39,7 +39,7 @@ def measure(num_captions: int, vocabulary_size: int, num_naive: int) -> tuple[fl
     decoder = TextDecoder(ModelConfig(), vocabulary_size).eval()
     decoder.vocabulary.bias[END] = -100
     context = Context(torch.randn(num_captions, 1024), torch.randn(num_captions, 128))
-    config = WritingConfig()
+    config = WritingConfig(no_repeat_ngram=0, repetition_penalty=1.0)  # as the naive loop writes
     write_captions(decoder, context.select(slice(8)), config)
     started = time.perf_counter()
     written = write_captions(decoder, context, config)
