@@ -85,7 +85,8 @@ class NgramShare:
         Args:
             add_up: sums a tensor over all processes.
         """
-        own, other = torch.cat(self.own), torch.cat(self.others)
+        none = torch.zeros(0, dtype=torch.float64, device=self.ngrams.unigram.device)  # a process may have no batch
+        own, other = torch.cat([none, *self.own]), torch.cat([none, *self.others])
         share, count = 0.5, float(add_up(own.new_tensor(float(len(own)))))
         for _ in range(EM_STEPS):
             part = share * other / (share * other + (1 - share) * own)
