@@ -326,7 +326,8 @@ def test_fine_tuning_takes_its_settings_from_a_file(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(world, tmp_path):
-    run_training(make_config({**TINY, "preset": "paper", "dropout": 0.0, "tag_dropout": 0.0}), world / "features", tmp_path / "run")
+    config = make_config({**TINY, "preset": "paper", "dropout": 0.0, "tag_dropout": 0.0})
+    run_training(config, world / "features", tmp_path / "run")
     flags = ["--init", tmp_path / "run", "--data", world / "data", "--features", world / "features", "--epochs", "2",
              "--batch-size", "4", "--readers", "1", "--backbone-lr", "1e-3"]
     for processes in ("1", "2"):
