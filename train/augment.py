@@ -1,4 +1,4 @@
-"""What training may do to the words that are read; the words to be predicted are never touched.
+"""What training may do to the words that are read; of those to be predicted, rare ones alone become <UNK>.
 
 Everything is drawn from torch's global generator, which the loop seeds anew at every step.
 """

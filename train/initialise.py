@@ -12,7 +12,8 @@ from train.runs import BEST, VOCABULARY, read_recipe, read_record, read_weights
 
 # rows that stand for words or tags, by the end of the tensor's name
 WORD_ROWS = ("embedding.weight", "vocabulary.weight", "vocabulary.bias")
-TAG_ROWS = ("tag_embedding", "seen_head.3.weight", "seen_head.3.bias", "next_head.3.weight", "next_head.3.bias")
+TAG_ROWS = ("tag_embedding", "seen_head.3.weight", "seen_head.3.bias", "next_head.3.weight", "next_head.3.bias",
+            "seen_probe.weight", "seen_probe.bias")
 # come from this run's folder and settings
 OWN = ("feature_mean", "feature_std", "counted_tags", "photo_carry.scale", "photo_carry.likeness_scale",
        "photo_carry.decoder_share", "text_decoder.ngram_share")
