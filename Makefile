@@ -81,8 +81,8 @@ test: $(STAMP)  ## the test suite
 test-slow: $(STAMP)  ## the long campaigns: kills, full disks, scale
 	@$(PY) -m pytest -q -m slow --timeout 1800
 
-lint: $(STAMP)  ## flake8 and mypy
-	@$(VENV)/bin/flake8
+lint: $(STAMP)  ## ruff and mypy
+	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/mypy
 
 world: $(STAMP)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+from data.annotations.stories import DEFAULT_SEED
 from data.errors import CommandParser, run_command
-from data.folds import DEFAULT_FOLDS
-from data.stories import DEFAULT_SEED
+from data.folds.folds import DEFAULT_FOLDS
 from data.storyworld.config import TAG_WORLDS, WorldConfig
 
 DEFAULTS = {field.name: field.default for field in fields(WorldConfig)}
@@ -82,7 +82,7 @@ def _check_data(arguments: argparse.Namespace) -> None:
 
 
 def _deal_folds(arguments: argparse.Namespace) -> None:
-    from data.folds import format_folds, write_folds
+    from data.folds.folds import format_folds, write_folds
     print(format_folds(write_folds(arguments.root, arguments.out, arguments.folds, arguments.seed)))
 
 

@@ -3,12 +3,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data.annotations.stories import DEFAULT_SEED, SPLITS, Dataset, Skipped, read_dataset
 from data.errors import shell_word
-from data.photos import FoundPhoto, scan_photos
-from data.stories import DEFAULT_SEED, SPLITS, Dataset, Skipped, read_dataset
-from data.tags import UNK_TAG, TagTable
-from data.words import RESERVED
-from data.wordset import WordArrays, build_word_arrays
+from data.pictures.photos import FoundPhoto, scan_photos
+from data.words.tags import UNK_TAG, TagTable
+from data.words.tokens import RESERVED
+from data.words.word_encoder import WordArrays, build_word_arrays
 
 LISTED_CAUSES = 12
 LINE_WIDTH = 118

@@ -19,8 +19,8 @@ import torch
 
 from data.errors import UserError
 from data.files import write_json
-from data.folder import Features
-from data.identity import differences
+from data.folder.folder import Features
+from data.folder.identity import differences
 from evaluate.baselines.cache import cache_folder
 from evaluate.baselines.fitted import Baselines, open_train
 from evaluate.baselines.oracle import ORACLE, oracle_row
@@ -37,8 +37,7 @@ from evaluate.prediction_file import write_predictions
 from evaluate.protocol import describe_protocol
 from evaluate.published.tell import evaluate_stories
 from evaluate.rows import CHANCE, COPY, MODEL, PERMUTED, Row, model_row
-from evaluate.scoring import (Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows,
-                              summarise)
+from evaluate.scoring import Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows, summarise
 from evaluate.split import EvaluatedSplit
 from evaluate.story_sense import chance_of_sense, score_cloze, score_ordering
 from evaluate.tags.alignment import load_table, score_agreement, score_caption_choice

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 
 from data.errors import UserError
-from data.folder import Features
-from data.identity import identify, require_same
-from data.photos import BadPhoto, read_photo
-from data.pictures import decode_photo
-from extract.backbone import Backbone, build_backbone, spec_fields
-from extract.mapper import Mapper
-from extract.packing import describe_arithmetic
-from extract.recipe import VERSION, package_versions, recall_recipe
-from extract.weights import IMAGENET, RANDOM
+from data.folder.folder import Features
+from data.folder.identity import identify, require_same
+from data.pictures.photos import BadPhoto, read_photo
+from data.pictures.pictures import decode_photo
+from extract.backbones.backbone import Backbone, build_backbone, spec_fields
+from extract.backbones.folding import describe_arithmetic
+from extract.backbones.mapper import Mapper
+from extract.backbones.weights import IMAGENET, RANDOM
+from extract.folder.recipe import VERSION, package_versions, recall_recipe
 from train.runs import LoadedRun
 
 BATCH = 5  # photos of a whole story

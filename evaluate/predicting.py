@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.words import PAD, UNK
+from data.words.tokens import PAD, UNK
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS

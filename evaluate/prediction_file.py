@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data.files import replace_file
-from data.stored_words import DII
+from data.folder.word_reader import DII
 from evaluate.config import TS
 from evaluate.photos.photo_scores import PhotoResult
 from evaluate.rows import Row

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from data.stored_words import DII
+from data.folder.word_reader import DII
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import HEADLINE_T, TS, EvalConfig
 from evaluate.photos.pools import MIN_ALBUM_POOL

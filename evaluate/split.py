@@ -4,8 +4,8 @@ from functools import cached_property
 import numpy as np
 
 from data.errors import UserError
-from data.folder import Features
-from data.words import PAD, UNK, split_words
+from data.folder.folder import Features
+from data.words.tokens import PAD, UNK, split_words
 from evaluate.photos.pools import Candidates, find_candidates
 from evaluate.statistics.bootstrap import Resamples
 from evaluate.units import Units, group_units

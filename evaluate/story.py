@@ -12,8 +12,8 @@ import torch
 
 from data.errors import UserError
 from data.files import read_json
-from data.folder import Features
-from data.words import Vocabulary, split_words
+from data.folder.folder import Features
+from data.words.tokens import Vocabulary, split_words
 from evaluate.captions.detokenise import detokenise
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_packed_sequence
 
-from data.words import PAD
+from data.words.tokens import PAD
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from train.batches import Batch

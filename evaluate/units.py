@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.stored_words import SplitWords
+from data.folder.word_reader import SplitWords
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from extract.flags import add_extraction_flags, add_gc_flags, add_inspect_flags,
 COMMANDS = {
     "plan": ("extract.plan_report", add_plan_flags,
              "say what an extraction would do: counts, bytes, hours; writes nothing"),
-    "verify": ("extract.verify", add_verify_flags,
+    "verify": ("extract.verification.verify", add_verify_flags,
                "check that a features folder is what was written, to the bit with --full"),
-    "inspect": ("extract.inspection", add_inspect_flags,
+    "inspect": ("extract.inspection.inspection", add_inspect_flags,
                 "show what a features folder holds, also while it is being made"),
-    "gc": ("extract.garbage", add_gc_flags, "remove shards that the manifest no longer names"),
+    "gc": ("extract.folder.garbage", add_gc_flags, "remove shards that the manifest no longer names"),
 }
 
 
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     require_command(argv, COMMANDS, "python -m extract")
     config = read_config(build_parser().parse_args(argv))
     _start_logging(config.rank)
-    from extract.runner import run_extraction
+    from extract.extraction import run_extraction
     run_extraction(config)
 
 

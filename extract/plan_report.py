@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.errors import printable
-from data.photos import scan_photos
-from extract.canaries import NUM_CANARIES
+from data.pictures.photos import scan_photos
 from extract.config import ExtractConfig
-from extract.findings import format_facts
 from extract.flags import TIMED_PHOTOS
-from extract.ledger import NO_FILE
-from extract.progress import spell_seconds
+from extract.folder.canaries import NUM_CANARIES
+from extract.folder.ledger import NO_FILE
+from extract.pipeline.progress import spell_seconds
+from extract.verification.findings import format_facts
 
 if TYPE_CHECKING:
-    from data.manifest import Manifest
-    from data.stories import Dataset
-    from extract.backbone import Backbone
-    from extract.mapper import Mapper, PendingBatch
-    from extract.plan import Plan
-    from extract.work import Work
+    from data.annotations.stories import Dataset
+    from data.folder.manifest import Manifest
+    from extract.backbones.backbone import Backbone
+    from extract.backbones.mapper import Mapper, PendingBatch
+    from extract.folder.plan import Plan
+    from extract.folder.work import Work
 
 THUMBNAIL_BITS = 2.0  # a pixel of a small JPEG, roughly
 SPARE = 1.05  # of the bytes reckoned: headers, pages, manifest
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
     """What an extraction with this configuration would do, as facts by name."""
-    from extract.runner import plan_folder, read_limited
+    from extract.extraction import plan_folder, read_limited
     photos, notes = scan_photos(config.dataset)
     dataset = read_limited(config)
     plan, manifest = plan_folder(config, dataset, photos)
@@ -82,8 +82,8 @@ def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
 
 def _build(config: ExtractConfig, timing: bool) -> "tuple[Backbone, str]":
     """The backbone, and a sentence where its weights are not here yet: random ones are as fast, nothing is fetched."""
-    from extract.backbone import build_backbone
-    from extract.weights import IMAGENET, RANDOM, imagenet_path
+    from extract.backbones.backbone import build_backbone
+    from extract.backbones.weights import IMAGENET, RANDOM, imagenet_path
     if config.weights == IMAGENET and ":" not in config.backbone:
         from torchvision import models
         known = config.backbone in models.list_models(module=models)
@@ -98,10 +98,10 @@ def _build(config: ExtractConfig, timing: bool) -> "tuple[Backbone, str]":
 def _settle(config: ExtractConfig, backbone: "Backbone", manifest: "Manifest | None", substituted: str,
             timing: bool) -> "tuple[str, Mapper | None]":
     """The recipe's id that published shards must have, and the mapper to time with."""
-    from extract.ledger import read_ledger
-    from extract.mapper import Mapper, choose_device
-    from extract.opening import settle_recipe
-    from extract.recipe import recall_recipe, require_recipe
+    from extract.backbones.mapper import Mapper, choose_device
+    from extract.folder.ledger import read_ledger
+    from extract.folder.recipe import recall_recipe, require_recipe
+    from extract.pipeline.backbone_setup import settle_recipe
     remembered = recall_recipe(config.out)
     expected = manifest.recipe if manifest is not None else None
     if expected is None and remembered is not None and read_ledger(config.out):
@@ -115,7 +115,7 @@ def _settle(config: ExtractConfig, backbone: "Backbone", manifest: "Manifest | N
 
 
 def _find_works(plan: "Plan", config: ExtractConfig, recipe: str, side: int) -> "list[Work]":
-    from extract.work import Asked, find_work
+    from extract.folder.work import Asked, find_work
     return find_work(plan, config.out, Asked(recipe, side > 0, config.grid, config.retry, config.rehash, config.views))
 
 
@@ -164,8 +164,8 @@ def _nearest(path: Path) -> Path:
 def _measure(config: ExtractConfig, plan: "Plan", works: "list[Work]", backbone: "Backbone", mapper: "Mapper",
              side: int) -> Measured | None:
     """Send some of the photos through reader and model as the extraction would, and keep nothing."""
-    from extract.mapper import count_cores, time_model
-    from extract.reader import Reader, Task
+    from extract.backbones.mapper import count_cores, time_model
+    from extract.pipeline.reader import Reader, Task
     rows = _rows_to_read(plan, works)
     rows = rows[(plan.stat[rows] != NO_FILE).any(axis=1)]
     if not len(rows):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from data.files import sha256_file, write_json
-from data.identity import identify, source_digest
-from data.manifest import Manifest, Shard, WordsEntry
-from data.shards import fixed_bytes, join_blobs, write_shard
+from data.folder.identity import identify, source_digest
+from data.folder.manifest import Manifest, Shard, WordsEntry
+from data.folder.shards import fixed_bytes, join_blobs, write_shard
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"

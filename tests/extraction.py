@@ -3,7 +3,7 @@ import functools
 
 import pytest
 
-from data.tags import TagTable
+from data.words.tags import TagTable
 
 
 @pytest.fixture(scope="module", autouse=True)

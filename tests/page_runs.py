@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data.files import sha256_file, write_json
-from data.folder import Features
-from data.manifest import Shard, load_manifest
-from data.shards import join_blobs, map_shard, write_shard
+from data.folder.folder import Features
+from data.folder.manifest import Shard, load_manifest
+from data.folder.shards import join_blobs, map_shard, write_shard
 from train.config import make_config
 
 ROWS = {"model": 1.0, "train_mean": 0.35, "copy_last_frame": 0.62, "ridge_last_frame": 0.78, "constant_caption": 0.4,

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.words import PAD
+from data.words.tokens import PAD
 from train.model import StoryModel
 
 

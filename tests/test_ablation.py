@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.__main__ import main
 from evaluate.ablation.grid import DEFAULT_GRID, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.ablation.plots import find_curves

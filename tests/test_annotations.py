@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
+from data.annotations.stories import read_dataset
 from data.errors import UserError
-from data.stories import read_dataset
 from tests.annotation_files import make_record, make_story, write_descriptions, write_json_file, write_stories
 
 

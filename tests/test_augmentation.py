@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.augmentation import Augmentation, augment_picture, draw_augmentation
+from data.pictures.augmentation import Augmentation, augment_picture, draw_augmentation
 
 NOTHING = Augmentation(False, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.baselines import all_inputs, captions, linear
 from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
 from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.fitted import Baselines, open_train
 from evaluate.baselines.linear import bag_of_words, fit_linear
-from train.ngrams import NgramModel
 from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
 from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
+from train.ngrams import NgramModel
 
 TOKENS = np.array([[1, 4, 5, 2, 0], [1, 4, 6, 2, 0], [1, 4, 5, 5, 2]])  # a b, a c, a b b
 

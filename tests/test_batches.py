@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data.errors import UserError
-from data.folder import Features
+from data.folder.folder import Features
 from train.batches import StoryDataset, iterate_batches
 
 

@@ -7,14 +7,15 @@ from PIL import Image
 from torch import nn
 
 from data.errors import UserError
-from data.folder import Features
-from data.manifest import load_manifest
-from data.pictures import Resize
-from data.published import map_published
-from extract import backbone as backbones
-from extract import canaries, check_weights
+from data.folder.folder import Features
+from data.folder.manifest import load_manifest
+from data.folder.published import map_published
+from data.pictures.pictures import Resize
+from extract.backbones import backbone as backbones
 from extract.command import main
-from extract.findings import Report
+from extract.folder import canaries
+from extract.verification import check_weights
+from extract.verification.findings import Report
 from tests.photo_dataset import draw_photo, write_dataset
 
 TINY, RESNET = "tests.tiny_backbone:factory", "tests.random_resnet:factory"

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from data.words import END, PAD, START
+from data.words.tokens import END, PAD, START
 from tests.tiny_runs import TINY
 from train.carry import RECENCY, PhotoCarry, TagCarry, blend_photos, measure_likeness
 from train.config import ModelConfig, make_config

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from data.folder import Features
-from extract import mapper as mapping
-from extract.backbone import build_backbone
+from data.folder.folder import Features
+from extract.backbones import mapper as mapping
+from extract.backbones.backbone import build_backbone
+from extract.backbones.folding import fold
+from extract.backbones.mapper import CudaCopies, Mapper, cast_weights, fit_batch_size
 from extract.command import main
-from extract.mapper import CudaCopies, Mapper, cast_weights, fit_batch_size
-from extract.packing import fold
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import write_dataset
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.folder import Features
-from data.stories import read_dataset
+from data.annotations.stories import read_dataset
+from data.folder.folder import Features
 from evaluate.__main__ import main
 from evaluate.ablation.processes import Processes
 from evaluate.captions.text_scores import score_units
 from evaluate.crossval.pooling import KeepingResamples, place_within, pool_scores
 from evaluate.statistics.bootstrap import Estimate, Resamples
-from extract import reader
 from extract.command import main as extract
-from tests.conftest import call_here
+from extract.pipeline import reader
 from tests.books import edit_records, write_books
+from tests.conftest import call_here
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.tiny_runs import TINY
 from train.runs import load_run
@@ -261,7 +261,7 @@ def test_killed_and_resumed_equals_undisturbed(number, books, tmp_path):
     process.send_signal(number)
     process.wait(60)
     time.sleep(10)  # a training whose parent was killed outright lets go of its run when it ends
-    for name, arguments in commands.items():
+    for arguments in commands.values():
         ended = subprocess.run(arguments, capture_output=True, text=True, cwd=root)
         assert ended.returncode == 0, ended.stderr
     for fold in range(3):

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from data.errors import LimitExceeded, UserError
-from data.folder import Features, MISSING, OK, UNREADABLE
-from data.pictures import Resize, decode_photo
+from data.folder.folder import MISSING, OK, UNREADABLE, Features
+from data.pictures.pictures import Resize, decode_photo
 from extract.command import main
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import draw_photo, photo_id, write_dataset, write_stories
@@ -46,7 +46,7 @@ def shard_names(features, kind="photos"):
 
 def count_looks(monkeypatch):
     """Count the photos that the model really sees."""
-    from extract.looking import Looking
+    from extract.pipeline.pipeline import Looking
     seen = []
     collect = Looking._collect
 
@@ -71,7 +71,8 @@ def test_the_folder_holds_every_photo_in_order_of_split_album_and_story(dataset,
 
 def test_a_feature_is_what_the_backbone_says_of_the_decoded_photo(dataset, tmp_path):
     import torch
-    from extract.backbone import build_backbone
+
+    from extract.backbones.backbone import build_backbone
     features = run(dataset, tmp_path / "f", "--precision", "float32")
     module = build_backbone(BACKBONE, "random").module
     name = photo_id("val", 0, 2)
@@ -190,7 +191,7 @@ def test_retry_looks_only_at_the_bad_ones(dataset, tmp_path, monkeypatch):
     before = run(dataset, tmp_path / "f", "--max-bad", "1")
     times = path.stat()
     seen = count_looks(monkeypatch)
-    from extract import reader
+    from extract.pipeline import reader
     read = []
     real = reader.read_photo
     monkeypatch.setattr(reader, "read_photo", lambda name: read.append(Path(name).stem) or real(name))
@@ -292,7 +293,8 @@ def test_photos_with_other_inodes_are_not_read_again(dataset, tmp_path, monkeypa
     for path in sorted((dataset / "images").iterdir()):  # as another mount of a network disk, or a copy, shows them
         shutil.copy2(path, tmp_path / "copy")
         os.replace(tmp_path / "copy", path)
-    from extract import backbone, reader
+    from extract.backbones import backbone
+    from extract.pipeline import reader
     monkeypatch.setattr(reader, "read_photo", None)
     monkeypatch.setattr(backbone, "build_backbone", None)
     before = snapshot(tmp_path / "f")
@@ -302,8 +304,8 @@ def test_photos_with_other_inodes_are_not_read_again(dataset, tmp_path, monkeypa
 
 
 def test_a_ledger_with_inodes_is_read(tmp_path):
-    from data.manifest import Shard
-    from extract.ledger import Entry, append_entry, read_ledger
+    from data.folder.manifest import Shard
+    from extract.folder.ledger import Entry, append_entry, read_ledger
     stat = np.array([[10, 20, 30], [11, 21, 31]])
     files = {"photos": Shard("photos/00000.h5", 2, 0, 1, "0" * 64)}
     append_entry(tmp_path, 0, Entry(0, "r", files, np.array([b"a", b"b"]), stat))
@@ -325,7 +327,7 @@ def test_a_mount_without_file_locks(dataset, tmp_path, monkeypatch, world):
 
 
 def test_a_shard_is_read_back_from_the_disk(dataset, tmp_path, monkeypatch):
-    from extract import writer
+    from extract.folder import writer
     said = []
 
     def note(module, name, word):
@@ -366,7 +368,8 @@ def test_the_note_of_a_process_that_has_ended_binds_nobody(dataset, tmp_path, is
 def test_new_words_open_no_photo(dataset, tmp_path, monkeypatch):
     run(dataset, tmp_path / "f")
     photos = {name: content for name, content in snapshot(tmp_path / "f").items() if name.startswith("photos")}
-    from extract import backbone, reader
+    from extract.backbones import backbone
+    from extract.pipeline import reader
     monkeypatch.setattr(reader, "read_photo", None)
     monkeypatch.setattr(backbone, "build_backbone", None)
     features = run(dataset, tmp_path / "f", "--words", "short", "--caption-length", "6", "--vocabulary-size", "12")
@@ -419,7 +422,8 @@ def test_another_recipe_is_refused_and_the_folder_left_alone(dataset, tmp_path, 
 
 def test_other_weights_under_the_same_name_are_noticed(dataset, tmp_path):
     import torch
-    from extract.backbone import build_backbone
+
+    from extract.backbones.backbone import build_backbone
     weights = build_backbone(BACKBONE, "random").module.state_dict()
     torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, tmp_path / "w.pth")
     first = run(dataset, tmp_path / "f", "--weights", str(tmp_path / "w.pth"))
@@ -432,7 +436,7 @@ def test_other_weights_under_the_same_name_are_noticed(dataset, tmp_path):
 def test_auto_precision_is_kept_by_the_folder(dataset, tmp_path, monkeypatch):
     first = run(dataset, tmp_path / "f", "--precision", "float32")
     os.utime(dataset / "images" / f"{photo_id('train', 1, 4)}.jpg")
-    from extract import mapper
+    from extract.backbones import mapper
     monkeypatch.setattr(mapper, "resolve_precision", lambda name, _: "bfloat16" if name == "auto" else name)
     second = run(dataset, tmp_path / "f", "--precision", "auto")
     assert second.recipe["fields"]["precision"] == "float32" and first.recipe == second.recipe
@@ -528,7 +532,7 @@ def test_thumbnails_asked_for_later_are_made_without_looking_again(dataset, tmp_
 
 
 def test_work_is_kept_when_the_annotations_changed_before_the_first_run_ended(dataset, tmp_path, monkeypatch):
-    from extract import looking
+    from extract.pipeline import pipeline as looking
     real, left = looking.append_entry, [3]
 
     def die(*arguments):

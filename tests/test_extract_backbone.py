@@ -9,18 +9,16 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from data.errors import UserError
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-
-from extract import mapper as mapping  # noqa: E402
-from extract.backbone import build_backbone  # noqa: E402
-from extract.config import ExtractConfig  # noqa: E402
-from extract.mapper import Mapper, NoRoom, fit_batch_size, has_bfloat16, resolve_precision  # noqa: E402
-from extract.weights import find_imagenet, hash_weights, imagenet_path  # noqa: E402
-from tests import tiny_backbone  # noqa: E402
+from extract.backbones import mapper as mapping
+from extract.backbones.backbone import build_backbone
+from extract.backbones.mapper import Mapper, NoRoom, fit_batch_size, has_bfloat16, resolve_precision
+from extract.backbones.weights import find_imagenet, hash_weights, imagenet_path
+from extract.config import ExtractConfig
+from tests import tiny_backbone
 
 TINY = "tests.tiny_backbone:factory"
 CPU = torch.device("cpu")
@@ -264,7 +262,7 @@ def test_eval_mode_reaches_every_part():
 
 @pytest.mark.parametrize("change", [{"precision": "int4"}, {"batch_shape": None}, {"batch_shape": [0, 3, 224, 224]}])
 def test_a_recipe_that_says_nothing_usable_is_refused_in_a_sentence(tmp_path, change):
-    from extract.opening import settle_recipe
+    from extract.pipeline.backbone_setup import settle_recipe
     fields = {"precision": "float32", "batch_shape": [8, 3, 32, 32], **change}
     config = ExtractConfig(tmp_path, tmp_path / "features", "random", TINY)
     with pytest.raises(UserError, match="get the folder again"):

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from data.errors import LimitExceeded, UserError
-from data.folder import Features, OK, UNREADABLE
-from extract import looking
-from extract.broken import CAUSE, ENOUGH
+from data.folder.folder import OK, UNREADABLE, Features
 from extract.command import main
+from extract.pipeline import pipeline as looking
+from extract.pipeline.broken import CAUSE, ENOUGH
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import draw_photo, photo_id, write_dataset
 
@@ -150,7 +150,7 @@ def test_a_first_batch_of_broken_photos_waits_for_a_good_one(tmp_path):
 
 
 def test_a_map_that_float16_cannot_hold_counts_as_well(dataset, tmp_path, monkeypatch):
-    from extract import mapper
+    from extract.backbones import mapper
     look = mapper.PendingBatch.result
 
     def overflow(self):

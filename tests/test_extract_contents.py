@@ -1,7 +1,7 @@
 """The table of contents that were looked at."""
 import hashlib
 
-from extract.contents import ContentIndex
+from extract.pipeline.contents import ContentIndex
 
 
 def content(number):

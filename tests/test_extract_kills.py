@@ -14,7 +14,7 @@ import pytest
 
 from data.errors import INTERRUPTED, UserError
 from data.lock import hold
-from data.tags import TagTable
+from data.words.tags import TagTable
 from extract.command import main
 from tests.photo_dataset import draw_photo, photo_id, write_dataset
 
@@ -254,7 +254,7 @@ def test_half_written_files_of_a_living_process_are_left_alone(dataset, tmp_path
 
 
 def test_a_process_that_lost_its_lock_publishes_nothing_more(dataset, tmp_path, monkeypatch):
-    from extract import looking
+    from extract.pipeline import pipeline as looking
     folder = tmp_path / "f"
     real = looking.append_entry
 

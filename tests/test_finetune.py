@@ -12,13 +12,13 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from data.augmentation import augment_picture, draw_augmentation
 from data.errors import UserError
-from data.folder import Features
-from data.pictures import Resize, decode_photo
-from extract.backbone import build_backbone
+from data.folder.folder import Features
+from data.pictures.augmentation import augment_picture, draw_augmentation
+from data.pictures.pictures import Resize, decode_photo
+from extract.backbones.backbone import build_backbone
+from extract.backbones.weights import hash_weights
 from extract.command import main as extract_main
-from extract.weights import hash_weights
 from tests.photo_dataset import write_dataset
 from train.config import make_config
 from train.distributed import join_world

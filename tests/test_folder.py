@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.folder import Features
-from data.identity import differences, identify, require_same
-from data.mapped import MappedRows
-from data.shards import fixed_bytes, join_blobs, map_shard, write_shard
+from data.folder.folder import Features
+from data.folder.identity import differences, identify, require_same
+from data.folder.mapped import MappedRows
+from data.folder.shards import fixed_bytes, join_blobs, map_shard, write_shard
 
 
 def photo_arrays(rows=6, width=4):
@@ -219,7 +219,7 @@ def test_words_that_do_not_fit_the_manifest_are_refused(make_features):
 def test_more_shards_than_a_process_may_have_files_open(make_features):
     folder = make_features(stories={"train": 40}, shard_rows=1)
     code = ("import resource, sys\nresource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[3])))\n"
-            "from pathlib import Path\nfrom data.folder import Features\n"
+            "from pathlib import Path\nfrom data.folder.folder import Features\n"
             "print(len(Features.open(Path(sys.argv[1])).status))")
 
     def opened(soft, hard):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from data.__main__ import main
+from data.annotations.stories import read_dataset
 from data.errors import UserError
-from data.fold_groups import deal_groups, group_albums, list_sentences
-from data.folds import read_folds, write_folds
-from data.photos import find_photos, scan_photos
-from data.stories import read_dataset
+from data.folds.fold_groups import deal_groups, group_albums, list_sentences
+from data.folds.folds import read_folds, write_folds
+from data.pictures.photos import find_photos, scan_photos
 from tests.annotation_files import make_record, make_story, write_descriptions, write_stories
 from tests.books import edit_records, write_books
 
@@ -97,7 +97,7 @@ def test_each_fold_is_a_data_folder_that_refers_to_the_photos(tmp_path, capsys):
         dataset = read_dataset(folder)
         assert set(dataset.descriptions) == {"a0-1", "a1-1"} and not dataset.skipped and not dataset.warnings
         assert len(find_photos(folder)) == 60
-        assert not [path for path in folder.rglob("*.jpg") if not (folder / "photos") in path.parents]
+        assert not [path for path in folder.rglob("*.jpg") if (folder / "photos") not in path.parents]
     assert len(tested) == 12 == len(set(tested))
     manifest = read_folds(out)
     assert [len(group["albums"]) for group in manifest["groups"]] == [1] * 12 and manifest["seed"] == 5

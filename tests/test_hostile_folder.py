@@ -9,9 +9,9 @@ import torch
 
 from data.errors import UserError
 from data.files import format_json
-from data.folder import Features
 from data.files import seal as sha256_over
-from data.manifest import is_sealed
+from data.folder.folder import Features
+from data.folder.manifest import is_sealed
 from evaluate.config import EvalConfig
 from evaluate.evaluation import Evaluation
 from tests.tiny_runs import TINY, write_run

@@ -10,13 +10,13 @@ from PIL import Image
 
 from data.errors import UserError, run_command
 from data.files import sha256_file
-from data.folder import Features
-from data.manifest import Shard, load_manifest
-from data.mapped import MappedRows
-from data.shards import fixed_bytes, join_blobs, map_shard, write_shard
-from extract.centring import centred_cosine, find_neighbours
+from data.folder.folder import Features
+from data.folder.manifest import Shard, load_manifest
+from data.folder.mapped import MappedRows
+from data.folder.shards import fixed_bytes, join_blobs, map_shard, write_shard
 from extract.command import main
-from extract.inspection import draw_bars
+from extract.folder.centring import centred_cosine, find_neighbours
+from extract.inspection.inspection import draw_bars
 from tests.photo_dataset import write_dataset
 
 FLAGS = ["--backbone", "tests.tiny_backbone:factory", "--weights", "random", "--batch-size", "16", "--shard-rows", "8",

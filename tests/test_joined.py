@@ -5,9 +5,9 @@ import mmap
 import numpy as np
 import pytest
 
-from data import mapped
-from data.joined import join_pieces
-from data.mapped import MappedRows
+from data.folder.folder import mapped
+from data.folder.joined import join_pieces
+from data.folder.mapped import MappedRows
 
 
 def map_pieces(folder, sizes, width, offset=0):

@@ -1,8 +1,17 @@
 """One table of metrics, and one place that says what an interval shows."""
 import pytest
 
-from evaluate.metrics import (GROUPS, METRICS, OTHER, direction, find_metric, format_value, list_metrics, order_of,
-                              split_t)
+from evaluate.metrics import (
+    GROUPS,
+    METRICS,
+    OTHER,
+    direction,
+    find_metric,
+    format_value,
+    list_metrics,
+    order_of,
+    split_t,
+)
 from evaluate.statistics.bootstrap import judge, side_of_zero
 
 

@@ -2,11 +2,11 @@
 import pytest
 import torch
 
+from data.words.tokens import END, PAD, START
 from train.config import ModelConfig
 from train.model import StoryModel
 from train.ngrams import NgramModel
 from train.text import Context
-from data.words import END, PAD, START
 
 WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=7,
               tag_embedding_dim=3, image_decoder_dim=9, decoder_dim=8)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.words import END, START
+from data.words.tokens import END, START
 from train.ngrams import NgramModel, NgramTable
 from train.share import NgramShare
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from data.files import sha256_file
-from data.folder import Features
-from data.shards import map_shard, write_shard
-from data.words import END, PAD, START
+from data.folder.folder import Features
+from data.folder.shards import map_shard, write_shard
+from data.words.tokens import END, PAD, START
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from train.batches import StoryDataset

@@ -4,8 +4,8 @@ import json
 import pytest
 
 from data.errors import UserError
-from data.folder import Features
-from data.identity import identify
+from data.folder.folder import Features
+from data.folder.identity import identify
 from evaluate.__main__ import main as evaluate
 from extract.command import main as main_of_extract
 from tests.photo_dataset import write_dataset

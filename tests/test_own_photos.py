@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from data.errors import UserError
-from data.folder import Features
-from data.identity import identify
+from data.folder.folder import Features
+from data.folder.identity import identify
 from evaluate.own_photos import open_backbone, settled_fields
-from extract.backbone import build_backbone
+from extract.backbones.backbone import build_backbone
 from tests.tiny_runs import write_run
 from train.runs import load_run
 
@@ -19,7 +19,7 @@ def open_for(make_features, tmp_path, monkeypatch):
     """A function that opens a backbone for a run on features of NAME with seeded weights, changed in some fields."""
     def find_imagenet(name, url):
         raise UserError("it would download")
-    monkeypatch.setattr("extract.backbone.find_imagenet", find_imagenet)
+    monkeypatch.setattr("extract.backbones.backbone.find_imagenet", find_imagenet)
     run = load_run(write_run(tmp_path / "run", make_features()))
     features = Features.open(tmp_path / "features")
     fields = settled_fields(build_backbone(NAME, "random"))

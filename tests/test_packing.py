@@ -2,15 +2,13 @@
 import operator
 
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-
-from extract import mapper as mapping  # noqa: E402
-from extract.backbone import Backbone, Spec  # noqa: E402
-from extract.mapper import Mapper  # noqa: E402
-from extract.packing import (FOLDED, PackedConvolution, can_pack, describe_arithmetic, fold, is_folded,  # noqa: E402
-                             pack)
+from extract.backbones import mapper as mapping
+from extract.backbones.backbone import Backbone, Spec
+from extract.backbones.folding import FOLDED, PackedConvolution, can_pack, describe_arithmetic, fold, is_folded, pack
+from extract.backbones.mapper import Mapper
 
 SIZE = 16
 needs_onednn = pytest.mark.skipif(not can_pack(), reason="this torch has no oneDNN to pack convolutions with")

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from data.errors import UserError
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.__main__ import main
 from evaluate.page.ab_answers import agreement_kappa, raw_agreement, read_ab_answers, wilson_interval
 from evaluate.page.ab_config import AbConfig

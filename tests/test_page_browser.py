@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.page.report import write_report
 from tests.chromium import ABSENT, Chromium
 from tests.conftest import write_features_folder

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.errors import UserError
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.page.labels import choose_headline, describe, format_value
 from evaluate.page.report import write_report
 from evaluate.page.run_files import Prediction

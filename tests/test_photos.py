@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import pictures
-from data.pictures import Resize, decode_photo, make_thumbnail, open_picture
-from data.photos import MISSING, OK, TOO_LARGE, UNREADABLE, BadPhoto, find_photos, read_photo, scan_photos
-from extract.reader import Reader, Task
+from data.pictures.photos import MISSING, OK, TOO_LARGE, UNREADABLE, BadPhoto, find_photos, read_photo, scan_photos
+from data.pictures.pictures import Resize, decode_photo, make_thumbnail, open_picture, pictures
+from extract.pipeline.reader import Reader, Task
 
 SQUASH = Resize("squash", 32, 36)
 EXACT = Resize("squash", 32, 36, exact=True)
@@ -138,7 +137,8 @@ def test_bad_bytes_have_a_status_and_a_cause(content, status, cause):
 def decode_within(content: bytes, resize: str, tmp_path, limit: int) -> str:
     """Decode in a process that may have so many bytes of its own; say the shape or the error."""
     (tmp_path / "photo").write_bytes(content)
-    code = ("import sys\nfrom pathlib import Path\nimport torch\nfrom data.pictures import Resize, decode_photo\n"
+    code = ("import sys\nfrom pathlib import Path\nimport torch\n"
+            "from data.pictures.pictures import Resize, decode_photo\n"
             "torch.set_num_threads(1)\nimport resource\n"
             "used = int(Path('/proc/self/status').read_text().partition('VmData:')[2].split()[0]) * 1024\n"
             "resource.setrlimit(resource.RLIMIT_DATA, (used + int(sys.argv[2]),) * 2)\n"
@@ -188,7 +188,7 @@ def test_whatever_a_file_makes_a_reader_raise_is_a_bad_row(tmp_path, monkeypatch
     (tmp_path / "1.png").write_bytes(encode(Image.fromarray(ramp())))
     reader = Reader(SQUASH, 16, 1, 2, lambda content: False)
     good, = reader.read([Task(0, 0, tmp_path / "1.png", True)])
-    monkeypatch.setattr(f"extract.reader.{where}", fail)
+    monkeypatch.setattr(f"extract.pipeline.reader.{where}", fail)
     bad, = reader.read([Task(0, 0, tmp_path / "1.png", True)])
     assert good.status == OK and good.picture is not None and good.thumbnail
     assert (bad.status, bad.cause, bad.picture) == (status, cause, None)

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from data.mapped import MappedRows
-from data.shards import fixed_bytes
+from data.folder.mapped import MappedRows
+from data.folder.shards import fixed_bytes
 from evaluate.photos import pixels
 from evaluate.photos.pixels import measure_pixels, score_pixels
 from evaluate.statistics.bootstrap import Resamples

@@ -11,10 +11,10 @@ import pytest
 
 from data.errors import UserError, run_command
 from data.files import read_sealed_json, require_room, write_sealed_json
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.__main__ import main as evaluate
 from extract.command import main as extract
-from extract.wordsets import staged_words
+from extract.folder.word_writer import staged_words
 from tests.photo_dataset import write_dataset
 from tests.test_train import tiny
 from train.runs import read_record

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from extract import plan_report, weights
+from extract import plan_report
+from extract.backbones import weights
 from extract.command import main
 from tests.photo_dataset import write_dataset
 

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from data.identity import identify
+from data.folder.identity import identify
 from extract.config import ExtractConfig
-from extract.opening import resolve_recipe
-from extract.recipe import recall_recipe, remember_recipe, request_key
+from extract.folder.recipe import recall_recipe, remember_recipe, request_key
+from extract.pipeline.backbone_setup import resolve_recipe
 
 NOTE = {"recipe": identify({"version": 3, "precision": "float32", "batch_shape": [4, 3, 32, 32]}), "made_with": "",
         "holder": None, "width": 8, "weights": "random", "licence": "none", "files": ["/w.pth"], "key": "0" * 64}

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data.folder import Features
-from data.mapped import MappedRows
+from data.folder.folder import Features
+from data.folder.mapped import MappedRows
 from evaluate.photos import retrieval
 from evaluate.photos.pools import Candidates, album_pools, draw_candidates, draw_pools, find_candidates
 from evaluate.photos.retrieval import TiedRanks, normalise, pool_ranks, rank_candidates

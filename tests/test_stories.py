@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from data.annotations.stories import SPLITS, derive_split, read_dataset
 from data.errors import UserError
-from data.stories import SPLITS, derive_split, read_dataset
 from tests.annotation_files import SENTENCES, make_story, write_descriptions, write_json_file, write_stories
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from data.files import write_json
-from data.folder import Features
-from data.words import Vocabulary
+from data.folder.folder import Features
+from data.words.tokens import Vocabulary
 from evaluate.__main__ import main
 from evaluate.captions.detokenise import detokenise
 from evaluate.story import make_batch

@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate import story_sense
 from evaluate.__main__ import main
 from evaluate.split import EvaluatedSplit
-from evaluate.story_sense import (FIRST_PLACES, ORDERS, draw_endings, rate_order, rate_surprises, score_cloze,
-                                  score_ordering, surprise_of_endings, surprise_of_orders)
+from evaluate.story_sense import (
+    FIRST_PLACES,
+    ORDERS,
+    draw_endings,
+    rate_order,
+    rate_surprises,
+    score_cloze,
+    score_ordering,
+    surprise_of_endings,
+    surprise_of_orders,
+)
 from tests.tiny_runs import write_run
 from train.model import StoryModel
 from train.runs import load_run

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from data.annotations.stories import read_dataset
 from data.errors import UserError
-from data.stories import read_dataset
 from data.storyworld.albums import PHOTO_KINDS, build_world
 from data.storyworld.annotations import write_annotations
 from data.storyworld.config import WorldConfig

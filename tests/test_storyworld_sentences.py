@@ -12,7 +12,7 @@ from data.storyworld.future import next_outlooks
 from data.storyworld.grammar import TAG_NAMES, Grammar, tags_of
 from data.storyworld.sentences import natural_text, outlook_grammar, sentence_grammar
 from data.storyworld.world import Scene, draw_album
-from data.tags import TagTable
+from data.words.tags import TagTable
 
 
 @pytest.fixture(scope="module", params=["informative", "redundant"])

@@ -8,7 +8,7 @@ import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.baselines.oracle import believed_candidates
 from evaluate.captions.caption_scores import CaptionScorer, score_surprise
 from evaluate.photos.photo_scores import PhotoScorer

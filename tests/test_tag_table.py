@@ -4,7 +4,7 @@ import json
 import pytest
 
 from data.errors import UserError
-from data.tags import TagTable
+from data.words.tags import TagTable
 
 
 def write_table(tmp_path, tags=None, **fields):

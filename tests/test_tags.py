@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from data.tags import TagTable
-from data.words import split_words
+from data.words.tags import TagTable
+from data.words.tokens import split_words
 
 NAMES = ("<PAD> <UNK> person dog cat car table chair cup bottle tree building phone laptop book bed window door plant "
          "bicycle motorcycle walking running sitting standing eating drinking reading writing talking smiling jumping "

@@ -43,7 +43,7 @@ def test_cautions_are_told_beside_the_numbers(run, make_features, capsys):
 
 
 def test_the_scorer_gives_the_same_numbers(run, tmp_path):
-    from data.folder import Features
+    from data.folder.folder import Features
     assert main(["--run", str(run), "--no-meteor", "--resamples", "0"]) == 0
     words = Features.open(run.parent / "features").words().split("test")
     references: dict[str, list[str]] = {}

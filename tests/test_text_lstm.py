@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.__main__ import main
-from evaluate.baselines.text_lstm import (LSTMConfig, TextLSTM, choose_config, load_text_lstm, save_text_lstm,
-                                          score_text_lstm, train_text_lstm, write_text_lstm)
+from evaluate.baselines.text_lstm import (
+    LSTMConfig,
+    TextLSTM,
+    choose_config,
+    load_text_lstm,
+    save_text_lstm,
+    score_text_lstm,
+    train_text_lstm,
+    write_text_lstm,
+)
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run

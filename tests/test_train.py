@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from data.errors import UserError
-from data.folder import Features
+from data.folder.folder import Features
 from train import session, trainer
 from train.batches import StoryDataset
 from train.config import make_config

@@ -3,7 +3,7 @@ import csv
 import json
 import shutil
 
-from data.folder import Features
+from data.folder.folder import Features
 from extract.command import main
 from tests.photo_dataset import photo_id, write_dataset
 

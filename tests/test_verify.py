@@ -14,13 +14,13 @@ import pytest
 
 from data.errors import UserError, run_command
 from data.files import sha256_file, write_text
-from data.folder import Features
-from data.identity import identify
+from data.folder.folder import Features
+from data.folder.identity import identify
+from data.folder.manifest import is_sealed, load_manifest
+from data.folder.shards import fixed_bytes, map_shard, write_shard
 from data.lock import hold
-from data.manifest import is_sealed, load_manifest
-from data.shards import fixed_bytes, map_shard, write_shard
 from extract.command import main
-from extract.verify import verify_folder
+from extract.verification.verify import verify_folder
 from tests.photo_dataset import write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from data.augmentation import augment_picture, draw_augmentation
 from data.errors import UserError
-from data.folder import Features
-from data.pictures import Resize, decode_photo
-from extract.backbone import build_backbone
+from data.folder.folder import Features
+from data.pictures.augmentation import augment_picture, draw_augmentation
+from data.pictures.pictures import Resize, decode_photo
+from extract.backbones.backbone import build_backbone
 from extract.command import main
-from extract.looking import Looking
+from extract.pipeline.pipeline import Looking
 from tests.photo_dataset import photo_id, write_dataset
 from train.batches import StoryDataset
 from train.config import make_config
@@ -115,7 +115,7 @@ def test_stopped_and_shared_extraction_gives_the_same_bytes(world, monkeypatch):
 
 
 def test_views_of_another_number_left_by_a_stopped_run_are_made_anew(world, monkeypatch):
-    from extract import publishing
+    from extract.folder import publishing
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "write_canaries", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):

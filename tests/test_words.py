@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.words import END, PAD, RESERVED, START, UNK, Vocabulary, split_words
+from data.words.tokens import END, PAD, RESERVED, START, UNK, Vocabulary, split_words
 
 
 def test_tokenised_text_is_lower_cased_and_split_on_white_space():

@@ -4,10 +4,10 @@ import json
 import numpy as np
 import pytest
 
-from data.stories import read_dataset
-from data.tags import TagTable
-from data.words import END, RESERVED, START, UNK, Vocabulary, split_words
-from data.wordset import build_word_arrays
+from data.annotations.stories import read_dataset
+from data.words.tags import TagTable
+from data.words.tokens import END, RESERVED, START, UNK, Vocabulary, split_words
+from data.words.word_encoder import build_word_arrays
 from tests.annotation_files import SENTENCES, make_story, write_descriptions, write_stories
 
 TABLE = TagTable.load()

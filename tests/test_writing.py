@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.words import END, PAD, START, UNK
+from data.words.tokens import END, PAD, START, UNK
 from evaluate.captions.detokenise import detokenise
 from evaluate.captions.writing import next_log_probs, write_captions
 from evaluate.captions.writing_config import WritingConfig

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.folder import Features
+from data.folder.folder import Features
 from train.augment import find_rare_words, hide_rare_words
 from train.batches import StoryDataset
 from train.beginnings import begin_on_shares, count_tags, count_words

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from data.folder import Features
+from data.folder.folder import Features
 from train.config import make_config
 from train.runs import RunRecord, build_model, measure_sizes, write_record, write_weights
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.words import END, PAD, RESERVED, START, UNK
+from data.words.tokens import END, PAD, RESERVED, START, UNK
 
 RARE_SHARE = 0.5  # how often a word that occurs once stands as <UNK> where nobody says otherwise
 

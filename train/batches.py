@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
-from data.folder import Features
-from data.mapped import MappedRows
-from data.annotations import NUM_FRAMES
+from data.folder.folder import Features
+from data.folder.mapped import MappedRows
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class StoryDataset:
             photo_mask: (B, K) bool, True = a usable photo.
             token_ids: (B, K, T) int64, T the longest caption of this batch.
             tag_targets: (B, K, G) float32 multi-hot, all columns.
-            tag_source: (B, K) uint8, see `data.folder`.
+            tag_source: (B, K) uint8, see `data.folder.folder`.
             story_index: (B,) int64, the row in the split's arrays. photo_row: (B, K) int64, the photo's among all.
             input_features: (B, K, D) float16, what is seen in place of image_features; with `views` alone.
         """

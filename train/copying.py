@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.words import END, PAD, START
+from data.words.tokens import END, PAD, START
 
 COPY_DIM = 64          # width of the attention over words seen
 LEAST = 1e-12          # probability of a word that was not seen

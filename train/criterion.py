@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.stored_words import DII
-from data.words import PAD
+from data.folder.word_reader import DII
+from data.words.tokens import PAD
 from train.config import TrainConfig
 from train.model import StoryModel
 

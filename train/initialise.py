@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from data.files import read_json
-from data.identity import Identity
-from data.stored_words import WordSet
+from data.folder.identity import Identity
+from data.folder.word_reader import WordSet
 from train.model import StoryModel
 from train.runs import BEST, VOCABULARY, read_recipe, read_record, read_weights
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.annotations import NUM_FRAMES
-from data.words import PAD
+from data.annotations.annotation_file import NUM_FRAMES
+from data.words.tokens import PAD
 from train.carry import PhotoCarry, TagCarry
 from train.config import ModelConfig
 from train.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words, unpack_logits

@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from data.files import replace_file, write_text
-from data.words import END, PAD, START
+from data.words.tokens import END, PAD, START
 from train.config import TrainConfig
 from train.model import Batch, StoryModel
-from train.text import Context
 from train.runs import CURVES, METRICS, read_metrics
+from train.text import Context
 from train.yardsticks import Yardsticks
 
 logger = logging.getLogger(__name__)

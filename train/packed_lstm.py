@@ -123,7 +123,7 @@ def _shift(states: Tensor, sizes: list[int], is_reverse: bool) -> Tensor:
     """Each word's state one step before, zeros where a caption is entered: (n, H) -> (n, H)."""
     shifted = torch.zeros_like(states)
     steps = _steps(sizes, is_reverse=False)
-    for (start, stop), (next_start, next_stop) in pairwise(steps):
+    for (start, _stop), (next_start, next_stop) in pairwise(steps):
         size = next_stop - next_start
         if is_reverse:
             shifted[start:start + size] = states[next_start:next_stop]

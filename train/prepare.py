@@ -12,10 +12,10 @@ import torch
 
 from data.errors import UserError
 from data.files import TEMPORARY, require_room
-from data.folder import Features
-from data.identity import differences
+from data.folder.folder import Features
+from data.folder.identity import differences
+from data.folder.manifest import MANIFEST
 from data.lock import hold
-from data.manifest import MANIFEST
 from train.batches import StoryDataset
 from train.checkpoint import is_complete
 from train.config import TrainConfig, list_differences

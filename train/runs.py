@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 
 from data.errors import UserError, shell_word
 from data.files import read_json, replace_file, write_json
-from data.folder import Features
-from data.identity import Identity, identify, require_same
-from data.stored_words import WordSet
+from data.folder.folder import Features
+from data.folder.identity import Identity, identify, require_same
+from data.folder.word_reader import WordSet
 from train.config import TrainConfig
 from train.model import StoryModel
 

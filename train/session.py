@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from data.files import write_json
-from data.folder import Features
-from data.stored_words import DII
-from data.tag_table import SHIPPED_PATH, load_entries
+from data.folder.folder import Features
+from data.folder.word_reader import DII
+from data.words.tag_table import SHIPPED_PATH, load_entries
 from train.augment import SynonymSwaps, find_rare_words
 from train.batches import StoryDataset
+from train.beginnings import begin_on_blend, begin_on_ngrams, begin_on_shares
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.distributed import World, join_world
@@ -25,7 +26,6 @@ from train.monitor import Monitor, import_wandb, write_samples
 from train.order import draw_curriculum, shuffle_stories, split_windows
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.runs import BEST, LAST, VOCABULARY, RunRecord, build_model, measure_sizes, write_record, write_weights
-from train.beginnings import begin_on_blend, begin_on_ngrams, begin_on_shares
 from train.statistics import measure_features
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
 from train.yardsticks import Yardsticks, measure_yardsticks

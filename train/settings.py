@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import CommandParser, UserError, suggest
-from data.manifest import MANIFEST
+from data.folder.manifest import MANIFEST
 from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TASKS, TrainConfig, make_config
 
 CHOICES: dict[str, Iterable[str]] = {"task": TASKS, "preset": PRESETS, "missing": MISSING, "precision": PRECISIONS,
@@ -53,7 +53,7 @@ def require_folder(features_path: Path) -> None:
         UserError: if there is no folder, or no manifest in it.
     """
     if not (features_path / MANIFEST).is_file():
-        from data.folder import Features
+        from data.folder.folder import Features
         Features.open(features_path)
 
 

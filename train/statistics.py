@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from data.errors import UserError
-from data.folder import Features
+from data.folder.folder import Features
 
 logger = logging.getLogger(__name__)
 CHUNK = 2048

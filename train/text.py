@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from data.annotations import NUM_FRAMES
-from data.words import PAD, START
+from data.annotations.annotation_file import NUM_FRAMES
+from data.words.tokens import PAD, START
 from train.config import ModelConfig
 from train.copying import WordCopier
 from train.ngrams import NgramTable

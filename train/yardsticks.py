@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from data.words import PAD
+from data.words.tokens import PAD
 from train.batches import StoryDataset, iterate_batches
 from train.beginnings import count_tags, count_words
 from train.criterion import StoryCriterion

@@ -4,8 +4,20 @@ Two readers: `next_outlooks` has seen nothing but the story; `photo_chances` als
 """
 from collections.abc import Iterator, Sequence
 
-from data.storyworld.world import (ACTS, AIMS, DETAILS, KEEPS, MODE_ACTS, MODE_PLACE, NEXT_PLACE, SHARED_MIDDLE,
-                                   STARTS, Outlook, Scene, light_after)
+from data.storyworld.world import (
+    ACTS,
+    AIMS,
+    DETAILS,
+    KEEPS,
+    MODE_ACTS,
+    MODE_PLACE,
+    NEXT_PLACE,
+    SHARED_MIDDLE,
+    STARTS,
+    Outlook,
+    Scene,
+    light_after,
+)
 
 
 def own_mode_chance() -> float:

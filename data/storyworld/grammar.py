@@ -5,7 +5,7 @@ recurses. One sentence may come about in several ways; `probability` sums over a
 """
 import random
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -32,7 +32,7 @@ TAG_NAMES = tuple(_WORDS_OF_TAGS)                     # in the order of the feat
 TAG_OF = {form: tag for tag, forms in _WORDS_OF_TAGS.items() for form in forms.split()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(template: str) -> tuple[str, ...]:
     """Words and `{slot}`s; "living room" is parted late so that it counts as one form here."""
     return tuple(part for symbol in template.split()
@@ -112,14 +112,14 @@ class Grammar:
         return known[symbol]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _untouched(template: str) -> np.ndarray:
     """(49,) 0 where the template's own words carry the tag, else 1."""
     carried = {TAG_OF[word] for word in template.split() if word in TAG_OF}
     return np.array([0.0 if name in carried else 1.0 for name in TAG_NAMES])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plain_misses(rules: Rules) -> np.ndarray:
     """(49,) the chance to miss each tag, of templates without slots."""
     total = sum(weight for _, weight in rules)

@@ -8,8 +8,16 @@ from data.storyworld.acts import draw_hero
 from data.storyworld.canvas import HEIGHT, WIDTH, Canvas, Color, lighter
 from data.storyworld.indoors import INDOORS
 from data.storyworld.outdoors import OUTDOORS, draw_weather
-from data.storyworld.things import (AIM_THINGS, draw_cat, draw_chair, draw_cup, draw_palm, draw_pine, draw_table,
-                                    draw_tree)
+from data.storyworld.things import (
+    AIM_THINGS,
+    draw_cat,
+    draw_chair,
+    draw_cup,
+    draw_palm,
+    draw_pine,
+    draw_table,
+    draw_tree,
+)
 from data.storyworld.world import AIMS, Scene
 
 TINTS: tuple[tuple[float, float, float], ...] = ((1.0, 0.985, 0.95), (1.0, 1.0, 1.0), (0.98, 0.86, 0.80))

@@ -8,8 +8,19 @@ from functools import lru_cache
 from typing import Any
 
 from data.storyworld.grammar import Grammar, Rules
-from data.storyworld.phrases import (A_DAY, A_THING, ACT_PHRASES, BESIDE, FEELING, THE_PLACE, THE_THING, VEHICLE,
-                                     WEATHER, WHEN, WHERE)
+from data.storyworld.phrases import (
+    A_DAY,
+    A_THING,
+    ACT_PHRASES,
+    BESIDE,
+    FEELING,
+    THE_PLACE,
+    THE_THING,
+    VEHICLE,
+    WEATHER,
+    WHEN,
+    WHERE,
+)
 from data.storyworld.world import AIMS, HEROES, Outlook, Scene
 
 VOICES: tuple[tuple[str, float], ...] = (("third", 0.65), ("first", 0.35))

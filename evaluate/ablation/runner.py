@@ -14,8 +14,8 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import require_room
-from data.folder import Features
-from data.identity import differences
+from data.folder.folder import Features
+from data.folder.identity import differences
 from evaluate.ablation.config import AblationConfig
 from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.ablation.processes import Processes, work_off

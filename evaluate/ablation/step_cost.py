@@ -3,11 +3,11 @@ from dataclasses import dataclass
 
 import torch
 
+from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
-from data.folder import Features
-from data.annotations import NUM_FRAMES
-from extract.backbone import build_backbone
-from extract.mapper import Mapper, time_model
+from data.folder.folder import Features
+from extract.backbones.backbone import build_backbone
+from extract.backbones.mapper import Mapper, time_model
 
 PHOTOS = 8  # looked at in a batch
 

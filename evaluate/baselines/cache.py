@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.split import EvaluatedSplit
 
 LOCAL = ".local"

@@ -8,22 +8,29 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import replace_file
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.baselines.all_inputs import VERSION as ALL_INPUTS_VERSION
 from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
 from evaluate.baselines.cache import cache_key
 from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
-from train.ngrams import NgramModel
-from evaluate.baselines.text_lstm import (TextLSTM, choose_config, load_text_lstm, save_text_lstm, score_text_lstm,
-                                          train_text_lstm, write_text_lstm)
 from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
+from evaluate.baselines.text_lstm import (
+    TextLSTM,
+    choose_config,
+    load_text_lstm,
+    save_text_lstm,
+    score_text_lstm,
+    train_text_lstm,
+    write_text_lstm,
+)
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
 from evaluate.photos.space import PhotoSpace
 from evaluate.rows import COPY, Row
 from evaluate.split import EvaluatedSplit
 from evaluate.tags.tag_scores import TagGuess
+from train.ngrams import NgramModel
 
 TEXT_LSTM = "text-only LSTM"
 NGRAMS = {"unigram": 1, "trigram": 3}

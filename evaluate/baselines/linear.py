@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from data.words import RESERVED
+from data.words.tokens import RESERVED
 from evaluate.photos.space import PhotoSpace
 from evaluate.split import EvaluatedSplit
 

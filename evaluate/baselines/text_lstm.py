@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from data.errors import UserError
 from data.files import replace_file
-from data.words import PAD, UNK
+from data.words.tokens import PAD, UNK
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from data.errors import UserError
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.baselines.cache import cache_folder
 from evaluate.baselines.fitted import fit_kept, open_train
 from evaluate.photos.space import PhotoSpace

@@ -1,6 +1,6 @@
 """Written captions against the true ones of their unit, and how surprising the true ones were.
 
-A unit's references are the captions at t + 1 of all its stories, in the words of the vocabulary (see `data.words`);
+A unit's references are the captions at t + 1 of all its stories, in the vocabulary's words (see `data.words.tokens`);
 document frequencies come from these references, each t apart.
 """
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.words import END, PAD, START, UNK
+from data.words.tokens import END, PAD, START, UNK
 from evaluate.captions.writing_config import WritingConfig
 
 FORBIDDEN = [PAD, START, UNK]  # never written; <END> ends

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     if len(arguments.runs) != 2:
         raise UserError(f"expected two runs to compare, found {len(arguments.runs)}; name RUN_A and RUN_B")
     config = AbConfig(**{name: getattr(arguments, name) for name in DEFAULTS})
-    from data.folder import Features
+    from data.folder.folder import Features
     from evaluate.page.ab_sheet import key_path_of, write_ab_sheet
     features = Features.open(arguments.features or _trained_on(arguments.runs[0]))
     sheet = write_ab_sheet(arguments.runs[0], arguments.runs[1], features, arguments.out, config, arguments.dataset)

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _describe_cost(config: AblationConfig, trainings: list) -> str:
-    from data.folder import Features
+    from data.folder.folder import Features
     from evaluate.ablation.step_cost import describe_cost, measure_backbone
     from evaluate.evaluation import choose_device
     from train.runs import read_metrics, read_record

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write_page(config: EvalConfig, features_path: Path) -> Path:
-    from data.folder import Features
+    from data.folder.folder import Features
     from evaluate.page.report import write_report
     from train.runs import read_record
     features = Features.open(features_path)

@@ -2,9 +2,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.annotations.stories import DEFAULT_SEED
 from data.errors import UserError
-from data.folds import DEFAULT_FOLDS
-from data.stories import DEFAULT_SEED
+from data.folds.folds import DEFAULT_FOLDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,7 @@ from evaluate.evaluation import METEOR_ROWS, Evaluation
 from evaluate.photos.photo_scores import PhotoScorer
 from evaluate.protocol import describe_protocol, list_cautions
 from evaluate.rows import Row
-from evaluate.scoring import (Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows,
-                              summarise)
+from evaluate.scoring import Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows, summarise
 from evaluate.split import EvaluatedSplit
 from evaluate.table import describe_result, format_markdown
 

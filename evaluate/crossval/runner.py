@@ -1,6 +1,6 @@
 """Deal folds, look at every photo once, train and evaluate each fold, pool.
 
-    OUT/folds/                 data folders, see data/folds.py
+    OUT/folds/                 data folders, see data/folds/folds.py
     OUT/features/              one features folder with a word set for each fold, unless another one is named
     OUT/fold-0/, fold-0.log    runs, each with its eval-test.json; what training and evaluating said
     OUT/crossval.json, .md     see measuring.py
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
-from data.folder import Features
-from data.folds import MANIFEST, format_folds, read_folds, write_folds
+from data.folder.folder import Features
+from data.folds.folds import MANIFEST, format_folds, read_folds, write_folds
 from data.lock import hold
 from evaluate.ablation.processes import Processes, work_off
 from evaluate.ablation.runner import is_done, require_same_run
@@ -83,7 +83,7 @@ def _training_flags(config: CrossvalConfig, fold: int) -> list[str]:
 def _read_extraction(config: CrossvalConfig, fold: int) -> "ExtractConfig":
     """What a fold asks of the features folder; without flags, what the folder was made with."""
     from extract.command import build_parser, read_config
-    from extract.recipe import recall_recipe
+    from extract.folder.recipe import recall_recipe
     noted = recall_recipe(config.features_path)
     flags = config.extraction or (shlex.split(noted["made_with"]) if noted is not None else ())
     return read_config(build_parser().parse_args([
@@ -107,7 +107,7 @@ def _refuse_other_folds(config: CrossvalConfig) -> None:
 
 def _extract(extractions: "list[ExtractConfig]") -> None:
     """The first fold's call looks at the photos, the others add words; they would only repeat what it said."""
-    from extract.runner import run_extraction
+    from extract.extraction import run_extraction
     run_extraction(extractions[0])
     with _silenced("extract"):
         for extraction in extractions[1:]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import write_json, write_text
-from data.folder import Features
-from data.stored_words import SplitWords
+from data.folder.folder import Features
+from data.folder.word_reader import SplitWords
 from evaluate.captions.detokenise import detokenise
 from evaluate.page.ab_config import AbConfig
 from evaluate.page.pictures import Pictures

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.folder import Features, OK, STATUS
-from data.photos import BadPhoto, find_photos, read_photo
-from data.pictures import Resize, open_picture
+from data.folder.folder import OK, STATUS, Features
+from data.pictures.photos import BadPhoto, find_photos, read_photo
+from data.pictures.pictures import Resize, open_picture
 
 log = logging.getLogger(__name__)
 

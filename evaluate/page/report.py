@@ -9,20 +9,37 @@ from typing import Any
 import jinja2
 
 from data.files import write_text
-from data.folder import Features
-from data.stored_words import WordSet
+from data.folder.folder import Features
+from data.folder.word_reader import WordSet
 from evaluate.config import HEADLINE_T
 from evaluate.metrics import GROUPS, STORY, name_group, order_of, split_t
-from evaluate.page.charts import (best_epoch, brief_row, draw_curves, draw_dots, draw_tags, is_comparable, kind_of,
-                                  order_rows, spoken)
+from evaluate.page.charts import (
+    best_epoch,
+    brief_row,
+    draw_curves,
+    draw_dots,
+    draw_tags,
+    is_comparable,
+    kind_of,
+    order_rows,
+    spoken,
+)
 from evaluate.page.commands import list_commands, settings_of
 from evaluate.page.labels import choose_headline, describe, format_value
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
 from evaluate.page.sense import list_sense
 from evaluate.page.stories import Browser, choose_stories, group_stories
-from evaluate.page.verdict import (find_model_row, group_statements, is_paired, list_missing, list_notices,
-                                   state_order, state_people, state_result)
+from evaluate.page.verdict import (
+    find_model_row,
+    group_statements,
+    is_paired,
+    list_missing,
+    list_notices,
+    state_order,
+    state_people,
+    state_result,
+)
 
 log = logging.getLogger(__name__)
 

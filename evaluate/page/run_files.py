@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
 from data.files import read_json
-from data.annotations import NUM_FRAMES
 
 
 @dataclass(frozen=True, slots=True)

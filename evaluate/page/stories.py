@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data.annotations import NUM_FRAMES
-from data.stored_words import WordSet
+from data.annotations.annotation_file import NUM_FRAMES
+from data.folder.word_reader import WordSet
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import Prediction
 

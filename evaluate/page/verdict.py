@@ -1,11 +1,10 @@
 """What the numbers allow to be said, in words."""
 from collections.abc import Sequence
 
-from evaluate.page.charts import BASELINE, MODEL, kind_of
 from evaluate.metrics import Metric
+from evaluate.page.charts import BASELINE, MODEL, kind_of
 from evaluate.page.run_files import EvaluatedRun, Score
 from evaluate.statistics.bootstrap import MIN_ALBUMS, side_of_zero
-
 
 PERMUTED, HUMAN = "model, inputs permuted", "human"
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.folder import Features
-from data.photos import BadPhoto, FoundPhoto, read_photo, scan_photos
-from data.pictures import Resize, decode_photo
+from data.folder.folder import Features
+from data.pictures.photos import BadPhoto, FoundPhoto, read_photo, scan_photos
+from data.pictures.pictures import Resize, decode_photo
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.folder import Features
+from data.folder.folder import Features
 
 MIN_ALBUM_POOL = 3
 DISTRACTORS = {"1_of_5": 4, "1_of_100": 99}

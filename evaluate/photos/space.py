@@ -1,7 +1,7 @@
 """Photos as the model sees them: standardised by the run's train statistics."""
 import numpy as np
 
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.photos.retrieval import normalise
 
 

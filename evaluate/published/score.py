@@ -10,8 +10,13 @@ from evaluate.captions.variety import VARIETY_NAMES
 from evaluate.metrics import find_metric
 from evaluate.published.score_config import ScoreConfig
 from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
-from evaluate.published.story_files import (Stories, WrittenCaption, read_own_references, read_predictions,
-                                            read_references)
+from evaluate.published.story_files import (
+    Stories,
+    WrittenCaption,
+    read_own_references,
+    read_predictions,
+    read_references,
+)
 from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate, side_of_zero
 from evaluate.terminal import align, wrap
 

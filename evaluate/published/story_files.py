@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.annotations import parse_stories
+from data.annotations.annotation_file import parse_stories
+from data.annotations.stories import Story, read_dataset
 from data.errors import UserError
-from data.stories import Story, read_dataset
-from data.words import split_words
+from data.words.tokens import split_words
 
 Stories = dict[str, list[str]]  # album id -> raw stories
 

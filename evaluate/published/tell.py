@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from data.files import replace_file, write_json
-from data.folder import Features
+from data.folder.folder import Features
 from evaluate.captions.writing import write_captions
 from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import EvalConfig

@@ -7,7 +7,7 @@ truth does not enter. `caption_1_of_5` does compare with the truth: the predicte
 """
 import numpy as np
 
-from data.tags import TagTable
+from data.words.tags import TagTable
 from evaluate.baselines.linear import LinearMaps
 from evaluate.captions.caption_scores import Captions
 from evaluate.photos.photo_scores import PhotoResult

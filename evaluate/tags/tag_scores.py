@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.stored_words import DII
+from data.folder.word_reader import DII
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.tags.tag_metrics import FIRST_TAG, TagScores, tune_thresholds

@@ -23,14 +23,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from extract.backbone import Spec, build_backbone
+from extract.backbones.backbone import Spec, build_backbone
+from extract.backbones.mapper import Mapper, choose_device, resolve_precision, time_model
 from extract.config import ExtractConfig
-from extract.looking import Looking
-from extract.mapper import Mapper, choose_device, resolve_precision, time_model
-from extract.opening import CPU_BATCH
-from extract.reader import Reader, Task
-from extract.runner import run_extraction
-from extract.timing import Timing
+from extract.extraction import run_extraction
+from extract.pipeline.backbone_setup import CPU_BATCH
+from extract.pipeline.pipeline import Looking
+from extract.pipeline.reader import Reader, Task
+from extract.pipeline.timing import Timing
 from tests.benchmarks.figures import Figure, report
 from tests.photo_dataset import photo_id, write_stories
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.photos import BadPhoto, find_photos, read_photo
-from data.pictures import decode_photo
-from extract.backbone import Backbone, build_backbone
-from extract.mapper import Mapper
+from data.pictures.photos import BadPhoto, find_photos, read_photo
+from data.pictures.pictures import decode_photo
+from extract.backbones.backbone import Backbone, build_backbone
+from extract.backbones.mapper import Mapper
 from tests.benchmarks.extraction import write_photos
 from tests.benchmarks.figures import Figure, report
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 
 from data.files import sha256_file, write_json
-from data.identity import identify
-from data.manifest import Manifest, Shard, WordsEntry
-from data.shards import fixed_bytes, join_blobs, write_shard
+from data.folder.identity import identify
+from data.folder.manifest import Manifest, Shard, WordsEntry
+from data.folder.shards import fixed_bytes, join_blobs, write_shard
 
 NUM_WORDS = 10_000
 PHOTOS_PER_STORY = 5  # VIST: 210,000 photos, 40,155 train stories

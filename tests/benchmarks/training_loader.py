@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from data.folder import Features
+from data.folder.folder import Features
 from tests.benchmarks.features_folder import write_large_folder
 from tests.benchmarks.figures import Figure, report
 from tests.benchmarks.timing import Times, measure_in_turn

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.words import END, START
+from data.words.tokens import END, START
 from tests.benchmarks.figures import Figure, report
 from tests.benchmarks.timing import Times, divide, measure_in_turn
 from tests.plain_model import PlainLoss

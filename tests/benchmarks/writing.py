@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from data.words import END, START
+from data.words.tokens import END, START
 from evaluate.captions.writing import FORBIDDEN, write_captions
 from evaluate.captions.writing_config import WritingConfig
 from tests.benchmarks.figures import Figure, report

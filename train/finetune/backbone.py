@@ -14,11 +14,11 @@ from torch.utils.checkpoint import checkpoint
 
 from data.errors import UserError
 from data.files import replace_file
-from data.identity import Identity, identify, require_same
-from data.manifest import Manifest
-from data.pictures import Resize
-from extract.backbone import Backbone, build_backbone, spec_fields
-from extract.weights import hash_weights
+from data.folder.identity import Identity, identify, require_same
+from data.folder.manifest import Manifest
+from data.pictures.pictures import Resize
+from extract.backbones.backbone import Backbone, build_backbone, spec_fields
+from extract.backbones.weights import hash_weights
 
 NORMS = (nn.modules.batchnorm._BatchNorm,)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.augmentation import Augmentation, augment_picture, draw_augmentation
 from data.errors import UserError
-from data.folder import Features
-from data.photos import BadPhoto, read_photo, scan_photos
-from data.pictures import Resize, decode_photo
+from data.folder.folder import Features
+from data.pictures.augmentation import Augmentation, augment_picture, draw_augmentation
+from data.pictures.photos import BadPhoto, read_photo, scan_photos
+from data.pictures.pictures import Resize, decode_photo
 from train.batches import Batch, StoryDataset
 
 

@@ -1,6 +1,6 @@
 """What a finished fine-tuning says of itself on the terminal."""
 from data.errors import shell_word
-from data.folder import Features
+from data.folder.folder import Features
 from train.finetune.backbone import extraction_flags
 from train.finetune.config import Command
 from train.runs import BACKBONE

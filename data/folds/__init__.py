@@ -1,0 +1,1 @@
+"""Grouped folds of a data folder."""

@@ -1,0 +1,162 @@
+"""Which albums hang together, and how groups of them are dealt into folds."""
+import hashlib
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from data.annotations.stories import SPLITS, Dataset, Story
+from data.errors import UserError
+from data.pictures.photos import BadPhoto, FoundPhoto, read_photo
+
+LEAST_WORDS = 6
+VAL_LEAST, VAL_MOST = 0.125, 0.15  # of the stories that are not tested
+RULE = (f"albums stay together that share a photo (by id, or by the sha256 of the file) or a caption, or a sentence in "
+        f"one, of {LEAST_WORDS} words or more (lower case; punctuation counts as words, but is not compared)")
+
+_WORD = re.compile(r"\w+")
+_END_OF_SENTENCE = re.compile(r"(?<=[.!?])\W*\s+")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Albums that hang together, in order, and how many stories they have."""
+
+    albums: tuple[str, ...]
+    stories: int
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Which part of which fold a group is in.
+
+    Attributes:
+        test: by group its fold, None for one that is larger than a fold. val: by fold the groups that validate.
+    """
+
+    test: list[int | None]
+    val: list[list[int]]
+
+    def part(self, group: int, fold: int) -> str:
+        """The split that a group belongs to in a fold."""
+        return "test" if self.test[group] == fold else "val" if group in self.val[fold] else "train"
+
+
+def group_albums(dataset: Dataset, photos: dict[str, FoundPhoto]) -> list[Group]:
+    """The groups of a dataset's albums, largest first, equal ones by their first album.
+
+    Args:
+        photos: as `scan_photos` finds them; those that are absent share nothing but their id.
+    """
+    stories = [story for split in SPLITS for story in dataset.stories[split]]
+    contents = _find_contents({photo_id for story in stories for photo_id in story.photo_ids}, photos)
+    leader: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
+
+    def lead(album: str) -> str:
+        while leader.setdefault(album, album) != album:
+            leader[album] = album = leader[leader[album]]
+        return album
+
+    for story in stories:
+        for tie in _list_ties(story, contents):
+            leader[lead(story.album_id)] = lead(first.setdefault(tie, story.album_id))
+    albums: dict[str, set[str]] = defaultdict(set)
+    counts: dict[str, int] = defaultdict(int)
+    for story in stories:
+        albums[lead(story.album_id)].add(story.album_id)
+    for album_id, _ in _tell_stories(stories):
+        counts[lead(album_id)] += 1
+    groups = [Group(tuple(sorted(members)), counts[name]) for name, members in albums.items()]
+    return sorted(groups, key=lambda group: (-group.stories, group.albums))
+
+
+def list_sentences(caption: str) -> set[str]:
+    """The caption and its sentences as lower-case words joined by blanks, as far as they have six words or more."""
+    caption = caption.lower()
+    return {" ".join(words) for text in (caption, *_END_OF_SENTENCE.split(caption))
+            if (words := _WORD.findall(text)) and max(len(words), len(text.split())) >= LEAST_WORDS}
+
+
+def deal_groups(sizes: Sequence[int], folds: int, seed: int) -> Deal:
+    """Deal groups into folds of about equally many stories, and choose those that validate in each.
+
+    Args:
+        sizes: stories of each group, largest first.
+
+    Raises:
+        UserError: if a fold would lack groups to test, to validate or to train on.
+    """
+    dealt = [group for group, size in enumerate(sizes) if size * folds <= sum(sizes)]
+    if len(dealt) < folds:
+        raise _too_few(dealt, sizes, folds)
+    rng = random.Random(seed)
+    rng.shuffle(dealt)
+    dealt.sort(key=lambda group: -sizes[group])  # stable: equal ones stay in drawn order
+    test: list[int | None] = [None] * len(sizes)
+    filled = [0] * folds
+    for group in dealt:
+        test[group] = filled.index(min(filled))
+        filled[filled.index(min(filled))] += sizes[group]
+    val = [_choose_val([group for group in dealt if test[group] != fold], sizes, sum(sizes) - filled[fold],
+                       random.Random(f"{seed}:{fold}")) for fold in range(folds)]
+    deal = Deal(test, val)
+    for fold in range(folds):
+        if all(deal.part(group, fold) != "train" for group in range(len(sizes))):
+            raise _too_few(dealt, sizes, folds)
+    return deal
+
+
+def _too_few(dealt: Sequence[int], sizes: Sequence[int], folds: int) -> UserError:
+    return UserError(f"expected groups of albums to train on, to validate and to test in each of {folds} folds, found "
+                     f"{len(dealt)} groups no larger than a fold among {len(sizes)}, the largest of {max(sizes)} of "
+                     f"{sum(sizes)} stories (albums that share photos or sentences are one group); give more data, or "
+                     "fewer --folds")
+
+
+def _choose_val(groups: list[int], sizes: Sequence[int], rest: int, rng: random.Random) -> list[int]:
+    rng.shuffle(groups)
+    chosen: list[int] = []
+    held = 0
+    for group in groups:
+        if held < VAL_LEAST * rest and held + sizes[group] <= VAL_MOST * rest:
+            chosen.append(group)
+            held += sizes[group]
+    return sorted(chosen) or [min(groups, key=lambda group: sizes[group])]
+
+
+def _tell_stories(stories: Iterable[Story]) -> Iterator[tuple[str, str]]:
+    """(album id, story id) of every story; one that several splits tell is told by the first."""
+    seen: set[str] = set()
+    for story in stories:
+        if story.story_id not in seen:
+            seen.add(story.story_id)
+            yield story.album_id, story.story_id
+
+
+def _list_ties(story: Story, contents: dict[str, str]) -> Iterator[tuple[str, str]]:
+    yield "story", story.story_id
+    for photo_id in story.photo_ids:
+        yield "photo", photo_id
+        if photo_id in contents:
+            yield "content", contents[photo_id]
+    for caption in story.captions:
+        for sentence in list_sentences(caption):
+            yield "sentence", sentence
+
+
+def _find_contents(photo_ids: Iterable[str], photos: dict[str, FoundPhoto]) -> dict[str, str]:
+    """The sha256 of photos that have the size of another one; the others share their bytes with none."""
+    of_size: dict[int, list[str]] = defaultdict(list)
+    for photo_id in photo_ids:
+        if photo_id in photos:
+            of_size[photos[photo_id].size].append(photo_id)
+    found = {}
+    for same in of_size.values():
+        for photo_id in same if len(same) > 1 else ():
+            try:
+                found[photo_id] = hashlib.sha256(read_photo(photos[photo_id].path)).hexdigest()
+            except BadPhoto:
+                continue  # nothing can be read off it: extraction will list it
+    return found

@@ -1,0 +1,119 @@
+"""Grouped folds of a data folder: albums that share a picture or a sentence never stand on two sides.
+
+    DIR/folds.json                      how it was dealt: see `write_folds`
+    DIR/fold-0/annotations/*.json       a data folder: test is this fold, val and train are groups of the rest
+    DIR/fold-0/photos                   a link to the source's folder: photos are referred to, not copied
+
+The albums of all splits are dealt anew. A group is what hangs together by photos of one id or of equal bytes, and by
+captions, or sentences within them, of six words or more.
+"""
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data.annotations.stories import DEFAULT_SEED, SPLITS, Dataset, read_dataset
+from data.errors import UserError
+from data.files import format_json, read_json, replace_folder, sha256_file, write_text
+from data.folds.fold_files import load_sources, write_fold
+from data.folds.fold_groups import RULE, Deal, Group, deal_groups, group_albums
+from data.pictures.photos import scan_photos
+
+VERSION = 1
+DEFAULT_FOLDS = 5
+MANIFEST = "folds.json"
+PHOTOS = "photos"
+
+
+def write_folds(root: Path, out: Path, folds: int = DEFAULT_FOLDS, seed: int = DEFAULT_SEED) -> dict[str, Any]:
+    """Deal a data folder's albums into folds and write each as a data folder.
+
+    Args:
+        root: the data folder. out: the folder to make; older folds in it are replaced. seed: of the deal, and of the
+            splits of a lone train file.
+
+    Returns:
+        What folds.json holds: {"version", "source", "annotations" (file -> sha256), "folds", "seed", "rule", "groups"
+        ([{"albums", "stories", "fold": None where it stays in train}], largest first), "left_out", "parts" (by fold
+        {"val": group numbers, "sizes": {split: {"stories", "albums"}}, "files": {name: sha256}})}.
+
+    Raises:
+        UserError: if the data cannot be read or are too few, or `out` holds anything but folds.
+    """
+    if folds < 2:
+        raise UserError(f"expected at least 2 folds, found {folds}; change --folds")
+    before = read_folds(out) if out.exists() and (not out.is_dir() or any(out.iterdir())) else None
+    dataset = read_dataset(root, seed)
+    photos, _ = scan_photos(root)
+    groups = group_albums(dataset, photos)
+    deal = deal_groups([group.stories for group in groups], folds, seed)
+    manifest = _describe(dataset, groups, deal, folds, seed)
+    if before is not None and _is_written(before, manifest, out):
+        return before
+    sources = load_sources(dataset)
+    with replace_folder(out) as folder:
+        for fold in range(folds):
+            part_of = {album: deal.part(index, fold) for index, group in enumerate(groups) for album in group.albums}
+            path = folder / f"fold-{fold}"
+            manifest["parts"][fold]["files"] = write_fold(sources, dataset, part_of, path)
+            (path / PHOTOS).symlink_to(root.resolve(), target_is_directory=True)
+        write_text(folder / MANIFEST, format_json(manifest))
+    return manifest
+
+
+def read_folds(out: Path) -> dict[str, Any]:
+    """What folds.json of a folder holds.
+
+    Raises:
+        UserError: if the folder is none of folds.
+    """
+    remedy = "choose another folder or delete this one"
+    manifest = read_json(out / MANIFEST, f"folds in {out}", remedy)
+    if not isinstance(manifest, dict) or manifest.get("version") != VERSION or "parts" not in manifest:
+        raise UserError(f"expected folds of version {VERSION} in {out}, found another {MANIFEST}; {remedy}")
+    return manifest
+
+
+def format_folds(manifest: dict[str, Any]) -> str:
+    """A short table of the folds, what stays in train, and what was left out."""
+    parts, groups = manifest["parts"], manifest["groups"]
+    rows: list[tuple[str, ...]] = [("fold", *SPLITS)]
+    for fold, part in enumerate(parts):
+        sizes = [part["sizes"][split] for split in SPLITS]
+        rows.append((str(fold), *(f"{size['stories']:,} in {size['albums']:,}" for size in sizes)))
+    lines = ["".join(cell.ljust(16) for cell in row).rstrip() for row in rows]
+    kept = [group for group in groups if group["fold"] is None]
+    total = sum(group["stories"] for group in groups)
+    lines.append(f"(stories in albums)\n{total:,} stories, {sum(len(group['albums']) for group in groups):,} albums, "
+                 f"{len(groups):,} groups that share no photo and no sentence")
+    lines += [f"larger than a fold, so in train in all of them: a group of {group['stories']:,} stories in "
+              f"{len(group['albums']):,} albums" for group in kept]
+    return "\n".join(lines + [f"left out: {count:,} {what}" for what, count in manifest["left_out"].items() if count])
+
+
+def _describe(dataset: Dataset, groups: Sequence[Group], deal: Deal, folds: int, seed: int) -> dict[str, Any]:
+    parts = []
+    for fold in range(folds):
+        sizes = {split: {"stories": 0, "albums": 0} for split in SPLITS}
+        for index, group in enumerate(groups):
+            sizes[deal.part(index, fold)]["stories"] += group.stories
+            sizes[deal.part(index, fold)]["albums"] += len(group.albums)
+        parts.append({"val": deal.val[fold], "sizes": sizes})
+    told = sum(group.stories for group in groups)
+    return {"version": VERSION, "source": str(dataset.root.resolve()), "annotations": dataset.files, "folds": folds,
+            "seed": seed, "rule": RULE, "parts": parts,
+            "groups": [{"albums": list(group.albums), "stories": group.stories, "fold": fold}
+                       for group, fold in zip(groups, deal.test)],
+            "left_out": {"malformed stories": sum(row.kind == "story" for row in dataset.skipped),
+                         "stories told in a second split": dataset.num_stories - told}}
+
+
+def _is_written(before: dict[str, Any], wanted: dict[str, Any], out: Path) -> bool:
+    """Whether folds were dealt in this way, and their files and links are as they were written."""
+    try:
+        bare = [{name: value for name, value in part.items() if name != "files"} for part in before["parts"]]
+        return {**before, "parts": bare} == wanted and all(
+            (out / f"fold-{fold}" / PHOTOS).is_dir() and all(
+                sha256_file(out / f"fold-{fold}" / "annotations" / name) == digest
+                for name, digest in part["files"].items()) for fold, part in enumerate(before["parts"]))
+    except (OSError, KeyError, TypeError, AttributeError):
+        return False

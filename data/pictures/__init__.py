@@ -1,0 +1,1 @@
+"""Photos by id, their pixels, and random changes of these."""

@@ -1,0 +1,228 @@
+"""One extraction from a data folder to a features folder: what is there, what is left, do it, say that it is done."""
+import errno
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import LimitExceeded, UserError
+from data.files import require_room
+from data.folder.manifest import MANIFEST, Manifest, load_manifest
+from data.pictures.photos import FoundPhoto, scan_photos
+from extract.backbones.memory import give_memory_back
+from extract.config import ExtractConfig
+from extract.folder.occupancy import hold_folder, take_turns
+from extract.folder.unchanged import digest_photos, observe, recall_unchanged, remember_state
+from extract.pipeline.progress import Progress, spell_seconds
+
+if TYPE_CHECKING:
+    from data.annotations.stories import Dataset
+    from extract.folder.plan import Plan
+    from extract.folder.work import Asked, Work
+    from extract.pipeline.backbone_setup import Resolved
+    from extract.pipeline.reader import Reader
+    from extract.pipeline.timing import Timing
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+FOLDER = "a features folder"
+BATCHES_AHEAD = 2  # of pictures decoded before the model wants them
+
+log = logging.getLogger(__name__)
+
+
+def run_extraction(config: ExtractConfig) -> Path:
+    """Make or bring up to date a features folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: if input, weights, settings or disk do not allow it.
+        LimitExceeded: if everything is written, but more photos are bad or missing than the limits allow.
+    """
+    photos, notes = scan_photos(config.dataset)
+    seen = digest_photos(photos)
+    if not (config.retry or config.rehash):
+        noted = recall_unchanged(config, seen)
+        if noted is not None:
+            log.info("%s is up to date: %s", config.out, noted["summary"])
+            _check_limits(config, *noted["shares"])
+            return config.out
+    for note in notes:
+        log.warning("%s", note)
+    require_room(config.out, FOLDER)
+    dataset = read_limited(config)  # before the folder is touched: bad input leaves nothing behind
+    _say_dataset(dataset)
+    try:
+        with hold_folder(config.out, config.rank, config.world) as still_held:
+            manifest = _bring_up_to_date(config, dataset, photos, seen, still_held)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        from extract.folder.writer import explain_disk
+        raise explain_disk(error, config.out) from error
+    if manifest is not None:
+        from extract.folder.publishing import share_bad
+        _check_limits(config, *share_bad(manifest))
+    return config.out
+
+
+def read_limited(config: ExtractConfig) -> "Dataset":
+    """The dataset, less what --limit leaves out."""
+    from data.annotations.stories import read_dataset
+    from extract.folder.plan import limit_stories
+    return limit_stories(read_dataset(config.dataset, config.seed), config.limit)
+
+
+def plan_folder(config: ExtractConfig, dataset: "Dataset",
+                photos: dict[str, FoundPhoto]) -> "tuple[Plan, Manifest | None]":
+    """The plan of a folder and its manifest as it is; reads neither photo nor torch, writes nothing."""
+    from extract.folder.ledger import read_ledger
+    from extract.folder.plan import make_plan
+    manifest = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
+    return make_plan(dataset, photos, config, manifest, read_ledger(config.out)), manifest
+
+
+def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto], seen: str,
+                      still_held: Callable[[], None]) -> Manifest | None:
+    from extract.folder.word_writer import stage_words
+    from extract.folder.work import find_work, share_of
+    from extract.pipeline.backbone_setup import resolve_recipe
+    started = time.monotonic()
+    plan, manifest = plan_folder(config, dataset, photos)
+    if config.rank == 0:
+        with take_turns(config.out):
+            stage_words(config, dataset, plan)
+    skipped = dataset.skipped
+    for spent in (dataset.stories, dataset.descriptions, dataset.album_photos, photos):
+        spent.clear()  # what is needed of them is in the plan's arrays, at a tenth of the memory
+    give_memory_back()
+    log.info("planned %d photos in %d shards (%s)", len(plan), len(plan.shards),
+             spell_seconds(time.monotonic() - started))
+    side = _choose_thumbnails(config, manifest)
+    resolved = resolve_recipe(config, manifest)
+    asked = ask(config, resolved, side, manifest)
+    works = share_of(find_work(plan, config.out, asked), config.rank, config.world)
+    if works:
+        require_room(config.out, FOLDER, sum(work.planned.rows for work in works) * resolved.width * 2 * (
+            1 + asked.views + (49 if asked.grid else 0)))
+        resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
+        resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
+        give_memory_back()
+    still_held()
+    return _finish(config, seen, plan, asked, resolved, skipped, side)
+
+
+def ask(config: ExtractConfig, resolved: "Resolved", thumbnail_side: int, manifest: Manifest | None) -> "Asked":
+    """What a run asks of every shard; a folder keeps the views that it was made with."""
+    from extract.folder.work import Asked
+    return Asked(resolved.recipe["id"], thumbnail_side > 0, config.grid, config.retry, config.rehash,
+                 choose_views(config, manifest))
+
+
+def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "Asked", resolved: "Resolved",
+                   side: int, still_held: Callable[[], None]) -> "Resolved":
+    """Look at this process's share of the photos and publish its shards.
+
+    Returns:
+        The recipe with its opened backbone.
+    """
+    from extract.backbones.mapper import count_cores
+    from extract.pipeline.backbone_setup import open_backbone
+    from extract.pipeline.contents import ContentIndex
+    from extract.pipeline.pipeline import Looking
+    from extract.pipeline.reader import Reader
+    if resolved.opened is None:
+        resolved = open_backbone(config, resolved.recipe)
+    assert resolved.opened is not None
+    opened, index = resolved.opened, ContentIndex(len(plan))
+    threads = config.readers or count_cores()
+    reader = Reader(opened.backbone.spec.resize_for(config.exact), side, threads,
+                    BATCHES_AHEAD * opened.mapper.streams * opened.mapper.batch_size // (1 + asked.views) + threads,
+                    lambda content: index.find(content) is not None, asked.views)
+    total = sum(int(work.unread.sum()) for work in works)
+    log.info("reading %d photos in %d shards with %d threads; %s, %s, batches of %d", total, len(works), threads,
+             opened.mapper.device, opened.mapper.precision, opened.mapper.batch_size)
+    progress = Progress(total, "photos", quiet=config.local_rank != 0)
+    looking = Looking(plan, config.out, works, asked, opened.mapper, reader, index, config.rank, still_held, progress)
+    try:
+        timing = looking.run()
+    finally:
+        progress.close()
+    _say_timing(timing, reader)
+    return resolved
+
+
+def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", resolved: "Resolved", skipped: list,
+            side: int) -> Manifest | None:
+    from extract.folder.publishing import Ending, complete_entries, publish_folder, share_bad, summarise
+    from extract.folder.word_writer import stage_words, staged_for
+    with take_turns(config.out):
+        entries = complete_entries(plan, config.out, asked)
+        if entries is None:
+            log.info("process %d of %d is done; others have shards left, the last one finishes the folder",
+                     config.rank + 1, config.world)
+            return None
+        staged = staged_for(config, plan) or stage_words(config, read_limited(config), plan)
+        old = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
+        ending = Ending(resolved.recipe, resolved.width, resolved.weights, resolved.licence, side, config.words, staged,
+                        skipped, asked.views)
+        manifest = publish_folder(plan, config.out, entries, ending, old)
+        names = [MANIFEST, "README.md", "skipped.csv",
+                 *(shard.name for shards in manifest.shards.values() for shard in shards),
+                 *(f"words/{name}/{file}" for name, entry in manifest.words.items() for file in entry.files)]
+        summary = summarise(manifest)
+        remember_state(config, observe(config, seen, names, list(resolved.files)), share_bad(manifest), summary)
+    log.info("%s is complete: %s", config.out, summary)
+    return manifest
+
+
+def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:
+    made = manifest.counts.get("thumbnail_side", 0) if manifest is not None else 0
+    if made and config.thumbnails and made != config.thumbnails:
+        raise UserError(f"expected thumbnails of {made} pixels in {config.out} as it was made with, found --thumbnails "
+                        f"{config.thumbnails}; leave the flag away, or name another folder with --out")
+    return config.thumbnails or made
+
+
+def choose_views(config: ExtractConfig, manifest: Manifest | None) -> int:
+    """How many augmented views the folder gets: those it has, or those asked for.
+
+    Raises:
+        UserError: if it has others.
+    """
+    made = manifest.counts.get("views") if manifest is not None else None
+    if not isinstance(made, dict):
+        return config.views
+    from data.pictures.augmentation import VERSION
+    number = made.get("number", 0)
+    if made != {"number": config.views or number, "augmentation": VERSION}:
+        raise UserError(f"expected {number} views by augmentation {made.get('augmentation')} in {config.out} as it was "
+                        f"made with, found --views {config.views} by augmentation {VERSION}; leave the flag away, or "
+                        "name another folder with --out")
+    return int(number)
+
+
+def _check_limits(config: ExtractConfig, bad: float, missing: float) -> None:
+    for name, share, limit, what in (("max-bad", bad, config.max_bad, "present photos that are of no use"),
+                                     ("max-missing", missing, config.max_missing, "missing photos")):
+        if share > limit:
+            raise LimitExceeded(f"expected at most {limit:.2%} {what}, found {share:.2%}; everything good is written, "
+                                f"skipped.csv in {config.out} lists them: mend them and give the same command with "
+                                f"--retry, or allow more with --{name}")
+
+
+def _say_dataset(dataset: "Dataset") -> None:
+    for warning in dataset.warnings:
+        log.warning("%s", warning)
+    log.info("%s", ", ".join(f"{split} {len(stories)} stories" for split, stories in dataset.stories.items()))
+
+
+def _say_timing(timing: "Timing", reader: "Reader") -> None:
+    total = time.perf_counter() - timing.started
+    log.info("%d photos in %s, %.1f/s: looked at %d, %d of known content, %d bad; waited %.1f s on reading, %.1f s on "
+             "the model, %.1f s on writing (the bottleneck is %s); readers busy %.1f s for %.1f MB", timing.photos,
+             spell_seconds(total), timing.photos / total, timing.looked_at, timing.copied, timing.bad, timing.read,
+             timing.compute, timing.write, timing.bottleneck, reader.busy_seconds, reader.bytes_read / 2**20)

@@ -1,0 +1,1 @@
+"""A features folder while it is made: planned, noted, published."""

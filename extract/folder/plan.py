@@ -1,0 +1,274 @@
+"""The plan: which photos have a row, in which shard, and where their files are. Made before any photo is opened.
+
+Rows follow split, album, story, so that neighbours in training are neighbours on disk. A folder's rows never move:
+what is new comes after them in shards of its own, and a photo that no story names any more keeps its row. So a word
+set stays true whatever is added.
+"""
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from data.annotations.stories import SPLITS, Dataset
+from data.errors import UserError
+from data.folder.manifest import Manifest, Shard
+from data.folder.published import map_published
+from data.pictures.photos import FoundPhoto
+from extract.config import ExtractConfig
+from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids
+from extract.folder.lost_shards import recall_photo_ids
+
+NO_SPLIT = len(SPLITS)  # of a photo that no story names: one of an album that nobody told of, or told of no more
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """Rows first..first + rows of the plan.
+
+    Attributes:
+        index: place in the plan. number: what its file is named by.
+        published: the shard that holds these photos already, of whatever state.
+    """
+
+    index: int
+    number: int
+    first: int
+    rows: int
+    published: Entry | None = None
+
+
+@dataclass
+class Plan:
+    """N photo rows in shards; arrays, because a list of Python objects costs ten times as much.
+
+    Attributes:
+        photo_id: (N,) bytes. split: (N,) uint8, index into SPLITS or NO_SPLIT.
+        stat: (N, 2) int64, NO_FILE where there is none.
+        path, path_offset: relative paths as one (M,) blob with (N + 1,) offsets.
+        story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
+            of the albums that have it; empty for a photo that no story names any more.
+        orphans: published shards that hold none of these rows as they are wanted; their features may still be copied.
+        taken: kind -> names that published files have.
+    """
+
+    root: Path
+    photo_id: np.ndarray
+    split: np.ndarray
+    stat: np.ndarray
+    path: bytes
+    path_offset: np.ndarray
+    story_album: np.ndarray
+    album_id: np.ndarray
+    shards: list[PlannedShard]
+    orphans: list[Entry] = field(default_factory=list)
+    taken: dict[str, set[str]] = field(default_factory=dict)
+    turn: int = 0
+
+    def __len__(self) -> int:
+        return len(self.photo_id)
+
+    def photo_path(self, row: int) -> Path | None:
+        """The file of a row, or None where none was found."""
+        start, stop = self.path_offset[row:row + 2]
+        return self.root / self.path[start:stop].decode("utf-8", "surrogateescape") if stop > start else None
+
+    def rows_of(self, shard: PlannedShard) -> slice:
+        """The shard's rows as a slice of the plan's arrays."""
+        return slice(shard.first, shard.first + shard.rows)
+
+
+def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractConfig, manifest: Manifest | None,
+              ledger: dict[str, Entry]) -> Plan:
+    """Place every wanted photo.
+
+    Args:
+        photos: as `data.pictures.photos.scan_photos` finds them.
+        manifest: of the folder as it is, or None before its first whole run.
+        ledger: its published shards.
+
+    Raises:
+        UserError: if a shard of the manifest is damaged and nothing tells which photos it held.
+    """
+    wanted = list(wanted_photos(dataset, config.photos))
+    published = published_shards(config.out, manifest, ledger, dataset)
+    listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
+    splits = {photo_id.encode("ascii"): SPLITS.index(split)
+              for split, _, photo_id in reversed(list(wanted_photos(dataset, "stories")))}
+    new = _without(listed, wanted)
+    shards: list[PlannedShard] = []
+    first = 0
+    for entry in published:
+        shards.append(PlannedShard(len(shards), entry.number, first, len(entry.photo_ids), entry))
+        first += len(entry.photo_ids)
+    number = 1 + max((entry.number for entry in published), default=-1)
+    for start, stop in _cut_at_splits([split for split, _ in new], config.shard_rows):
+        shards.append(PlannedShard(len(shards), number, first + start, stop - start))
+        number += 1
+    ids = listed + [photo_id.encode("ascii") for _, photo_id in new]
+    photo_id = np.array(ids) if ids else np.zeros(0, "S1")
+    shards, orphans = _match(shards, photo_id, published, ledger)
+    taken: dict[str, set[str]] = {}
+    for entry in (*published, *ledger.values()):
+        for kind, shard in entry.files.items():
+            if exists(config.out, [shard]):  # what was lost comes back under its name
+                taken.setdefault(kind, set()).add(shard.name)
+    plan = Plan(config.dataset, photo_id, np.array([splits.get(name, NO_SPLIT) for name in ids], np.uint8),
+                *_locate(ids, photos, config.dataset), _pair_albums(wanted, ids), _first_albums(wanted, ids), shards,
+                orphans, taken,
+                turn=1 + max((entry.turn for entry in ledger.values()), default=0))
+    gone = int((plan.album_id == b"").sum())
+    if gone:
+        log.info("%d photo(s) of the folder are named by no story any more; they keep their rows", gone)
+    return plan
+
+
+def wanted_photos(dataset: Dataset, which: str) -> Iterator[tuple[str, str, str]]:
+    """(split, album id, photo id) in the order split, album, story; photos come as often as they are named.
+
+    Args:
+        which: "stories", or "albums" to have an album's untold photos after its told ones.
+    """
+    for split in SPLITS:
+        untold: dict[str, list[str]] = {}
+        if which == "albums":
+            for album_id, photo_id in dataset.album_photos[split]:
+                untold.setdefault(album_id, []).append(photo_id)
+        album = None
+        for story in dataset.stories[split]:
+            if album is not None and story.album_id != album:
+                yield from ((split, album, photo_id) for photo_id in sorted(untold.pop(album, ())))
+            album = story.album_id
+            yield from ((split, album, photo_id) for photo_id in story.photo_ids)
+        for album_id in sorted(untold):
+            yield from ((split, album_id, photo_id) for photo_id in sorted(untold[album_id]))
+
+
+def limit_stories(dataset: Dataset, limit: int | None) -> Dataset:
+    """Keep at most `limit` stories of every split, in order."""
+    if limit is None:
+        return dataset
+    return replace(dataset, stories={split: stories[:limit] for split, stories in dataset.stories.items()})
+
+
+def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry],
+                     dataset: Dataset) -> list[Entry]:
+    """The photo shards of a folder's manifest in row order, with what the ledger knows of each.
+
+    Args:
+        dataset: tells which photos a lost shard held, where there is no ledger.
+
+    A folder that came from elsewhere has no ledger: what its photos looked like on disk is unknown then, so that they
+    are read again, but not looked at again.
+    """
+    if manifest is None:
+        return []
+    entries = []
+    for place, shard in enumerate(manifest.shards.get("photos", ())):
+        files = {kind: manifest.shards[kind][place] for kind in ("photos", "thumbs", "grid", "views")
+                 if manifest.shards.get(kind)}
+        known = ledger.get(shard.name)
+        if known is not None and known.files["photos"].sha256 == shard.sha256:
+            entries.append(replace(known, files={**files, **known.files}))
+        else:
+            photo_ids = _read_photo_ids(folder, manifest, shard, dataset)
+            entries.append(Entry(_number_of(shard.name), manifest.recipe["id"], files, photo_ids,
+                                 np.full((shard.rows, 2), -1, np.int64)))
+    return entries
+
+
+def _read_photo_ids(folder: Path, manifest: Manifest, shard: Shard, dataset: Dataset) -> np.ndarray:
+    try:
+        return np.array(map_published(folder, shard, "photos")["photo_id"])
+    except UserError as error:
+        photo_ids = recall_photo_ids(folder, manifest, shard, dataset)
+        if photo_ids is None:
+            raise UserError(f"{error}; and neither ledger nor stories tell which photos it held: get the folder again, "
+                            "or make a new one with another --out") from None
+        return photo_ids
+
+
+def _number_of(name: str) -> int:
+    digits = Path(name).stem.partition("-")[0]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def choose_name(kind: str, number: int, taken: dict[str, set[str]]) -> str:
+    """A name that no published file of the folder has or had: 00003.h5, then 00003-1.h5, ..."""
+    generation = 0
+    while True:
+        name = f"{kind}/{number:05d}{f'-{generation}' if generation else ''}.h5"
+        if name not in taken.get(kind, ()):
+            return name
+        generation += 1
+
+
+def _without(listed: list[bytes], wanted: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    seen = set(listed)
+    new = []
+    for split, _, photo_id in wanted:
+        encoded = photo_id.encode("ascii")
+        if encoded not in seen:
+            seen.add(encoded)
+            new.append((split, photo_id))
+    return new
+
+
+def _cut_at_splits(splits: list[str], rows: int) -> Iterator[tuple[int, int]]:
+    start = 0
+    while start < len(splits):
+        stop = start + 1
+        while stop < len(splits) and stop - start < rows and splits[stop] == splits[start]:
+            stop += 1
+        yield start, stop
+        start = stop
+
+
+def _match(shards: list[PlannedShard], photo_id: np.ndarray, published: list[Entry],
+           ledger: dict[str, Entry]) -> tuple[list[PlannedShard], list[Entry]]:
+    """Give every planned shard the newest published one of the same photos."""
+    by_ids: dict[str, Entry] = {entry.ids: entry for entry in published}
+    for entry in ledger.values():
+        known = by_ids.get(entry.ids)
+        if known is None or known.turn < entry.turn:
+            by_ids[entry.ids] = entry
+    matched = [replace(shard, published=by_ids.pop(hash_ids(photo_id[shard.first:shard.first + shard.rows]), None))
+               for shard in shards]
+    return matched, sorted(by_ids.values(), key=lambda entry: entry.name)
+
+
+def _locate(ids: list[bytes], photos: dict[str, FoundPhoto], root: Path) -> tuple[np.ndarray, bytes, np.ndarray]:
+    stat = np.zeros((len(ids), 2), np.int64)
+    paths, prefix = [], len(str(root)) + 1
+    for row, name in enumerate(ids):
+        photo = photos.get(name.decode("ascii"))
+        stat[row] = photo[1:3] if photo is not None else NO_FILE
+        paths.append(photo.path[prefix:].encode("utf-8", "surrogateescape") if photo is not None else b"")
+    offset = np.zeros(len(ids) + 1, np.int64)
+    np.cumsum([len(path) for path in paths], out=offset[1:])
+    return stat, b"".join(paths), offset
+
+
+def _pair_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.ndarray:
+    row_of = {name: row for row, name in enumerate(ids)}
+    album_of: dict[str, int] = {}
+    pairs = {(row_of[photo_id.encode("ascii")], album_of.setdefault(album_id, len(album_of)))
+             for _, album_id, photo_id in wanted}
+    return np.array(sorted(pairs), np.int32).reshape(-1, 2)
+
+
+def _first_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.ndarray:
+    first: dict[bytes, str] = {}
+    for _, album_id, photo_id in wanted:
+        encoded = photo_id.encode("ascii")
+        first[encoded] = min(album_id, first.get(encoded, album_id))
+    albums = [first.get(name, "").encode("ascii") for name in ids]
+    return np.array(albums, f"S{max([1, *map(len, albums)])}")
+
+
+def row_index(plan: Plan) -> dict[bytes, int]:
+    """The row of every photo id."""
+    return {name: row for row, name in enumerate(plan.photo_id.tolist())}

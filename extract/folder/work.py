@@ -1,0 +1,92 @@
+"""What is left to do: which shards of the plan have rows that must be read. Needs neither torch nor a photo."""
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import UserError
+from data.folder.manifest import Shard
+from data.folder.shards import map_shard
+from extract.folder.ledger import Entry, exists
+from extract.folder.plan import Plan, PlannedShard
+
+KINDS = ("photos", "thumbs", "grid", "views")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A shard with rows to read.
+
+    Attributes:
+        source: the published shard that other rows are taken from, None where there is none.
+        unread: (n,) bool.
+    """
+
+    planned: PlannedShard
+    source: Entry | None
+    unread: np.ndarray
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks of every shard: its recipe's id, the files beside the features, what to read again.
+
+    Attributes:
+        views: W, how many augmented views of every photo; 0 for none.
+    """
+
+    recipe: str
+    thumbnails: bool
+    grid: bool
+    retry: bool = False
+    rehash: bool = False
+    views: int = 0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of file that a shard consists of."""
+        return tuple(kind for kind, is_asked in zip(KINDS, (True, self.thumbnails, self.grid, self.views > 0))
+                     if is_asked)
+
+
+def find_work(plan: Plan, folder: Path, asked: Asked) -> list[Work]:
+    """The shards with rows to read, of all ranks, in the order of the plan."""
+    works = []
+    for planned in plan.shards:
+        source = usable_source(planned.published, folder, asked)
+        unread = find_unread(plan, planned, source, asked)
+        if unread.any():
+            works.append(Work(planned, source, unread))
+    return works
+
+
+def usable_source(entry: Entry | None, folder: Path, asked: Asked) -> Entry | None:
+    """A published shard less the files that are gone, of another size or of other views; None without its features."""
+    if entry is None or entry.recipe != asked.recipe:
+        return None
+    files: dict[str, Shard] = {kind: shard for kind, shard in entry.files.items() if exists(folder, [shard])}
+    if asked.views and "views" in files and not _holds_views(folder, files["views"], asked.views):
+        del files["views"]
+    return replace(entry, files=files) if "photos" in files else None
+
+
+def _holds_views(folder: Path, shard: Shard, views: int) -> bool:
+    try:
+        return map_shard(folder / shard.name, "views")["feature"].shape[1] == views
+    except UserError:
+        return False
+
+
+def find_unread(plan: Plan, planned: PlannedShard, source: Entry | None, asked: Asked) -> np.ndarray:
+    """(n,) bool: rows that are new, changed on disk, or asked for again."""
+    if source is None or asked.rehash or any(kind not in source.files for kind in asked.kinds):
+        return np.ones(planned.rows, bool)
+    unread = (source.stat != plan.stat[plan.rows_of(planned)]).any(axis=1)
+    if asked.retry:
+        unread[list(source.bad)] = True
+    return unread
+
+
+def share_of(works: list[Work], rank: int, world: int) -> list[Work]:
+    """The shards that one of several processes does: dealt by their place in the plan, so that all agree unasked."""
+    return [work for work in works if work.planned.index % world == rank]

@@ -1,0 +1,1 @@
+"""What a features folder holds, as text and pictures."""

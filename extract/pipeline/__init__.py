@@ -1,0 +1,1 @@
+"""The run over all photos: reader, mapper and writer at work together."""

@@ -1,0 +1,1 @@
+"""Is a features folder, to the bit, what was written?"""

@@ -1,0 +1,154 @@
+"""Checks of a folder's photo rows and what lies beside them; arrays as `data.folder.shards` has them, N rows."""
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data.annotations.annotation_file import is_plain_name
+from data.errors import UserError
+from data.folder.identity import source_digest
+from data.folder.manifest import Manifest, Shard
+from data.folder.published import map_published
+from data.pictures.photos import MISSING, OK, STATUS
+from extract.verification.findings import Report
+
+BLOCK_ROWS = 4096
+JPEG_START = b"\xff\xd8"
+BESIDE = ("thumbs", "grid", "views")
+
+
+def check_photos(root: Path, manifest: Manifest, report: Report) -> None:
+    """Check every photo shard, then what only all of them together show."""
+    ids, found = [], []
+    for shard in manifest.shards.get("photos", ()):
+        with report.blame(shard.name):
+            arrays = map_published(root, shard, "photos")
+            if arrays["feature"].shape[1] != manifest.width:
+                raise UserError(f"expected features of width {manifest.width}, found {arrays['feature'].shape[1]}; -")
+            for message in describe_bad_rows(arrays):
+                report.damage(shard.name, message)
+            ids.append(arrays["photo_id"])
+            found += describe_photos(arrays)
+    rows = sum(shard.rows for shard in manifest.shards.get("photos", ()))
+    if sum(map(len, ids)) != rows:
+        return  # a shard cannot be read: said above
+    if not rows:
+        report.contradict("photos", "expected photo shards, found none", "make the folder with: make features")
+        return
+    _check_together(np.concatenate(ids), found, manifest, report)
+    bad = {name: sum(what == name for _, what in found) for name in STATUS[1:]}
+    report.facts["photos"] = f"{rows} rows in {len(ids)} shards; " + ", ".join(
+        f"{count} {name}" for name, count in bad.items())
+
+
+def describe_photos(arrays: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """(photo id, hexadecimal content or the status's name) of every row: what `source` is the sha256 of."""
+    names = [decode_id(name) for name in arrays["photo_id"].tolist()]
+    return [(name, content.tobytes().hex() if status == OK else STATUS[min(status, len(STATUS) - 1)])
+            for name, content, status in zip(names, arrays["content"], arrays["status"].tolist())]
+
+
+def describe_bad_rows(arrays: dict[str, np.ndarray]) -> Iterator[str]:
+    """A sentence for every kind of impossible row in a photo shard."""
+    status, content = arrays["status"], arrays["content"].any(axis=1)
+    is_zero, is_finite = _look_at_features(arrays["feature"])
+    checks = {
+        "a status from 0 to 3": status >= len(STATUS),
+        "finite numbers": ~is_finite,
+        "a feature where the status is ok": (status == OK) & is_zero,
+        "zeros where the status is not ok": (status != OK) & ~is_zero,
+        "the sha256 of the file where the status is ok": (status == OK) & ~content,
+        "no sha256 where the photo is missing": (status == MISSING) & content,
+        "plain photo ids": ~np.array([is_plain_name(decode_id(name)) for name in arrays["photo_id"].tolist()], bool),
+    }
+    for expected, broken in checks.items():
+        if broken.any():
+            row = int(broken.argmax())
+            yield (f"expected {expected}, found otherwise in {int(broken.sum())} of {len(broken)} rows, first in row "
+                   f"{row} (photo {decode_id(arrays['photo_id'][row])!r}, status {status[row]})")
+
+
+def decode_id(name: bytes) -> str:
+    """An id as text, whatever a stranger put there."""
+    return name.decode("ascii", "replace")
+
+
+def check_beside(root: Path, manifest: Manifest, report: Report) -> None:
+    """Check that thumbnails, maps and views have the rows of the photo shards they lie beside."""
+    photo_rows = [shard.rows for shard in manifest.shards.get("photos", ())]
+    for kind in BESIDE:
+        shards = manifest.shards.get(kind, ())
+        if shards and [shard.rows for shard in shards] != photo_rows:
+            report.contradict(kind, f"expected rows beside those of the photo shards, found {len(shards)} shards with "
+                              f"{sum(shard.rows for shard in shards)} rows beside {len(photo_rows)} with "
+                              f"{sum(photo_rows)}", "get the folder again, or make it anew")
+        for shard in shards:
+            with report.blame(shard.name):
+                arrays = map_published(root, shard, kind)
+                _check_thumbnails(arrays) if kind == "thumbs" else _check_finite(arrays["feature"], manifest, kind)
+
+
+def check_canaries(root: Path, manifest: Manifest, report: Report) -> None:
+    """Check that the canaries' features are those of their rows."""
+    for shard in manifest.shards.get("canaries", ()):
+        with report.blame(shard.name):
+            arrays = map_published(root, shard, "canaries")
+            for index, row in enumerate(arrays["photo"].tolist()):
+                holder = next((photos for photos in manifest.shards.get("photos", ())
+                               if photos.offset <= row < photos.offset + photos.rows), None)
+                if holder is None:
+                    raise UserError(f"expected canaries among the photo rows, found row {row}; -")
+                _check_canary(root, holder, row - holder.offset, arrays, index)
+
+
+def _check_canary(root: Path, holder: Shard, row: int, arrays: dict[str, np.ndarray], index: int) -> None:
+    try:
+        photos = map_published(root, holder, "photos")
+    except UserError:
+        return  # said where the photo shards are checked
+    if any(photos[name][row].tobytes() != arrays[name][index].tobytes() for name in ("feature", "content")):
+        raise UserError(f"expected canary {index} to equal row {row} of {holder.name}, found another feature or "
+                        "content; -")
+
+
+def _check_together(ids: np.ndarray, found: list[tuple[str, str]], manifest: Manifest, report: Report) -> None:
+    names, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        report.contradict("photos", f"expected every photo id once, found {int((counts > 1).sum())} more often "
+                          f"(first: {decode_id(names[counts > 1][0])!r})",
+                          "get the folder again, or make it anew")
+    elif source_digest(found) != manifest.source["fields"].get("photos"):
+        report.contradict("photos", "expected the photos that the source identity was taken over, found others: a "
+                          "shard was swapped for another folder's, or changed",
+                          "run verify with --full, which names the file; else get the folder again")
+
+
+def _look_at_features(feature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For (N, ...) float16: which rows are all zeros, which are all finite; read block by block."""
+    is_zero, is_finite = np.empty(len(feature), bool), np.empty(len(feature), bool)
+    bits = feature.reshape(len(feature), int(np.prod(feature.shape[1:]))).view(np.uint16)
+    for start in range(0, len(feature), BLOCK_ROWS):
+        block = bits[start:start + BLOCK_ROWS] & 0x7FFF  # without the sign
+        largest = block.max(axis=1, initial=0)
+        is_zero[start:start + BLOCK_ROWS] = largest == 0
+        is_finite[start:start + BLOCK_ROWS] = largest < 0x7C00  # float16's infinity; NaNs lie above
+    return is_zero, is_finite
+
+
+def _check_finite(feature: np.ndarray, manifest: Manifest, kind: str) -> None:
+    width = feature.shape[2 if kind == "views" else 1]
+    if width != manifest.width:
+        raise UserError(f"expected features of width {manifest.width}, found {width}; -")
+    _, is_finite = _look_at_features(feature)
+    if not is_finite.all():
+        raise UserError(f"expected finite numbers, found others in {int((~is_finite).sum())} of {len(feature)} rows; -")
+
+
+def _check_thumbnails(arrays: dict[str, np.ndarray]) -> None:
+    blob, offset = arrays["blob"], arrays["offset"]
+    if offset[0] != 0 or offset[-1] != len(blob) or (np.diff(offset) < 0).any():
+        raise UserError(f"expected offsets that rise from 0 to {len(blob)}, found {offset[0]} to {offset[-1]}; -")
+    broken = [row for row, (start, stop) in enumerate(zip(offset[:-1].tolist(), offset[1:].tolist()))
+              if stop > start and blob[start:start + 2].tobytes() != JPEG_START]
+    if broken:
+        raise UserError(f"expected JPEG files, found {len(broken)} that are none, first in row {broken[0]}; -")

@@ -1,0 +1,150 @@
+"""Checks of a folder's word sets: S stories, K = 5 frames, T ids, G tag columns, V words, N photo rows."""
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data.annotations.annotation_file import is_plain_name
+from data.errors import UserError
+from data.files import sha256_file
+from data.folder.identity import follows_from_fields
+from data.folder.manifest import Manifest, WordsEntry
+from data.folder.published import map_published, refuse_links
+from data.folder.word_reader import DII, MAX_WORDS_BYTES, SIS, WordSet
+from data.words.tokens import END, PAD, RESERVED, START
+from extract.verification.check_photos import decode_id
+from extract.verification.findings import Report
+
+BLOCK_STORIES = 8192
+FILES = ("vocabulary.json", "tags.json")
+
+
+def check_words(root: Path, manifest: Manifest, report: Report) -> None:
+    """Check every word set: its JSON files, then its stories."""
+    num_photos = sum(shard.rows for shard in manifest.shards.get("photos", ()))
+    for name, entry in manifest.words.items():
+        sizes = _check_files(root, name, entry, manifest, report)
+        groups = [group for group in manifest.shards if group.startswith(f"words/{name}/")]
+        for group in groups:
+            for shard in manifest.shards[group]:
+                with report.blame(shard.name):
+                    arrays = map_published(root, shard, "words")
+                    for message in describe_bad_stories(arrays, num_photos, *sizes):
+                        report.damage(shard.name, message)
+        stories = ", ".join(f"{group.rpartition('/')[2]} {sum(shard.rows for shard in manifest.shards[group])}"
+                            for group in groups)
+        report.facts[f"words {name}"] = f"stories: {stories or 'none'}"
+        if not follows_from_fields(entry.identity):
+            report.contradict(f"words/{name}", "expected the words identity to be the sha256 of its fields, found "
+                              "another", "get the folder again, or make it anew")
+    known = {f"words/{name}/" for name in manifest.words}
+    for group in manifest.shards:
+        if group.startswith("words/") and f"{group.rpartition('/')[0]}/" not in known:
+            report.contradict(group, "expected the word set's entry in the manifest, found none",
+                              "get the folder again, or make it anew")
+
+
+def _check_files(root: Path, name: str, entry: WordsEntry, manifest: Manifest,
+                 report: Report) -> tuple[int | None, int | None]:
+    """Check vocabulary.json and tags.json; their V and G, None where that file cannot be used."""
+    for file in sorted({*FILES, *entry.files}):
+        path = f"words/{name}/{file}"
+        with report.blame(path):
+            refuse_links(root, path)
+            _require_digest(root / path, entry.files.get(file))
+    words = WordSet(root, name, manifest, compare=False)
+    num_words = num_tags = None
+    with report.blame(f"words/{name}/vocabulary.json"):
+        num_words = len(_check_vocabulary(words, entry))
+    with report.blame(f"words/{name}/tags.json"):
+        num_tags = len(words.tag_names)
+        if len(set(words.tag_names)) != num_tags or set(words.tag_names[2:]) != words.tag_categories.keys():
+            raise UserError("expected different tag names, each from column 2 on with a category, found otherwise; -")
+    return num_words, num_tags
+
+
+def _require_digest(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise UserError(f"expected {path}, found no such file; -")
+    size = path.stat().st_size
+    if size > MAX_WORDS_BYTES:
+        raise UserError(f"expected at most {MAX_WORDS_BYTES} bytes in {path}, found {size}; -")
+    if expected is None:
+        raise UserError(f"expected the sha256 of {path} in the manifest, found none; -")
+    found = sha256_file(path)
+    if found != expected:
+        raise UserError(f"expected sha256 {expected:.12}... in {path}, found {found:.12}...; -")
+
+
+def _check_vocabulary(words: WordSet, entry: WordsEntry) -> list[str]:
+    vocabulary = words.vocabulary
+    if tuple(vocabulary[:len(RESERVED)]) != RESERVED or len(set(vocabulary)) != len(vocabulary):
+        raise UserError(f"expected different words that begin with {', '.join(RESERVED)}, found otherwise; -")
+    expected = entry.identity["fields"].get("vocabulary")
+    found = hashlib.sha256(json.dumps(vocabulary, ensure_ascii=True).encode()).hexdigest()
+    if expected is not None and expected != found:
+        raise UserError("expected the vocabulary that the words identity names, found another; -")
+    return vocabulary
+
+
+def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_words: int | None,
+                         num_tags: int | None) -> Iterator[str]:
+    """A sentence for every kind of impossible story in a words shard.
+
+    Args:
+        num_words, num_tags: V and G, None where they are not known.
+    """
+    stories = len(arrays["photo"])
+    counts: dict[str, tuple[int, int]] = {}
+    for start in range(0, stories, BLOCK_STORIES):
+        rows = slice(start, start + BLOCK_STORIES)
+        block = {name: arrays[name][rows] for name in ("token", "tag", "tag_source", "photo", "tokenised")}
+        for expected, broken in _look_at_frames(block, num_photos, num_words).items():
+            if broken.any():
+                count, first = counts.get(expected, (0, start + int(broken.any(axis=1).argmax())))
+                counts[expected] = count + int(broken.sum()), first
+    for expected, (count, first) in counts.items():
+        yield (f"expected {expected}, found otherwise in {count} of {5 * stories} frames, first in story "
+               f"{decode_id(arrays['story_id'][first])!r} (row {first})")
+    if num_tags is not None and arrays["tag"].shape[2] != num_tags:
+        yield f"expected {num_tags} tag columns as tags.json names, found {arrays['tag'].shape[2]}"
+    for name in ("story_id", "album_id"):
+        odd = [decode_id(value) for value in set(arrays[name].tolist()) if not is_plain_name(decode_id(value))]
+        if odd:
+            yield f"expected plain names as {name}, found {len(odd)} that are none (first: {min(odd)[:60]!r})"
+    if len(set(arrays["story_id"].tolist())) != stories:
+        yield "expected every story once, found some more often"
+    yield from _describe_bad_captions(arrays)
+
+
+def _look_at_frames(block: dict[str, np.ndarray], num_photos: int, num_words: int | None) -> dict[str, np.ndarray]:
+    """What is expected -> (S, 5) bool, True where it is not so."""
+    token, tag, source = block["token"], block["tag"], block["tag_source"]
+    is_end, is_pad = token == END, token == PAD
+    length = is_end.argmax(axis=2)  # (S, 5), position of the first <END>
+    after = np.arange(token.shape[2]) > length[..., None]
+    return {
+        "<START> first": token[:, :, 0] != START,
+        "one <END> and padding after it alone": (is_end.sum(axis=2) != 1) | (is_pad != after).any(axis=2),
+        "<START> nowhere but first": (token[:, :, 1:] == START).any(axis=2),
+        f"token ids below the vocabulary's {num_words}": (
+            (token >= num_words).any(axis=2) if num_words is not None else np.zeros(source.shape, bool)),
+        "tags of 0 and 1, column 0 unset and column 1 set where there is no other": (
+            (tag > 1).any(axis=2) | (tag[:, :, 0] != 0) | ((tag[:, :, 1] != 0) == tag[:, :, 2:].any(axis=2))),
+        "labels from the caption, or from it and descriptions": (source != SIS) & (source != SIS | DII),
+        f"photo rows from 0 to {num_photos - 1}": (block["photo"] < 0) | (block["photo"] >= num_photos),
+        "captions marked as split on white space (1) or not (0)": block["tokenised"] > 1,
+    }
+
+
+def _describe_bad_captions(arrays: dict[str, np.ndarray]) -> Iterator[str]:
+    blob, offset = arrays["caption"], arrays["offset"]
+    if offset[0] != 0 or offset[-1] != len(blob) or (np.diff(offset) < 0).any():
+        yield f"expected caption offsets that rise from 0 to {len(blob)}, found {offset[0]} to {offset[-1]}"
+        return
+    try:
+        blob.tobytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        yield f"expected captions in UTF-8, found other bytes at {error.start}"

@@ -1,0 +1,149 @@
+"""Verify a features folder: is it, to the bit, what was written, and can what it says be?
+
+Quick looks at everything but the bytes' sha256: manifest, names, sizes, shapes, row counts, identities, statuses,
+features that are zeros or no numbers, token ids, tags, photo rows. `--full` reads and hashes every file. A damaged file
+is set aside in `.local/damaged` where this machine can make it again; it is never deleted.
+"""
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+from data.errors import UserError, shell_word
+from data.files import sync
+from data.folder.manifest import MANIFEST, Manifest, load_manifest
+from extract.folder.garbage import hold_alone
+from extract.folder.ledger import exists, read_ledger
+from extract.folder.recipe import LOCAL
+from extract.verification.check_files import (
+    OWN_FILES,
+    check_foreign,
+    check_hashes,
+    check_ledger,
+    check_manifest,
+    check_own_files,
+)
+from extract.verification.check_photos import check_beside, check_canaries, check_photos
+from extract.verification.check_words import FILES, check_words
+from extract.verification.findings import Report
+
+DAMAGED_FOLDER = f"{LOCAL}/damaged"
+REBUILD = "give the command that made the folder again (make features): it makes this file anew"
+DOUBTFUL = "it may be the manifest that is wrong: verify again when that was made anew"
+GET_AGAIN = "get the folder again: without a ledger nothing here can make this file anew"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the report.
+
+    Raises:
+        UserError: if anything is damaged, or there is no features folder.
+    """
+    report = verify_folder(arguments.folder, arguments.full, keep=arguments.keep)
+    if arguments.weights is not None:
+        from extract.verification.check_weights import check_weights
+        check_weights(arguments.folder, arguments.weights, report, arguments.backbone, arguments.dataset,
+                      arguments.device)
+    print(json.dumps(report.plain(), indent=1) if arguments.json else "\n".join(report.lines()), flush=True)
+    if report.damaged:
+        raise UserError(f"expected a whole features folder at {arguments.folder}, found {len(report.damaged)} "
+                        f"thing(s) wrong (first: {report.damaged[0].where}); the report says what to do about each")
+
+
+def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
+    """Check a features folder, whoever it comes from, and set damaged files aside where they can be made again.
+
+    Args:
+        full: hash every file. keep: leave damaged files where they are.
+
+    Raises:
+        UserError: if there is no features folder.
+    """
+    if not root.is_dir():
+        raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
+                        f"FEATURES={shell_word(root)}")
+    report = Report(root)
+    is_ours = bool(read_ledger(root))
+    if not (root / MANIFEST).exists() and is_ours:
+        _check_unfinished(root, full, report)
+    elif (manifest := _load(root, report)) is not None:
+        _check_finished(root, manifest, full, report)
+        is_ours = check_ledger(root, manifest, report)
+    for finding in report.damaged:
+        blames_manifest = MANIFEST in report.damaged_files and finding.where != MANIFEST
+        finding.remedy = DOUBTFUL if blames_manifest else finding.remedy or (REBUILD if is_ours else GET_AGAIN)
+    if is_ours and not keep and report.damaged_files:
+        _set_aside(root, report)
+    return report
+
+
+def _load(root: Path, report: Report) -> Manifest | None:
+    if not (root / MANIFEST).exists():
+        raise UserError(f"expected a features folder's manifest at {root / MANIFEST}, found no such file; get the "
+                        "folder again, or make it with: make features")
+    with report.blame(MANIFEST):
+        return load_manifest(root)
+    return None
+
+
+def _check_finished(root: Path, manifest: Manifest, full: bool, report: Report) -> None:
+    fields = manifest.recipe["fields"]
+    report.facts["recipe"] = f"{manifest.recipe['id']:.12} ({fields.get('backbone')}, {fields.get('precision')})"
+    check_manifest(root, manifest, report)
+    check_own_files(root, manifest, report)
+    check_photos(root, manifest, report)
+    check_beside(root, manifest, report)
+    check_canaries(root, manifest, report)
+    check_words(root, manifest, report)
+    if full:
+        check_hashes(root, [shard for shards in manifest.shards.values() for shard in shards], report)
+    else:
+        report.facts["bytes"] = "sizes compared, contents not: --full finds any flipped bit"
+    check_foreign(root, name_files(manifest), report)
+
+
+def name_files(manifest: Manifest) -> list[str]:
+    """Every file of a whole folder, by its path inside it."""
+    return [MANIFEST, *OWN_FILES, *(shard.name for shards in manifest.shards.values() for shard in shards),
+            *(f"words/{name}/{file}" for name, entry in manifest.words.items() for file in {*FILES, *entry.files})]
+
+
+def _check_unfinished(root: Path, full: bool, report: Report) -> None:
+    entries = read_ledger(root)
+    report.note("extraction", "it has not ended yet: there is no manifest, only published shards were looked at")
+    shards = [shard for entry in entries.values() for shard in entry.files.values()]
+    for shard in shards:
+        if not exists(root, [shard]):
+            report.damage(shard.name, f"expected {shard.bytes} bytes, found another size or no such file")
+    if full:
+        check_hashes(root, shards, report)
+    report.facts["ledger"] = f"{len(entries)} shards noted"
+
+
+def _set_aside(root: Path, report: Report) -> None:
+    """Move damaged files out of the way; against a damaged manifest nothing else can be called damaged for sure."""
+    names = [MANIFEST] if MANIFEST in report.damaged_files else report.damaged_files
+    try:
+        with hold_alone(root, "verify"):
+            for name in names:
+                _move(root, name, report)
+    except (UserError, OSError) as error:  # held by somebody, or a disk that is read only
+        report.warn("setting aside", f"nothing was moved: {error}")
+
+
+def _move(root: Path, name: str, report: Report) -> None:
+    source, target = root / name, root / DAMAGED_FOLDER / name
+    if os.path.lexists(source):
+        generation = 1
+        while os.path.lexists(target):
+            target = root / DAMAGED_FOLDER / f"{name}.{generation}"
+            generation += 1
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(source, target)
+        sync(source.parent)
+        for finding in report.damaged:
+            if finding.file == name:
+                finding.set_aside = target.relative_to(root).as_posix()
+    if name.startswith("words/"):  # made anew from the captions, not from the copy of an earlier run
+        shutil.rmtree(root / LOCAL / "words" / name.split("/")[1], ignore_errors=True)
