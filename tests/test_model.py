@@ -14,7 +14,7 @@ D, V, G = 11, 13, 9
 
 
 EVERYTHING = dict(photo_carry=True, tag_carry=True, tag_probe=True, word_copying=True, reads_on=True,
-                  ngram_blend=True, tied_embeddings=True)
+                  ngram_blend=True)
 
 
 def make_model(**settings) -> StoryModel:

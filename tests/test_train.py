@@ -291,7 +291,7 @@ SWITCHES = [
     dict(word_attention=True), dict(leave_out_tags="location"), dict(task="tell"), dict(contrastive_weight=0.5),
     dict(word_dropout=0.3), dict(synonym_swaps=0.5), dict(scheduled_sampling=0.5), dict(curriculum=0.8),
     dict(preset="base", steps=0, patience_steps=0), dict(photo_carry=True), dict(tag_carry=True),
-    dict(tag_probe=True), dict(word_copying=True), dict(tied_embeddings=True), dict(rare_as_unknown=0.9),
+    dict(tag_probe=True), dict(word_copying=True), dict(rare_as_unknown=0.9),
     dict(unigram_start=True), dict(steps=9), dict(reader="streamed", block=2, window=2), dict(precision="bfloat16"),
     dict(fraction=0.5), dict(limit=7)]
 

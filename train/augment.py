@@ -1,6 +1,6 @@
 """What training may do to the words that are read; of those to be predicted, rare ones alone become <UNK>.
 
-Everything is drawn from torch's global generator, which the loop seeds anew at every step.
+Everything is drawn from torch's global generator of the CPU, which the loop seeds anew at every step.
 """
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from data.words.tokens import END, PAD, RESERVED, START, UNK
+from train.packing import send
 
 RARE_SHARE = 0.5  # how often a word that occurs once stands as <UNK> where nobody says otherwise
 
@@ -16,7 +17,7 @@ RARE_SHARE = 0.5  # how often a word that occurs once stands as <UNK> where nobo
 def drop_words(token_ids: Tensor, share: float) -> Tensor:
     """Replace a share of the real words by <UNK> (Bowman et al. 2016)."""
     is_word = (token_ids != PAD) & (token_ids != START) & (token_ids != END)
-    return token_ids.masked_fill(is_word & (torch.rand(token_ids.shape) < share).to(token_ids.device), UNK)
+    return token_ids.masked_fill(is_word & (torch.rand(token_ids.shape) < share), UNK)
 
 
 def find_rare_words(token_ids: np.ndarray, num_words: int) -> np.ndarray:
@@ -29,7 +30,7 @@ def find_rare_words(token_ids: np.ndarray, num_words: int) -> np.ndarray:
 def hide_rare_words(token_ids: Tensor, is_rare: Tensor, share: float) -> Tensor:
     """Let a share of the rare words stand as <UNK>, read and to be predicted: else nothing in train would ever be
     unknown, and a model could not expect what it will meet. token_ids (..., T), is_rare (V,)."""
-    return token_ids.masked_fill(is_rare[token_ids] & (torch.rand(token_ids.shape) < share).to(token_ids.device), UNK)
+    return token_ids.masked_fill(is_rare[token_ids] & (torch.rand(token_ids.shape) < share), UNK)
 
 
 class SynonymSwaps:
@@ -71,4 +72,4 @@ def mix_in_own_words(token_ids: Tensor, caption_logits: Tensor, share: float) ->
     own = token_ids.clone()
     own[..., 1:] = caption_logits.argmax(dim=-1)
     replaceable = (token_ids != PAD) & (token_ids != START) & (token_ids != END) & (own >= UNK)
-    return torch.where(replaceable & (torch.rand(token_ids.shape) < share).to(token_ids.device), own, token_ids)
+    return torch.where(replaceable & send(torch.rand(token_ids.shape) < share, token_ids.device), own, token_ids)

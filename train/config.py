@@ -52,7 +52,6 @@ class ModelConfig:
     reads_on: bool = setting(False, "the caption is written after reading those before it, as one text")
     word_copying: bool = setting(False, "the caption may copy words of the captions seen")
     ngram_blend: bool = setting(False, "words are blended with a trigram of train, as much as makes val's likeliest")
-    tied_embeddings: bool = setting(False, "one embedding for words read, words written before, and words scored")
     leave_out_tags: str = setting("", "a tag category that takes part in nothing (object, action, location)")
 
     @property
@@ -118,7 +117,6 @@ class TrainConfig(ModelConfig):
     init: str = setting("", "run whose weights to start from")
     precision: str = setting("auto", "auto: bfloat16 where the hardware has it")
     device: str = setting("auto", "auto: CUDA where there is one")
-    compile: bool = setting(False, "torch.compile, on CUDA")
     reader: str = setting("auto", "streamed: block shuffle for folders larger than memory")
     block: int = setting(512, "stories of a block when streamed")
     window: int = setting(16, "blocks that are shuffled into one another when streamed")

@@ -45,19 +45,20 @@ class WordCopier(nn.Module):
         return self.key(torch.cat([words, before], dim=-1)).flatten(1, 2), scores.flatten(1)
 
     def mix(self, states: Tensor, logits: Tensor, keys: Tensor, scores: Tensor, memory: Tensor, rows: Tensor,
-            steps: Tensor) -> Tensor:
+            steps: Tensor, longest: int) -> Tensor:
         """Log-probabilities of the next word, at n places of N captions.
 
         Args:
             states: (n, state_dim), what asks. logits: (n, V). keys, scores: see `read`. memory: (N, P, T).
-            rows: (n,) int64, the caption of each place. steps: (n,) int64, its position there.
+            rows: (n,) int64, the caption of each place. steps: (n,) int64, its position there,
+                below `longest`.
 
         Returns:
             (n, V) float32.
         """
         with torch.autocast(logits.device.type, enabled=False):
             log_probs, states = logits.float().log_softmax(dim=-1), states.float()
-            queries = states.new_zeros(len(keys), int(steps.max()) + 1, COPY_DIM)
+            queries = states.new_zeros(len(keys), longest, COPY_DIM)
             queries = queries.index_put((rows, steps), self.query(states))
             asked = (queries @ keys.float().transpose(1, 2))[rows, steps] / COPY_DIM ** 0.5   # (n, P * T)
             has_words = scores.isfinite().any(dim=-1)[rows].unsqueeze(-1)

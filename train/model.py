@@ -13,7 +13,9 @@ from data.annotations.annotation_file import NUM_FRAMES
 from data.words.tokens import PAD
 from train.carry import PhotoCarry, TagCarry
 from train.config import ModelConfig
-from train.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words, unpack_logits
+from train.packed_lstm import run_frames
+from train.packing import unpack
+from train.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words
 
 NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
 Batch = Mapping[str, Tensor]
@@ -44,8 +46,7 @@ class StoryModel(nn.Module):
         self.next_head = _tag_head(config.hidden_dim, config, num_tags)
         self.tag_embedding = nn.Parameter(torch.randn(num_tags, config.tag_embedding_dim))
         self.image_decoder = _mlp(state_dim, (config.image_decoder_dim,) * 2, feature_dim, config.dropout)
-        self.text_decoder = TextDecoder(config, vocabulary_size,
-                                        self.text_encoder.embedding if config.tied_embeddings else None)
+        self.text_decoder = TextDecoder(config, vocabulary_size)
         carries = config.looks_ahead
         self.photo_carry = PhotoCarry(NUM_FRAMES - 1) if config.photo_carry and carries else None
         self.tag_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
@@ -107,7 +108,7 @@ class StoryModel(nn.Module):
                                        (target(counts).flatten() - 1).clamp(min=1), alone=not padded)
         token_ids = target(batch["token_ids"]).flatten(0, 1)                               # (B * P, T)
         if padded:
-            captions = unpack_logits(logits, token_ids.shape[1] - 1)
+            captions = unpack(logits, token_ids.shape[1] - 1)
             outputs["caption_logits"] = captions.unflatten(0, outputs["hidden"].shape[:2])
         else:
             outputs["token_logits"] = logits.data
@@ -165,7 +166,7 @@ class StoryModel(nn.Module):
             tag_embedding_dim), "predicted_features" (B, P, D) standardised; "memory" (B, P, P, T) the captions seen,
             the last one first, and "past" what each was to be written from, where the decoder reads them.
         """
-        hidden = self.sequence_dropout(self.sequence(frames["fused"])[0])
+        hidden = self.sequence_dropout(run_frames(self.sequence, frames["fused"]))
         if self.attention is not None:
             hidden = self.attention(hidden, is_causal=self.config.task == "next")
         next_logits = self.next_head(hidden).float()

@@ -1,9 +1,13 @@
-"""An LSTM over packed captions for the CPU, with one matrix product a weight in the backward pass.
+"""LSTMs as both kinds of device want them; the mathematics and the weights are those of `torch.nn.LSTM`.
 
-torch's own packed LSTM is unrolled by autograd there: every time step adds a product of its own to the weight's
+On the CPU torch's own packed LSTM is unrolled by autograd: every time step adds a product of its own to the weight's
 gradient, which for a few dozen captions costs more than everything else. Here the gates' gradients are kept, and every
-weight's gradient is one product over all words. The mathematics and the weights are those of `torch.nn.LSTM`.
+weight's gradient is one product over all words.
+
+On CUDA cuDNN does the work, in float32 (TF32): autocast would give it float16, which wants a loss scaler. Its dropout
+between layers has a state of its own that no seed sets, so layers are run one by one with torch's dropout between.
 """
+import warnings
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -12,19 +16,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from train.packing import send
+
 
 def run_packed(lstm: nn.LSTM, packed: PackedSequence) -> PackedSequence:
     """What `lstm(packed)[0]` gives; n words, H hidden, in the order of `packed`.
 
     Args:
         lstm: its weights, its dropout between layers, both directions where it has them.
-        packed: data (n, I). Under autocast the matrix products are done in its dtype.
+        packed: data (n, I). Under autocast the matrix products are done in its dtype on the CPU.
 
     Returns:
         Packed (n, H) or (n, 2 * H) float32.
     """
     if packed.data.device.type != "cpu":
-        return lstm(packed)[0]
+        return packed._replace(data=run_layers(lstm, packed.data, packed.batch_sizes))
     words, sizes = packed.data, packed.batch_sizes.tolist()
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
     with torch.autocast("cpu", enabled=False):
@@ -40,12 +46,48 @@ def run_packed(lstm: nn.LSTM, packed: PackedSequence) -> PackedSequence:
     return packed._replace(data=words)
 
 
+def run_frames(lstm: nn.LSTM, frames: Tensor) -> Tensor:
+    """What `lstm(frames)[0]` gives for an LSTM in one direction: (B, P, I) -> (B, P, H)."""
+    if frames.device.type == "cpu":
+        return lstm(frames)[0]
+    B, P, I = frames.shape  # noqa: E741
+    sizes = torch.full((P,), B)  # all of one length: packed, step by step
+    return run_layers(lstm, frames.transpose(0, 1).reshape(P * B, I), sizes).view(P, B, -1).transpose(0, 1)
+
+
+def run_layers(lstm: nn.LSTM, words: Tensor, sizes: Tensor) -> Tensor:
+    """An LSTM in float32 whatever autocast says, its layers one by one with torch's dropout between.
+
+    Args:
+        words: (n, I), packed. sizes: (T,) int64 on the CPU, rows of every step.
+
+    Returns:
+        (n, H) or (n, 2 * H) float32, in the order of `words`.
+    """
+    with torch.autocast(words.device.type, enabled=False):
+        words = words.float()
+        if lstm.num_layers == 1:
+            return lstm(PackedSequence(words, sizes))[0].data
+        directions = 2 if lstm.bidirectional else 1
+        zeros = words.new_zeros(directions, int(sizes[0]), lstm.hidden_size)
+        for layer in range(lstm.num_layers):
+            if layer:
+                words = F.dropout(words, lstm.dropout, lstm.training)
+            weights = [weight for part in lstm.all_weights[layer * directions:(layer + 1) * directions]
+                       for weight in part]
+            with warnings.catch_warnings():  # a layer of a flattened LSTM is no chunk of its own: copied
+                warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+                words = torch._VF.lstm(words, sizes, (zeros, zeros), weights, True, 1, 0.0, lstm.training,
+                                       lstm.bidirectional)[0]
+        return words
+
+
 def last_states(words: PackedSequence) -> Tensor:
     """Where both directions of the last layer end: packed (n, 2 * H) -> (N, 2 * H), in the caller's order."""
     sizes = words.batch_sizes
     starts = torch.cumsum(sizes, 0) - sizes
     lengths = (sizes.unsqueeze(1) > torch.arange(int(sizes[0]))).sum(dim=0)                # (N,) as sorted
-    rows = (starts[lengths - 1] + torch.arange(int(sizes[0]))).to(words.data.device)
+    rows = send(starts[lengths - 1] + torch.arange(int(sizes[0])), words.data.device)
     width = words.data.shape[-1] // 2
     forward = words.data[:, :width].index_select(0, rows)
     ended = torch.cat([forward, words.data[:int(sizes[0]), width:]], dim=-1)

@@ -263,13 +263,10 @@ def build_trainer(record: RunRecord, train_set: StoryDataset, world: World,
         swaps = SynonymSwaps(forms, train_set.words.vocabulary)
     if world.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-        if config.compile:
-            for part in (model.fusion, model.image_decoder, model.seen_head, model.next_head):
-                part.compile()
     rare = None
     if config.rare_as_unknown:
         token_ids = train_set.arrays.token.take(train_set.story_rows)
-        rare = torch.from_numpy(find_rare_words(token_ids, record.sizes["vocabulary_size"])).to(world.device)
+        rare = torch.from_numpy(find_rare_words(token_ids, record.sizes["vocabulary_size"]))
     described = train_set.arrays.tag_source.take(train_set.story_rows) & DII > 0
     apart = not config.undescribed_negatives and bool(described.any() and not described.all())
     return make(config, model, world, record.resolved["precision"], swaps, rare, apart)

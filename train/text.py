@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from data.annotations.annotation_file import NUM_FRAMES
 from data.words.tokens import PAD, START
@@ -13,6 +13,7 @@ from train.config import ModelConfig
 from train.copying import WordCopier
 from train.ngrams import NgramTable
 from train.packed_lstm import last_states, run_packed
+from train.packing import pack, send
 
 
 class TextEncoder(nn.Module):
@@ -21,8 +22,6 @@ class TextEncoder(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
-        if config.tied_embeddings:  # they score words too: a deviation of 1 would begin with certainties
-            nn.init.normal_(self.embedding.weight, std=config.embedding_dim ** -0.5)
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = nn.LSTM(config.embedding_dim, config.text_dim, config.text_layers, bidirectional=True,
                             dropout=config.dropout if config.text_layers > 1 else 0.0)
@@ -39,11 +38,11 @@ class TextEncoder(nn.Module):
         Returns:
             (N, 2 * text_dim) float32; zeros where the caption is withheld. Padding never changes it.
         """
-        packed = pack_padded_sequence(token_ids.T, lengths.clamp(min=1), enforce_sorted=False)
+        packed = pack(token_ids, lengths.clamp(min=1))
         words = run_packed(self.lstm, packed._replace(data=self.dropout(self.embedding(packed.data))))
         encoded = last_states(words) if self.word_scores is None else self._attend(words)  # (N, 2 * text_dim)
         if bool((lengths == 0).any()):
-            encoded = encoded * (lengths > 0).to(encoded.device).unsqueeze(-1)
+            encoded = encoded * send(lengths > 0, encoded.device).unsqueeze(-1)
         return encoded.float()
 
     def _attend(self, words: PackedSequence) -> Tensor:
@@ -120,20 +119,16 @@ class TextDecoder(nn.Module):
     """State and tag embedding -> a caption, word by word; both are read at every step.
 
     Args:
-        config: widths. vocabulary_size: V. embedding: shared with who reads; None for one of its own.
+        config: widths. vocabulary_size: V.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int, embedding: nn.Embedding | None = None) -> None:
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
-        self.embedding = embedding or nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
+        self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
         self.lstm = nn.LSTM(config.embedding_dim + config.hidden_dim + config.tag_embedding_dim, config.decoder_dim,
                             config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0.0)
         self.dropout, self.context_dropout = nn.Dropout(config.dropout), config.context_dropout
-        self.narrow = nn.Linear(config.decoder_dim, config.embedding_dim) if config.tied_embeddings else None
-        self.vocabulary = nn.Linear(config.embedding_dim if config.tied_embeddings else config.decoder_dim,
-                                    vocabulary_size)
-        if config.tied_embeddings:
-            self.vocabulary.weight = self.embedding.weight
+        self.vocabulary = nn.Linear(config.decoder_dim, vocabulary_size)
         is_given = config.looks_ahead and config.use_text  # captions that have been seen
         self.reads_on = config.reads_on and is_given
         self.reads_memory = (config.reads_on or config.word_copying) and is_given
@@ -153,7 +148,7 @@ class TextDecoder(nn.Module):
             alone: without the trigram.
 
         Returns:
-            Packed logits (sum of lengths, V) in the order of `pack_padded_sequence`: no padding in between.
+            Packed logits (sum of lengths, V) in the order of `train.packing`: no padding in between.
         """
         if context.memory is not None and context.past is not None:
             read = F.pad(token_ids, (0, context.memory.shape[-1] - token_ids.shape[-1])).unsqueeze(1)
@@ -161,9 +156,8 @@ class TextDecoder(nn.Module):
             about = torch.cat([context.past.flip(1), context.about.unsqueeze(1)], dim=1)
             counts = torch.cat([(context.memory.flip(1) != PAD).sum(dim=-1).cpu(), lengths.unsqueeze(1)], dim=1)
             states = self._read_on(captions, about, counts)[:, -1]                         # (N, T, decoder_dim)
-            packed = pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False)
-            return self._score(packed, context, None if alone else pair_words(token_ids, lengths))
-        packed = pack_padded_sequence(token_ids.T, lengths, enforce_sorted=False)
+            return self._score(pack(states, lengths), context, None if alone else pair_words(token_ids, lengths))
+        packed = pack(token_ids, lengths)
         assert packed.sorted_indices is not None
         about = self._drop(context.about).index_select(0, packed.sorted_indices)
         abouts = torch.cat([about[:size] for size in packed.batch_sizes.tolist()])         # (sum of lengths, ...)
@@ -186,8 +180,7 @@ class TextDecoder(nn.Module):
         about = F.pad(context.about, (0, 0, first, 0))
         states = self._read_on(token_ids, self._drop(about), counts)[:, first:].flatten(0, 1)
         lengths = (counts[:, first:].flatten() - 1).clamp(min=1)
-        return self._score(pack_padded_sequence(states.transpose(0, 1), lengths, enforce_sorted=False),
-                           context.flatten(),
+        return self._score(pack(states, lengths), context.flatten(),
                            None if alone else pair_words(token_ids[:, first:, :-1].flatten(0, 1), lengths))
 
     def start(self, context: Context) -> DecoderState:
@@ -197,7 +190,7 @@ class TextDecoder(nn.Module):
         if context.memory is not None and context.past is not None:
             captions = context.memory.flip(1)
             stream, _ = self._lay_out(captions, context.past.flip(1), (captions != PAD).sum(dim=-1).cpu())
-            ends = (end.transpose(0, 1) for end in self.lstm(stream)[1])
+            ends = (end.transpose(0, 1) for end in self._run(stream)[1])
             output, cell = (end * (captions != PAD).any(dim=-1).any(dim=-1).view(-1, 1, 1) for end in ends)
         if self.copier is not None and context.memory is not None:
             copied = (context.memory, *self.copier.read(context.memory, self.embedding))
@@ -216,16 +209,22 @@ class TextDecoder(nn.Module):
         """
         words = torch.cat([self.dropout(self.embedding(token_ids)), state.hidden, state.tag_embedding], dim=-1)
         before = (state.output.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
-        output, (after, cell) = self.lstm(words.unsqueeze(0), before)
+        output, (after, cell) = self._run(words.unsqueeze(0), before)
         states = self.dropout(output.squeeze(0))
-        logits = self._choose(states)
+        logits = self.vocabulary(states)
         if self.copier is not None and state.memory is not None:
             assert state.keys is not None and state.scores is not None
             rows = torch.arange(len(states), device=states.device)
             logits = self.copier.mix(states, logits, state.keys, state.scores, state.memory, rows,
-                                     torch.zeros_like(rows))
+                                     torch.zeros_like(rows), 1)
         logits = self._blend(logits, torch.stack([state.before, token_ids], dim=1))
         return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1), before=token_ids)
+
+    def _run(self, words: Any, before: tuple[Tensor, Tensor] | None = None) -> Any:
+        """The LSTM in float32, whatever autocast says."""
+        with torch.autocast(self.vocabulary.weight.device.type, enabled=False):
+            return self.lstm(words._replace(data=words.data.float()) if isinstance(words, PackedSequence)
+                             else words.float(), before)
 
     def _read_on(self, captions: Tensor, about: Tensor, counts: Tensor) -> Tensor:
         """Read captions one after the other as one text: (N, K, T) -> (N, K, T, decoder_dim), zeros at padding."""
@@ -241,13 +240,13 @@ class TextDecoder(nn.Module):
         word its row, its place in the row's text, and its place among the row's captions."""
         device, (N, _, T) = captions.device, captions.shape
         is_word = torch.arange(T) < counts.unsqueeze(-1)                                   # (N, K, T), on the CPU
-        row, place = (index.to(device) for index in is_word.flatten(1).nonzero(as_tuple=True))
-        slot = (is_word.flatten(1).cumsum(dim=1) - 1)[is_word.flatten(1)].to(device)
+        row, place = (send(index, device) for index in is_word.flatten(1).nonzero(as_tuple=True))
+        slot = send((is_word.flatten(1).cumsum(dim=1) - 1)[is_word.flatten(1)], device)
         lengths = counts.sum(dim=1).clamp(min=1)
         words = self.dropout(self.embedding(captions.flatten(1)[row, place]))
         words = torch.cat([words, about[row, place // T]], dim=-1)
         stream = words.new_zeros(N, int(lengths.max()), words.shape[-1]).index_put((row, slot), words)
-        return pack_padded_sequence(stream.transpose(0, 1), lengths, enforce_sorted=False), (row, slot, place)
+        return pack(stream, lengths), (row, slot, place)
 
     def _drop(self, about: Tensor) -> Tensor:
         """Withhold what a share of the captions is about; the whole of it: half a context would be another one."""
@@ -258,14 +257,15 @@ class TextDecoder(nn.Module):
     def _score(self, states: PackedSequence, context: Context, pairs: PackedSequence | None) -> PackedSequence:
         """Packed states -> packed logits, with what may be copied, and with the trigram after `pairs` of words."""
         dropped = self.dropout(states.data)
-        logits = self._choose(dropped)
+        logits = self.vocabulary(dropped)
         if self.copier is not None and context.memory is not None:
             assert states.sorted_indices is not None
             memory = context.memory.index_select(0, states.sorted_indices)
             sizes, device = states.batch_sizes, dropped.device
-            rows = torch.cat([torch.arange(size) for size in sizes.tolist()]).to(device)
-            steps = torch.arange(len(sizes)).repeat_interleave(sizes).to(device)
-            logits = self.copier.mix(dropped, logits, *self.copier.read(memory, self.embedding), memory, rows, steps)
+            rows = send(torch.cat([torch.arange(size) for size in sizes.tolist()]), device)
+            steps = send(torch.arange(len(sizes)).repeat_interleave(sizes), device)
+            logits = self.copier.mix(dropped, logits, *self.copier.read(memory, self.embedding), memory, rows, steps,
+                                     len(sizes))
         return states._replace(data=logits if pairs is None else self._blend(logits, pairs.data))
 
     def _blend(self, logits: Tensor, pairs: Tensor) -> Tensor:
@@ -275,15 +275,11 @@ class TextDecoder(nn.Module):
         share = self.ngram_share
         return ((1 - share) * logits.float().softmax(dim=-1) + share * self.ngrams(pairs)).log()
 
-    def _choose(self, states: Tensor) -> Tensor:
-        return self.vocabulary(states if self.narrow is None else self.narrow(states))
-
 
 def pair_words(token_ids: Tensor, lengths: Tensor) -> PackedSequence:
     """Every word read with the one before it, packed (n, 2): token_ids (N, T) from <START> on, lengths (N,)."""
     before = F.pad(token_ids[:, :-1], (1, 0), value=START)
-    return pack_padded_sequence(torch.stack([before, token_ids], dim=-1).transpose(0, 1), lengths,
-                                enforce_sorted=False)
+    return pack(torch.stack([before, token_ids], dim=-1), lengths)
 
 
 def pack_targets(token_ids: Tensor, lengths: Tensor) -> PackedSequence:
@@ -293,10 +289,4 @@ def pack_targets(token_ids: Tensor, lengths: Tensor) -> PackedSequence:
         token_ids: (N, T) int64 from <START> on; the target of position i is token i + 1.
         lengths: (N,) int64 on the CPU, how many targets are real, at least 1.
     """
-    return pack_padded_sequence(token_ids[:, 1:].T, lengths, enforce_sorted=False)
-
-
-def unpack_logits(packed: PackedSequence, length: int) -> Tensor:
-    """Packed logits -> (N, length, V), zeros behind the last real token."""
-    padded, _ = pad_packed_sequence(packed, batch_first=True)
-    return F.pad(padded, (0, 0, 0, length - padded.shape[1]))
+    return pack(token_ids[:, 1:], lengths)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data.errors import UserError
+from data.words.tokens import PAD
 from train.augment import SynonymSwaps, drop_words, hide_rare_words, mix_in_own_words
 from train.batches import Batch, StoryDataset
 from train.config import TrainConfig
@@ -17,6 +18,7 @@ from train.criterion import SELECTION_TERMS, TERMS, StoryCriterion, Term
 from train.distributed import World
 from train.model import StoryModel
 from train.order import share_batch
+from train.packing import send
 from train.share import DecoderShare, NgramShare
 
 SUMS = (*TERMS, "gradient", "image_raw")  # what an epoch adds up: a sum and a count each
@@ -83,7 +85,9 @@ class Trainer:
         seed_step(self.config.seed, self.world.rank, epoch, step)
         mine = share_batch(indices, self.world.rank, self.world.size)
         is_counted = len(mine) > 0  # the last batch may have fewer stories than there are processes
-        batch = self._augment(self.move(dataset.__getitems__(mine if is_counted else indices[:1])), epoch)
+        batch = self.move(self._augment(dataset.__getitems__(mine if is_counted else indices[:1])))
+        if self.config.scheduled_sampling and epoch > 1:
+            batch["decoder_ids"] = self._read_own_words(batch, epoch)
         self.model.train()
         terms = self._measure(batch, is_counted)
         counts = self._agree(terms, epoch, step)
@@ -198,24 +202,22 @@ class Trainer:
 
     def move(self, batch: Batch) -> Batch:
         """A dataset's batch as the model reads it, on the device."""
-        lengths = (batch["token_ids"] != 0).sum(dim=-1)  # stays on the CPU, where packing needs it
-        moved = {name: tensor.to(self.world.device, non_blocking=True) for name, tensor in batch.items()}
-        return {**moved, "caption_length": lengths}
+        lengths = (batch["token_ids"] != PAD).sum(dim=-1)  # stays on the CPU, where packing needs it
+        return {**{name: send(tensor, self.world.device) for name, tensor in batch.items()}, "caption_length": lengths}
 
-    def _augment(self, batch: Batch, epoch: int) -> Batch:
+    def _augment(self, batch: Batch) -> Batch:
+        """What training does to the words, on the CPU; the same numbers are drawn whatever the device."""
         config = self.config
         if self.rare is not None:
             batch = {**batch, "token_ids": hide_rare_words(batch["token_ids"], self.rare, config.rare_as_unknown)}
         read = batch["token_ids"]
         if self.swaps is not None and config.synonym_swaps:
-            read = self.swaps(read.cpu(), config.synonym_swaps).to(read.device)
+            read = self.swaps(read, config.synonym_swaps)
         if config.word_dropout:
             read = drop_words(read, config.word_dropout)
         changed = {**batch, "input_ids": read, "decoder_ids": batch["token_ids"]}
         if config.word_dropout:
             changed["decoder_ids"] = drop_words(batch["token_ids"], config.word_dropout)
-        if config.scheduled_sampling and epoch > 1:
-            changed["decoder_ids"] = self._read_own_words(changed, epoch)
         return changed
 
     @torch.no_grad()
@@ -224,7 +226,6 @@ class Trainer:
         self.model.eval()
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.autocast):
             logits = self.model(batch)["caption_logits"]
-        self.model.train()
         read = batch["decoder_ids"].clone()
         first = read.shape[1] - logits.shape[1]  # frames that are not predicted
         read[:, first:] = mix_in_own_words(read[:, first:], logits, share)

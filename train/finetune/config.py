@@ -66,7 +66,7 @@ class Command:
 def change_config(begun: TrainConfig, command: Command) -> TrainConfig:
     """The settings of the run it begins with, less what has no meaning here, with what the command changes."""
     config = command.config
-    return replace(begun, **{"init": "", "views": False, "compile": False, "reader": "mapped",
+    return replace(begun, **{"init": "", "views": False, "reader": "mapped",
                              "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr,
                              "carry_lr": config.lr, "steps": 0, "patience_steps": 0, **command.changes})
 
