@@ -96,7 +96,7 @@ def test_the_decoder_s_own_part_is_used_where_it_ranks_better_beyond_doubt(helps
                                    photo_carry=True), 16, 9, 5)
     photos = draw(40, 5, 16)
     batch = {"image_features": photos, "photo_mask": torch.ones(40, 5, dtype=torch.bool),
-             "photo_row": torch.arange(200).view(40, 5)}
+             "content": torch.arange(200).view(40, 5)}
     carried = photos[:, 1:] * 0.3 + draw(40, 4, 16, seed=1) * 0.7
     added = photos[:, 1:] * 0.5 if helps else draw(40, 4, 16, seed=2) * 0.1 + 0.3
     chooser = DecoderShare(model)

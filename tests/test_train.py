@@ -385,24 +385,6 @@ def test_kill_9_within_an_epoch_and_going_on_equals_undisturbed(make_features, t
     assert losses_of(tmp_path / "a") == losses_of(tmp_path / "b")
 
 
-def test_two_processes_learn_what_one_does(make_features, tmp_path):
-    """Dropout off, equal global batches; 13 stories leave one for the last batch, so one process has none."""
-    features = make_features(stories={"train": 13, "val": 5}, stories_per_album=1)
-    settings = {**TINY, "dropout": 0.0, "tag_dropout": 0.0}
-    flags = ["--features", features, *flags_of(settings)]
-    run_training(make_config(settings), features, tmp_path / "one")
-    result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train",
-         *map(str, flags), "--out", str(tmp_path / "two")], cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=200)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("best epoch") == 1, "only one process speaks"
-    for one, two in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
-        for part in ("train", "val"):
-            assert one[part] == pytest.approx(two[part], abs=1e-5)
-    assert json.loads((tmp_path / "two" / "config.json").read_text())["resolved"]["processes"] == 2
-
-
 def test_numbers_are_mirrored_to_wandb_and_its_absence_is_said(make_features, tmp_path, monkeypatch):
     features, logged = make_features(), []
 

@@ -40,6 +40,9 @@ class StoryDataset:
         self._photo = self._checked_photos()
         self.caption_length = self._checked_lengths()
         self._usable = features.usable[self._photo]                                        # (S, K)
+        self._photos = np.unique(self._photo)
+        seen = np.ascontiguousarray(features.content.take(self._photos)).view("V32").reshape(-1)
+        self._content = np.unique(seen, return_inverse=True)[1].reshape(-1)                # (len(_photos),)
         rows = np.arange(len(self.arrays))
         if fraction < 1:
             rows = rows[self._draw_albums(fraction, seed)]
@@ -70,7 +73,8 @@ class StoryDataset:
             token_ids: (B, K, T) int64, T the longest caption of this batch.
             tag_targets: (B, K, G) float32 multi-hot, all columns.
             tag_source: (B, K) uint8, see `data.folder.folder`.
-            story_index: (B,) int64, the row in the split's arrays. photo_row: (B, K) int64, the photo's among all.
+            story_index: (B,) int64, the row in the split's arrays.
+            content: (B, K) int64, a number for what a photo shows: byte-equal photos have one.
             input_features: (B, K, D) float16, what is seen in place of image_features; with `views` alone.
         """
         rows = self.story_rows[np.asarray(indices, np.int64)]
@@ -85,7 +89,7 @@ class StoryDataset:
                 "token_ids": torch.from_numpy(self.arrays.token.take(rows)[:, :, :longest].astype(np.int64)),
                 "tag_targets": torch.from_numpy(self.arrays.tag.take(rows).astype(np.float32)),
                 "tag_source": torch.from_numpy(self.arrays.tag_source.take(rows)),
-                "photo_row": torch.from_numpy(self._photo[rows].astype(np.int64)),
+                "content": torch.from_numpy(self._content[np.searchsorted(self._photos, self._photo[rows])]),
                 "story_index": torch.from_numpy(rows)}
 
     def begin_epoch(self, epoch: int) -> None:

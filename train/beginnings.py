@@ -31,12 +31,9 @@ def begin_on_blend(model: StoryModel, train_set: StoryDataset) -> None:
 
 def begin_on_shares(model: StoryModel, train_set: StoryDataset, rare_as_unknown: float) -> None:
     """Let every word, and every tag, begin as likely as it is in train."""
-    rows = train_set.story_rows
-    word_counts = count_words(train_set.arrays.token.take(rows), len(train_set.words.vocabulary), rare_as_unknown)
-    shares = (word_counts + 0.5) / (word_counts + 0.5).sum()
-    tag_logits = torch.logit(torch.from_numpy(count_tags(train_set)))
+    log_words, tag_logits = measure_shares(train_set, rare_as_unknown)
     with torch.no_grad():
-        for layer, begin in ((model.text_decoder.vocabulary, torch.from_numpy(np.log(shares))),
+        for layer, begin in ((model.text_decoder.vocabulary, log_words),
                              (model.seen_head[-1], tag_logits), (model.next_head[-1], tag_logits)):
             assert isinstance(layer, nn.Linear)
             layer.bias.copy_(begin)
@@ -52,10 +49,14 @@ def begin_on_ngrams(model: StoryModel, train_set: StoryDataset, val_set: StoryDa
     model.text_decoder.ngrams.fill(NgramModel.fit(told, held_out, 3, len(train_set.words.vocabulary)))
 
 
-def count_tags(train_set: StoryDataset) -> np.ndarray:
-    """(G,) float64 share of the train frames that carry each tag, never 0 or 1."""
-    tags = train_set.arrays.tag.take(train_set.story_rows)
-    return (tags.sum(axis=(0, 1)) + 0.5) / (tags.shape[0] * tags.shape[1] + 1)
+def measure_shares(train_set: StoryDataset, rare_as_unknown: float) -> tuple[Tensor, Tensor]:
+    """How likely every word is to be predicted next, as logarithms (V,), and every tag, as logits (G,): by their
+    shares in train, float64, none of them 0 or 1."""
+    rows = train_set.story_rows
+    words = count_words(train_set.arrays.token.take(rows), len(train_set.words.vocabulary), rare_as_unknown) + 0.5
+    tags = train_set.arrays.tag.take(rows)
+    tag_shares = (tags.sum(axis=(0, 1)) + 0.5) / (tags.shape[0] * tags.shape[1] + 1)
+    return torch.from_numpy(np.log(words / words.sum())), torch.logit(torch.from_numpy(tag_shares))
 
 
 def count_words(token_ids: np.ndarray, num_words: int, rare_as_unknown: float) -> np.ndarray:

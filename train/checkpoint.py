@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.files import replace_file
+from train.distributed import World
 
 VERSION = 1
 
@@ -32,34 +33,37 @@ class Progress:
     complete: bool = False
 
 
-def save_checkpoint(path: Path, progress: Progress, sums: Tensor, parts: dict[str, Any]) -> Path:
+def save_checkpoint(path: Path, progress: Progress, sums: list[Tensor], parts: dict[str, Any]) -> Path:
     """Write last.pt atomically.
 
     Args:
-        progress: where the run stands. sums: the loss sums of the epoch under way.
+        progress: where the run stands. sums: the loss sums of the epoch under way, every process's.
         parts: objects with `state_dict` by name: model, optimizer, plateau.
 
     Random numbers need no state of their own: order and dropout follow from seed, epoch, step and process.
     """
     with replace_file(path) as partial:
-        torch.save({"version": VERSION, "progress": asdict(progress), "sums": sums.cpu(),
+        torch.save({"version": VERSION, "progress": asdict(progress), "sums": torch.stack(sums).cpu(),
                     **{name: part.state_dict() for name, part in parts.items()}}, partial)
     return path
 
 
-def load_checkpoint(path: Path, sums: Tensor, parts: dict[str, Any], device: torch.device) -> Progress:
+def load_checkpoint(path: Path, sums: Tensor, parts: dict[str, Any], world: World) -> Progress:
     """Read last.pt into `sums` and `parts`, and return where the run stands.
+
+    Each process goes on with the sums it had; where there are others than then, the first takes them all.
 
     Raises:
         UserError: if it is damaged or of another version.
     """
     remedy = "start anew beside it with --force"
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=world.device, weights_only=True)
         if state["version"] != VERSION:
             raise UserError(f"expected version {VERSION} in {path}, found {state['version']}; {remedy}")
         progress = Progress(**{field.name: state["progress"][field.name] for field in fields(Progress)})
-        sums.copy_(state["sums"])
+        kept = state["sums"].view(-1, *sums.shape)                                         # (processes, SUMS, 2)
+        sums.copy_(kept[world.rank] if len(kept) == world.size else kept.sum(dim=0) * world.is_writer)
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:

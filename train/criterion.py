@@ -109,7 +109,8 @@ class StoryCriterion:
         is_photo = self._target_photos(batch).flatten()
         predicted = F.normalize(outputs["predicted_features"].flatten(0, 1), dim=-1)
         true = F.normalize(self._target_features(batch).flatten(0, 1), dim=-1)             # (n, D)
-        excluded = (true @ true.T > 1 - 1e-5) | ~is_photo
+        content = self.model.target_frames(batch["content"]).flatten()
+        excluded = (content.unsqueeze(1) == content) | ~is_photo
         excluded.fill_diagonal_(False)
         scores = (predicted @ true.T / self.temperature)
         own = torch.arange(len(scores), device=scores.device)

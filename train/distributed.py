@@ -40,6 +40,14 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Every process's tensor, in their order; every process must come here."""
+        if self.size == 1:
+            return [tensor]
+        gathered = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(gathered, tensor)
+        return gathered
+
     def tell(self, text: str | None) -> str | None:
         """What the writer has to say, to all: None for nothing."""
         if self.size == 1:

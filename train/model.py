@@ -99,20 +99,21 @@ class StoryModel(nn.Module):
         outputs = self.encode(batch)
         context, target = Context.of(outputs), self.target_frames
         read, counts = batch.get("decoder_ids", batch["token_ids"]), _caption_lengths(batch)
+        if context.past is not None and self.training:
+            # the first caption follows nothing and is no prediction, but teaches the language
+            context, target = context.from_the_first(), lambda frames: frames
+        lengths = (target(counts).flatten() - 1).clamp(min=1)
         if context.past is not None:
-            if self.training:  # the first caption follows nothing and is no prediction, but teaches the language
-                context, target = context.from_the_first(), lambda frames: frames
             logits = self.text_decoder.read_stories(context, read, counts, alone=not padded)
         else:
-            logits = self.text_decoder(context.flatten(), target(read).flatten(0, 1)[:, :-1],
-                                       (target(counts).flatten() - 1).clamp(min=1), alone=not padded)
+            logits = self.text_decoder(context.flatten(), target(read).flatten(0, 1)[:, :-1], lengths,
+                                       alone=not padded)
         token_ids = target(batch["token_ids"]).flatten(0, 1)                               # (B * P, T)
         if padded:
-            captions = unpack(logits, token_ids.shape[1] - 1)
+            captions = unpack(logits, lengths, token_ids.shape[1] - 1)
             outputs["caption_logits"] = captions.unflatten(0, outputs["hidden"].shape[:2])
         else:
             outputs["token_logits"] = logits.data
-            lengths = (target(counts).flatten() - 1).clamp(min=1)
             outputs["token_targets"] = pack_targets(token_ids, lengths).data
             outputs["token_pairs"] = pair_words(token_ids[:, :-1], lengths).data
         return outputs

@@ -73,11 +73,10 @@ def run_layers(lstm: nn.LSTM, words: Tensor, sizes: Tensor) -> Tensor:
         for layer in range(lstm.num_layers):
             if layer:
                 words = F.dropout(words, lstm.dropout, lstm.training)
-            weights = [weight for part in lstm.all_weights[layer * directions:(layer + 1) * directions]
-                       for weight in part]
+            of_layer: list[list[Tensor]] = lstm.all_weights[layer * directions:(layer + 1) * directions]  # type: ignore
             with warnings.catch_warnings():  # a layer of a flattened LSTM is no chunk of its own: copied
                 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
-                words = torch._VF.lstm(words, sizes, (zeros, zeros), weights, True, 1, 0.0, lstm.training,
+                words = torch._VF.lstm(words, sizes, (zeros, zeros), sum(of_layer, []), True, 1, 0.0, lstm.training,
                                        lstm.bidirectional)[0]
         return words
 

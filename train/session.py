@@ -96,7 +96,7 @@ def open_run(kind: "type[TrainingRun]", run_path: Path, record: RunRecord, train
     """
     progress, world = Progress(), trainer.world
     if plan != FRESH:
-        progress = load_checkpoint(run_path / LAST, trainer.sums, trainer.parts, world.device)
+        progress = load_checkpoint(run_path / LAST, trainer.sums, trainer.parts, world)
         logger.info("going on with %s at epoch %d, batch %d", run_path, progress.epoch, progress.step + 1)
     elif world.is_writer:
         words = train_set.words
@@ -197,6 +197,7 @@ class TrainingRun:
         if self.monitor:
             trainer.world.still_held()
             self._write_epoch(line, means.get("gradient", 0.0), is_best, seconds)
+        self._save()
 
     def _write_epoch(self, line: dict[str, Any], gradient: float, is_best: bool, seconds: float) -> None:
         assert self.monitor is not None
@@ -210,7 +211,6 @@ class TrainingRun:
         self.monitor.end_epoch(line, gradient, is_best, left, samples)
         if progress.complete and progress.stale >= self.config.early_stopping:
             logger.info("stopped early: no better validation loss in %d epochs", progress.stale)
-        self._save()
 
     def _order_stories(self, epoch: int) -> np.ndarray:
         order = shuffle_stories(len(self.train_set), self.config.seed, epoch, self.block, self.config.window)
@@ -238,9 +238,10 @@ class TrainingRun:
 
     def _save(self) -> None:
         """Write last.pt; called by every process, written by one."""
+        sums = self.trainer.world.gather(self.trainer.sums)
         if self.monitor and self.trainer.is_finite():
             self.trainer.world.still_held()
-            save_checkpoint(self.run_path / LAST, self.progress, self.trainer.sums, self.trainer.parts)
+            save_checkpoint(self.run_path / LAST, self.progress, sums, self.trainer.parts)
 
     def _write_samples(self) -> str:
         dataset = self.val_set or self.train_set
@@ -276,14 +277,14 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
                 val_set: StoryDataset | None, world: World) -> None:
     """Give a fresh model its weights and statistics."""
     config = record.config
-    if config.init:
+    if config.unigram_start:
+        begin_on_shares(trainer.model, train_set, config.rare_as_unknown)
+    if config.init:  # words and tags that it knows keep its biases
         report = take_over(trainer.model, Path(config.init), train_set.words, record.recipe)
         if world.is_writer:
             logger.info("%s", report)
     mean, std = measure_features(features, train_set.photo_rows(), config.std_floor)
     trainer.model.set_statistics(mean, std)
-    if config.unigram_start:
-        begin_on_shares(trainer.model, train_set, config.rare_as_unknown)
     begin_on_ngrams(trainer.model, train_set, val_set)
     if trainer.model.photo_carry is not None and train_set.num_photos:
         begin_on_blend(trainer.model, train_set)

@@ -37,7 +37,7 @@ class DecoderShare:
         first = None
         for place, share in enumerate(SHARES):
             predicted = outputs["carried_features"] + share * outputs["added_features"]
-            ranks = rank_following(predicted, photos, present, batch["photo_row"])
+            ranks = rank_following(predicted, photos, present, batch["content"])
             error = (predicted - photos[:, 1:]) * is_asked.unsqueeze(-1)
             counts = is_asked.sum(dim=1)
             mean = (is_asked / ranks).sum(dim=1)[counts > 0] / counts[counts > 0]          # (stories,)
@@ -95,16 +95,16 @@ class NgramShare:
         return share, float(add_up(surprise.sum())) / count
 
 
-def rank_following(predicted: Tensor, photos: Tensor, present: Tensor, photo_row: Tensor) -> Tensor:
+def rank_following(predicted: Tensor, photos: Tensor, present: Tensor, content: Tensor) -> Tensor:
     """Where the photo that follows stands by cosine among all photos of a batch, each counted once.
 
     Args:
-        predicted: (B, P, D). photos: (B, P + 1, D) standardised. present: (B, P + 1) bool. photo_row: (B, P + 1).
+        predicted: (B, P, D). photos: (B, P + 1, D) standardised. present: (B, P + 1) bool. content: (B, P + 1).
 
     Returns:
         (B, P) float, 1 = best, ties by mean rank; 1 where a photo that follows was among those before it.
     """
-    rows, inverse = torch.unique(photo_row, return_inverse=True)                           # (C,), (B, K)
+    rows, inverse = torch.unique(content, return_inverse=True)                             # (C,), (B, K)
     candidates = torch.zeros(len(rows), photos.shape[-1], device=photos.device)
     candidates[inverse[present]] = F.normalize(photos[present].float(), dim=-1)
     is_candidate = torch.zeros(len(rows), dtype=torch.bool, device=photos.device)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from data.annotations.annotation_file import NUM_FRAMES
 from data.words.tokens import PAD, START
@@ -13,7 +13,7 @@ from train.config import ModelConfig
 from train.copying import WordCopier
 from train.ngrams import NgramTable
 from train.packed_lstm import last_states, run_packed
-from train.packing import pack, send
+from train.packing import pack, send, unpack
 
 
 class TextEncoder(nn.Module):
@@ -40,15 +40,16 @@ class TextEncoder(nn.Module):
         """
         packed = pack(token_ids, lengths.clamp(min=1))
         words = run_packed(self.lstm, packed._replace(data=self.dropout(self.embedding(packed.data))))
-        encoded = last_states(words) if self.word_scores is None else self._attend(words)  # (N, 2 * text_dim)
+        encoded = last_states(words) if self.word_scores is None else self._attend(words, lengths)
         if bool((lengths == 0).any()):
             encoded = encoded * send(lengths > 0, encoded.device).unsqueeze(-1)
         return encoded.float()
 
-    def _attend(self, words: PackedSequence) -> Tensor:
+    def _attend(self, words: PackedSequence, lengths: Tensor) -> Tensor:
         assert self.word_scores is not None
-        states, lengths = pad_packed_sequence(words, batch_first=True)                     # (N, T, 2 * text_dim)
-        is_word = torch.arange(states.shape[1], device=states.device) < lengths.to(states.device).unsqueeze(-1)
+        lengths, T = lengths.clamp(min=1), int(lengths.max())
+        states = unpack(words, lengths, T)                                                 # (N, T, 2 * text_dim)
+        is_word = send(torch.arange(T) < lengths.unsqueeze(-1), states.device)
         scores = self.word_scores(states).squeeze(-1).float().masked_fill(~is_word, -torch.inf)
         return (scores.softmax(dim=-1).unsqueeze(-1) * states).sum(dim=1)
 
@@ -229,8 +230,8 @@ class TextDecoder(nn.Module):
     def _read_on(self, captions: Tensor, about: Tensor, counts: Tensor) -> Tensor:
         """Read captions one after the other as one text: (N, K, T) -> (N, K, T, decoder_dim), zeros at padding."""
         stream, (row, slot, place) = self._lay_out(captions, about, counts)
-        states, _ = pad_packed_sequence(run_packed(self.lstm, stream), batch_first=True)   # (N, longest, decoder_dim)
-        N, K, T = captions.shape
+        lengths, (N, K, T) = counts.sum(dim=1).clamp(min=1), captions.shape
+        states = unpack(run_packed(self.lstm, stream), lengths, int(lengths.max()))        # (N, longest, decoder_dim)
         laid = states.new_zeros(N, K * T, states.shape[-1]).index_put((row, place), states[row, slot])
         return laid.unflatten(1, (K, T))
 
@@ -270,10 +271,11 @@ class TextDecoder(nn.Module):
 
     def _blend(self, logits: Tensor, pairs: Tensor) -> Tensor:
         """(n, V) logits after (n, 2) words -> log-probabilities blended with the trigram's; as they are in training."""
-        if self.ngrams is None or self.training or not self.ngram_share:
+        if self.ngrams is None or self.training:
             return logits
-        share = self.ngram_share
-        return ((1 - share) * logits.float().softmax(dim=-1) + share * self.ngrams(pairs)).log()
+        share, logits = self.ngram_share, logits.float()
+        blended = ((1 - share) * logits.softmax(dim=-1) + share * self.ngrams(pairs)).log()
+        return torch.where(share > 0, blended, logits)
 
 
 def pair_words(token_ids: Tensor, lengths: Tensor) -> PackedSequence:

@@ -6,7 +6,7 @@ import torch
 
 from data.words.tokens import PAD
 from train.batches import StoryDataset, iterate_batches
-from train.beginnings import count_tags, count_words
+from train.beginnings import measure_shares
 from train.criterion import StoryCriterion
 
 Yardsticks = dict[str, dict[str, float]]  # term -> who knows nothing -> its loss on val
@@ -23,10 +23,7 @@ def measure_yardsticks(criterion: StoryCriterion, train_set: StoryDataset, val_s
         criterion: whose model has its statistics set; it says what counts.
     """
     model, device = criterion.model, criterion.model.feature_mean.device
-    words = count_words(train_set.arrays.token.take(train_set.story_rows), len(train_set.words.vocabulary),
-                        criterion.rare_as_unknown)
-    log_shares = torch.from_numpy(np.log((words + 0.5) / (words + 0.5).sum())).to(device)
-    tag_logits = torch.logit(torch.from_numpy(count_tags(train_set))).float().to(device)
+    log_words, tag_logits = (share.to(device) for share in measure_shares(train_set, criterion.rare_as_unknown))
     sums: dict[tuple[str, str], np.ndarray] = {}
 
     def add(term: str, name: str, total: torch.Tensor, count: torch.Tensor) -> None:
@@ -40,8 +37,8 @@ def measure_yardsticks(criterion: StoryCriterion, train_set: StoryDataset, val_s
             loss = criterion.image_loss({"predicted_features": guess}, batch)
             add("image", name, loss.sum, loss.count)
         words_told = model.target_frames(batch["token_ids"])[..., 1:]
-        add("text", "unigram", -log_shares[words_told[words_told != PAD]].sum(), (words_told != PAD).sum())
-        prior = tag_logits.expand(batch["tag_targets"].shape)
+        add("text", "unigram", -log_words[words_told[words_told != PAD]].sum(), (words_told != PAD).sum())
+        prior = tag_logits.float().expand(batch["tag_targets"].shape)
         for term, loss in (("tag_seen", criterion.seen_tag_loss({"seen_logits": prior}, batch)),
                            ("tag_next", criterion.next_tag_loss({"next_logits": model.target_frames(prior)}, batch))):
             add(term, "prior", loss.sum, loss.count)
