@@ -84,19 +84,20 @@ class StoryModel(nn.Module):
         """The frames (B, P, ...) of a (B, K, ...) tensor that are predicted."""
         return frames[:, 1:] if self.config.task == "next" else frames
 
-    def forward(self, batch: Batch, padded: bool = True) -> Outputs:
+    def forward(self, batch: Batch, padded: bool = True, alone: bool | None = None) -> Outputs:
         """Predict everything, captions with the true words before each given.
 
         Args:
             batch: see `train.batches.StoryDataset`; `input_ids` (B, K, T) replaces `token_ids` as what is read.
             padded: whether to lay the caption logits out as a rectangle.
+            alone: whether the decoder speaks without the trigram; unless told, where they are not.
 
         Returns:
             `encode`'s tensors and either "caption_logits" (B, P, T-1, V), position i scoring token i+1, zeros at
-            padding; or, not padded, what the decoder alone says: "token_logits" (n, V), "token_targets" (n,) and
+            padding; or, not padded, "token_logits" (n, V), "token_targets" (n,) and
             "token_pairs" (n, 2), the two words before, of the n real tokens.
         """
-        outputs = self.encode(batch)
+        outputs, alone = self.encode(batch), not padded if alone is None else alone
         context, target = Context.of(outputs), self.target_frames
         read, counts = batch.get("decoder_ids", batch["token_ids"]), _caption_lengths(batch)
         if context.past is not None and self.training:
@@ -104,10 +105,9 @@ class StoryModel(nn.Module):
             context, target = context.from_the_first(), lambda frames: frames
         lengths = (target(counts).flatten() - 1).clamp(min=1)
         if context.past is not None:
-            logits = self.text_decoder.read_stories(context, read, counts, alone=not padded)
+            logits = self.text_decoder.read_stories(context, read, counts, alone=alone)
         else:
-            logits = self.text_decoder(context.flatten(), target(read).flatten(0, 1)[:, :-1], lengths,
-                                       alone=not padded)
+            logits = self.text_decoder(context.flatten(), target(read).flatten(0, 1)[:, :-1], lengths, alone=alone)
         token_ids = target(batch["token_ids"]).flatten(0, 1)                               # (B * P, T)
         if padded:
             captions = unpack(logits, lengths, token_ids.shape[1] - 1)

@@ -225,7 +225,7 @@ class Trainer:
         share = self.config.scheduled_sampling * (epoch - 1) / max(self.config.epochs - 1, 1)
         self.model.eval()
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.model(batch)["caption_logits"]
+            logits = self.model(batch, alone=True)["caption_logits"]
         read = batch["decoder_ids"].clone()
         first = read.shape[1] - logits.shape[1]  # frames that are not predicted
         read[:, first:] = mix_in_own_words(read[:, first:], logits, share)
