@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV ?= .venv
+$(if $(word 2,$(VENV)),$(error expected a VENV without blanks, found $(VENV)))
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready-$(shell cat setup.cfg constraints.txt | sha256sum | cut -c1-16)
 
@@ -51,13 +52,13 @@ $(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(erro
 # More than one process: torchrun starts them, each takes its share by rank.
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
-.PHONY: help demo test test-slow lint world plan features verify inspect train finetune eval runs compare ablate \
+.PHONY: help demo test test-slow test-coverage test-mutation lint world plan features verify inspect train finetune eval runs compare ablate \
 	crossval bench
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Variables: DATA= (a folder in VIST's annotation format; unset: the embedded storyworld), FEATURES=, RUN=,"
 	@echo "WEIGHTS=random|imagenet|PATH, PRESET=base|small|paper, SPLIT=, NPROC=, ARGS='flags of the python -m command below it'."
@@ -80,6 +81,14 @@ test: $(STAMP)  ## the test suite
 
 test-slow: $(STAMP)  ## the long campaigns: kills, full disks, scale
 	@$(PY) -m pytest -q -m slow --timeout 1800
+
+test-coverage: $(STAMP)  ## the test suite, and which branches it never took
+	@$(PY) -m pytest -q --cov --cov-report=term-missing:skip-covered
+
+test-mutation: $(STAMP)  ## change the code in 200 places: which changes does no test notice? (half an hour)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev,mutation]'
+	@rm -rf build *.egg-info
+	@$(PY) -m tests.mutation $(ARGS)
 
 lint: $(STAMP)  ## ruff and mypy
 	@$(VENV)/bin/ruff check
