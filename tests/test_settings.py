@@ -1,5 +1,6 @@
 """Settings by flag and file: what wins, what is refused, and with which words."""
 import re
+from dataclasses import fields
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_the_defaults_are_the_documented_ones():
     assert (config.batch_size, config.epochs, config.plateau_patience, config.plateau_factor) == (16, 10, 5, 0.5)
     assert (config.clip, config.early_stopping, config.seed, config.missing) == (1.0, 10, 42, "drop")
     assert (config.image_weight, config.text_weight, config.tag_weight) == (1.0, 1.0, 0.3)
+
+
+def test_paper_adds_nothing_to_the_original():
+    """Of all switches it has on what the original has; every share and every further weight is 0."""
+    config = make_config({"preset": "paper"})
+    on = {setting.name for setting in fields(config) if getattr(config, setting.name) is True}
+    assert on == {"use_photos", "use_text", "use_attention", "use_tag_embedding", "undescribed_negatives"}
+    for name in ("few_dropout", "context_dropout", "contrastive_weight", "word_dropout", "synonym_swaps",
+                 "scheduled_sampling", "curriculum", "rare_as_unknown", "steps", "patience_steps"):
+        assert getattr(config, name) == 0, name
 
 
 def test_every_setting_has_a_flag_with_its_meaning():
