@@ -197,7 +197,24 @@ def test_what_is_switched_off_is_not_read(switch, read):
         assert not torch.equal(full.encode(batch)["hidden"], full.encode(other)["hidden"])
 
 
-def test_telling_reads_every_photo_and_no_caption():
+@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_telling_reads_every_photo_and_the_captions_before(settings):
+    """Sentence t never reaches what is said of photo t, but for the words it is made of."""
+    model, batch = make_model(task="tell", **settings), make_batch()
+    with torch.no_grad():
+        before = model(batch)
+        for frame in range(5):
+            token_ids = batch["token_ids"].clone()
+            token_ids[:, frame, 1:3] = (token_ids[:, frame, 1:3] - 3) % (V - 4) + 4
+            after = model({**batch, "token_ids": token_ids})
+            said, then = before["caption_logits"], after["caption_logits"]
+            assert torch.equal(said[:, :frame], then[:, :frame]) and torch.equal(said[:, frame, 0], then[:, frame, 0])
+            assert torch.equal(before["next_logits"], after["next_logits"])
+            if settings and frame < 4:
+                assert not torch.equal(said[:, frame + 1:, 0], then[:, frame + 1:, 0]), "earlier captions are read"
+
+
+def test_telling_reads_every_photo_and_no_caption_into_its_state():
     model, batch = make_model(task="tell"), make_batch()
     with torch.no_grad():
         outputs = model(batch)

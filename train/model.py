@@ -100,7 +100,7 @@ class StoryModel(nn.Module):
         outputs, alone = self.encode(batch), not padded if alone is None else alone
         context, target = Context.of(outputs), self.target_frames
         read, counts = batch.get("decoder_ids", batch["token_ids"]), _caption_lengths(batch)
-        if context.past is not None and self.training:
+        if context.past is not None and self.training and self.config.looks_ahead:
             # the first caption follows nothing and is no prediction, but teaches the language
             context, target = context.from_the_first(), lambda frames: frames
         lengths = (target(counts).flatten() - 1).clamp(min=1)
@@ -137,7 +137,8 @@ class StoryModel(nn.Module):
         Returns:
             What `look_ahead` needs of the P frames that something is predicted after, in whatever order they come:
             "fused" (B, P, fusion_dim) photo and caption, "photos" (B, P, D) standardised, zeros where there is none,
-            "tags" (B, P, G) and "words" (B, P, T) of the caption, zeros where it is withheld. And of every frame what
+            "words" (B, P, T) of the last caption that has been read by then, and its "tags" (B, P, G) where frames
+            are predicted; zeros where it is withheld, or there is none yet. And of every frame what
             its tags are read from: (B, K, fusion_dim), the photo fused with no caption, and (B, K, D), the photo.
         """
         is_next, read = self.config.task == "next", batch.get("input_ids", batch["token_ids"])
@@ -151,10 +152,10 @@ class StoryModel(nn.Module):
             shown = seen_photos[:, :-1] if self.config.use_photos else self.fusion.read_photos(
                 torch.zeros_like(photos[:, :-1]))
             fused = self.fusion.mix(shown, captions)
-        is_read = (read[:, ahead] != PAD).any(dim=-1, keepdim=True) & (is_next and self.config.use_text)
-        tags = batch["tag_targets"][:, ahead] * is_read * self.counted_tags
+        words = (read[:, ahead] if is_next else F.pad(read, (0, 0, 1, 0))[:, :-1]) * self.config.use_text
+        tags = batch["tag_targets"][:, ahead] * (words != PAD).any(dim=-1, keepdim=True) * self.counted_tags * is_next
         return {"fused": fused, "photos": photos[:, ahead] * self.config.use_photos, "tags": tags,
-                "words": read[:, ahead] * is_read}, seen, photos
+                "words": words}, seen, photos
 
     def look_ahead(self, frames: Batch) -> Outputs:
         """Predict what follows each of P frames, having seen those before it too.
@@ -164,8 +165,8 @@ class StoryModel(nn.Module):
 
         Returns:
             "hidden" (B, P, hidden_dim) the attended state, "next_logits" (B, P, G), "tag_embedding" (B, P,
-            tag_embedding_dim), "predicted_features" (B, P, D) standardised; "memory" (B, P, P, T) the captions seen,
-            the last one first, and "past" what each was to be written from, where the decoder reads them.
+            tag_embedding_dim), "predicted_features" (B, P, D) standardised; "memory" (B, P, K - 1, T) the captions
+            read, the last one first, and "past" what each was to be written from, where the decoder reads them.
         """
         hidden = self.sequence_dropout(run_frames(self.sequence, frames["fused"]))
         if self.attention is not None:
@@ -252,11 +253,11 @@ class FrameAttention(nn.Module):
 
 
 def _turn_back(words: Tensor) -> Tensor:
-    """(B, P, T) captions, or whatever frames have -> (B, P, P, T): after frame t its own, the one before it and so on,
-    then zeros."""
+    """(B, P, T) captions, or whatever frames have -> (B, P, K - 1, T): after frame t its own, the one before it and so
+    on, then zeros."""
     frame = torch.arange(words.shape[1], device=words.device)
     place = frame.unsqueeze(1) - frame                                                     # (P, P): t - age
-    return words[:, place.clamp(min=0)] * (place >= 0).view(1, *place.shape, 1)
+    return (words[:, place.clamp(min=0)] * (place >= 0).view(1, *place.shape, 1))[:, :, :NUM_FRAMES - 1]
 
 
 def _caption_lengths(batch: Batch) -> Tensor:

@@ -130,7 +130,7 @@ class TextDecoder(nn.Module):
                             config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0.0)
         self.dropout, self.context_dropout = nn.Dropout(config.dropout), config.context_dropout
         self.vocabulary = nn.Linear(config.decoder_dim, vocabulary_size)
-        is_given = config.looks_ahead and config.use_text  # captions that have been seen
+        is_given = config.use_text  # captions of the frames before
         self.reads_on = config.reads_on and is_given
         self.reads_memory = (config.reads_on or config.word_copying) and is_given
         self.copier = (WordCopier(config.decoder_dim, config.embedding_dim, NUM_FRAMES - 1)
