@@ -8,7 +8,7 @@ from data.errors import shell_word
 from data.pictures.photos import FoundPhoto, scan_photos
 from data.words.tags import UNK_TAG, TagTable
 from data.words.tokens import RESERVED
-from data.words.word_encoder import WordArrays, build_word_arrays
+from data.words.word_encoder import EncodedWords, encode_words
 
 LISTED_CAUSES = 12
 LINE_WIDTH = 118
@@ -26,12 +26,12 @@ def check_data(root: Path, seed: int = DEFAULT_SEED, tag_table: Path | None = No
         UserError: if the folder cannot be used.
     """
     dataset = read_dataset(root, seed)
-    words = build_word_arrays(dataset, table=TagTable.load(tag_table))
+    words = encode_words(dataset, table=TagTable.load(tag_table))
     photos, photo_warnings = scan_photos(root)
     return describe_data(dataset, words, photos, photo_warnings)
 
 
-def describe_data(dataset: Dataset, words: WordArrays, photos: dict[str, FoundPhoto],
+def describe_data(dataset: Dataset, words: EncodedWords, photos: dict[str, FoundPhoto],
                   photo_warnings: Sequence[str] = ()) -> str:
     """Lines for people: splits, photos, what was left out and why, warnings, words, tags."""
     sections = [[f"{dataset.root}: {', '.join(sorted(dataset.files))}"],
@@ -44,7 +44,7 @@ def describe_data(dataset: Dataset, words: WordArrays, photos: dict[str, FoundPh
     return "\n\n".join("\n".join(section) for section in sections if section)
 
 
-def _describe_splits(dataset: Dataset, words: WordArrays, photos: dict[str, FoundPhoto]) -> list[str]:
+def _describe_splits(dataset: Dataset, words: EncodedWords, photos: dict[str, FoundPhoto]) -> list[str]:
     rows = [["", "stories", "albums", "photos", "missing", "captions", "words each", "cut", "unknown words", "no tag",
              "described"]]
     for split in SPLITS:
@@ -92,7 +92,7 @@ def _describe_skipped(skipped: list[Skipped]) -> list[str]:
     return lines
 
 
-def _describe_words(words: WordArrays) -> list[str]:
+def _describe_words(words: EncodedWords) -> list[str]:
     size = len(words.vocabulary)
     frequent = ", ".join(words.vocabulary.words[len(RESERVED):len(RESERVED) + 12])
     source = "train" if "train" in words.splits else " and ".join(words.splits)
@@ -100,7 +100,7 @@ def _describe_words(words: WordArrays) -> list[str]:
             f"most frequent: {frequent}"]
 
 
-def _describe_tags(words: WordArrays) -> list[str]:
+def _describe_tags(words: EncodedWords) -> list[str]:
     num_frames = sum(count["captions"] for count in words.counts.values())
     frames = sum(arrays.tag.sum(axis=(0, 1), dtype=int) for arrays in words.splits.values())
     lines = [f"tags: share of {num_frames:,} frames, no tag {_share(frames[UNK_TAG], num_frames)}"]

@@ -16,7 +16,7 @@ from data.words.tokens import CAPTION_LENGTH, VOCABULARY_SIZE, Vocabulary, split
 
 
 @dataclass(frozen=True)
-class SplitArrays:
+class EncodedSplit:
     """One split, its stories sorted by (album_id, story_id).
 
     Attributes:
@@ -39,7 +39,7 @@ class SplitArrays:
 
 
 @dataclass(frozen=True)
-class WordArrays:
+class EncodedWords:
     """A word set: what it was made with, its splits, and what was counted on the way.
 
     Attributes:
@@ -51,13 +51,13 @@ class WordArrays:
 
     vocabulary: Vocabulary
     table: TagTable
-    splits: dict[str, SplitArrays]
+    splits: dict[str, EncodedSplit]
     counts: dict[str, dict[str, int]]
     warnings: list[str]
 
 
-def build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None = None, table: TagTable | None = None,
-                      length: int = CAPTION_LENGTH, vocabulary_size: int = VOCABULARY_SIZE) -> WordArrays:
+def encode_words(dataset: Dataset, vocabulary: Vocabulary | None = None, table: TagTable | None = None,
+                      length: int = CAPTION_LENGTH, vocabulary_size: int = VOCABULARY_SIZE) -> EncodedWords:
     """Turn every caption of a dataset into token ids and tags.
 
     Args:
@@ -69,7 +69,7 @@ def build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None = None, ta
         vocabulary_size: V at most, where the vocabulary is counted.
     """
     with paused_collector():
-        return _build_word_arrays(dataset, vocabulary, table or TagTable.load(), length, vocabulary_size)
+        return _encode_words(dataset, vocabulary, table or TagTable.load(), length, vocabulary_size)
 
 
 def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], table: TagTable,
@@ -96,8 +96,8 @@ def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], ta
     return tag.reshape(len(stories), NUM_FRAMES, len(table)), source.reshape(len(stories), NUM_FRAMES)
 
 
-def _build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None, table: TagTable, length: int,
-                       vocabulary_size: int) -> WordArrays:
+def _encode_words(dataset: Dataset, vocabulary: Vocabulary | None, table: TagTable, length: int,
+                       vocabulary_size: int) -> EncodedWords:
     words = {split: [split_words(caption, tokenised) for story in dataset.stories[split]
                      for caption, tokenised in zip(story.captions, story.tokenised)]
              for split in SPLITS if dataset.stories[split]}
@@ -114,7 +114,7 @@ def _build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None, table: T
     for split, captions in words.items():
         splits[split], counts[split] = _build_split(dataset.stories[split], captions, vocabulary, table, described,
                                                     length)
-    return WordArrays(vocabulary, table, splits, counts, warnings)
+    return EncodedWords(vocabulary, table, splits, counts, warnings)
 
 
 def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray]:
@@ -130,11 +130,11 @@ def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray
 
 
 def _build_split(stories: list[Story], captions: list[list[str]], vocabulary: Vocabulary, table: TagTable,
-                 described: dict[str, np.ndarray], length: int) -> tuple[SplitArrays, dict[str, int]]:
+                 described: dict[str, np.ndarray], length: int) -> tuple[EncodedSplit, dict[str, int]]:
     token, cut = vocabulary.encode_many(captions, length)
     tag, source = label_frames(stories, captions, table, described)
     shape = (len(stories), NUM_FRAMES)
-    arrays = SplitArrays(
+    arrays = EncodedSplit(
         token=token.reshape(*shape, length), tag=tag, tag_source=source,
         tokenised=np.array([story.tokenised for story in stories], np.uint8).reshape(shape),
         story_id=fixed_bytes([story.story_id for story in stories]),

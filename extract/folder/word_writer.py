@@ -19,7 +19,7 @@ from data.folder.manifest import Manifest, Shard, WordsEntry, load_manifest
 from data.folder.shards import join_blobs, write_shard
 from data.words.tags import TagTable
 from data.words.tokens import TOKENISATION, Vocabulary
-from data.words.word_encoder import SplitArrays, WordArrays, build_word_arrays
+from data.words.word_encoder import EncodedSplit, EncodedWords, encode_words
 from extract.config import ExtractConfig
 from extract.folder.ledger import hash_ids
 from extract.folder.plan import Plan, row_index
@@ -59,7 +59,7 @@ def stage_words(config: ExtractConfig, dataset: Dataset, plan: Plan) -> dict[str
     shutil.rmtree(folder, ignore_errors=True)
     vocabulary = None if origin is None else origin[0]
     length = config.caption_length if origin is None else origin[1]["fields"]["length"]
-    arrays = build_word_arrays(dataset, vocabulary, table, length, config.vocabulary_size)
+    arrays = encode_words(dataset, vocabulary, table, length, config.vocabulary_size)
     for warning in arrays.warnings:
         log.warning("%s", warning)
     identity = describe_words(arrays, dataset, length, config.seed) if origin is None else origin[1]
@@ -121,7 +121,7 @@ def publish_words(folder: Path, name: str, entry: dict[str, Any],
     return shards, WordsEntry(entry["identity"], dict(entry["files"]), entry["info"], counts)
 
 
-def describe_words(arrays: WordArrays, dataset: Dataset, length: int, seed: int) -> Identity:
+def describe_words(arrays: EncodedWords, dataset: Dataset, length: int, seed: int) -> Identity:
     """The words' identity: how captions become ids and tags, and the annotation files that defined it.
 
     Words made with --words-from keep the identity they come from, so that runs can be evaluated on them.
@@ -185,7 +185,7 @@ def asdict_table(table: TagTable) -> dict[str, Any]:
     return {"sha256": table.sha256, "names": table.names, "categories": table.categories}
 
 
-def _write_split(folder: Path, split: str, part: SplitArrays, plan: Plan) -> list[dict[str, Any]]:
+def _write_split(folder: Path, split: str, part: EncodedSplit, plan: Plan) -> list[dict[str, Any]]:
     rows = row_index(plan)
     ids, inverse = np.unique(part.photo_id, return_inverse=True)
     photo = np.array([rows[name] for name in ids.tolist()], np.int32)[inverse].reshape(-1, NUM_FRAMES)
