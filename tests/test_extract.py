@@ -345,7 +345,7 @@ def test_a_shard_is_read_back_from_the_disk(dataset, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("is_alive", [True, False])
 def test_the_note_of_a_process_that_has_ended_binds_nobody(dataset, tmp_path, is_alive):
-    from data.lock import hold, living_token
+    from data.lock import hold, read_token
     folder = tmp_path / "f"
     run(dataset, folder, "--batch-size", "8")
     note = json.loads((folder / ".local/recipe.json").read_text())
@@ -353,7 +353,7 @@ def test_the_note_of_a_process_that_has_ended_binds_nobody(dataset, tmp_path, is
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (folder / ".local").mkdir()
     with hold(folder / f".local/{'lock-1' if is_alive else 'other'}", "f", "world 2"):
-        note["holder"] = living_token(folder / ".local/lock-1") or note["holder"]
+        note["holder"] = read_token(folder / ".local/lock-1") or note["holder"]
         (folder / ".local/recipe.json").write_text(json.dumps(note))
         command = ["--data", str(dataset), "--out", str(folder), "--backbone", BACKBONE, "--weights", "random",
                    "--shard-rows", "8", "--world", "2", "--rank", "0", "--batch-size", "4"]
@@ -556,16 +556,21 @@ def test_work_is_kept_when_the_annotations_changed_before_the_first_run_ended(da
     assert len([name for name in seen[:-30]]) == 12  # of 30; the other 18 had been published
 
 
-@pytest.mark.parametrize("has_ledger, lose", [
-    (True, lambda path: path.write_bytes(path.read_bytes()[:5000])), (False, lambda path: path.unlink())])
-def test_a_lost_shard_comes_back_to_the_bit(dataset, tmp_path, has_ledger, lose):
+@pytest.mark.parametrize("lose", [lambda path: path.write_bytes(path.read_bytes()[:5000]), lambda path: path.unlink()])
+def test_a_lost_shard_comes_back_to_the_bit(dataset, tmp_path, lose):
     before = snapshot_of_run(dataset, tmp_path, "--thumbnails", "24")
     for name in ("photos/00001.h5", "thumbs/00002.h5"):
         lose(tmp_path / "f" / name)
-    if not has_ledger:
-        shutil.rmtree(tmp_path / "f/.local")
     run(dataset, tmp_path / "f", "--thumbnails", "24")
     assert snapshot(tmp_path / "f") == before
+
+
+def test_a_lost_shard_of_a_folder_without_a_ledger_is_said(dataset, tmp_path):
+    run(dataset, tmp_path / "f")
+    shutil.rmtree(tmp_path / "f/.local")
+    (tmp_path / "f/photos/00001.h5").unlink()
+    with pytest.raises(UserError, match="photos/00001.h5, found no such file.*no ledger tells which photos it held"):
+        run(dataset, tmp_path / "f")
 
 
 def test_a_folder_from_elsewhere_is_taken_over_without_looking_again(dataset, tmp_path, monkeypatch):

@@ -285,15 +285,6 @@ def test_what_is_damaged_is_set_aside_and_made_anew(made, names):
     assert not verify_folder(root, full=True).findings
 
 
-def test_a_staged_copy_that_rotted_is_not_published_again(made):
-    root, make_features_again = made
-    flip(root / "words/default/train-00000.h5")
-    flip(root / ".local/words/default/train-00000.h5")
-    assert found(root, full=True)
-    make_features_again()
-    assert not found(root, full=True)
-
-
 def test_nothing_is_moved_while_somebody_writes(made):
     root, _ = made
     flip(root / "photos/00001.h5")

@@ -48,7 +48,7 @@ def collect_garbage(folder: Path, dry_run: bool = False, damaged: bool = False) 
     needed = name_needed(folder)
     unneeded = [path for pattern in FOLDERS for path in sorted(folder.glob(f"{pattern}/*.h5"))
                 if path.relative_to(folder).as_posix() not in needed]
-    unneeded += [path for pattern in ("", *(f"{pattern}/" for pattern in (*FOLDERS, LOCAL, f"{LOCAL}/words/*")))
+    unneeded += [path for pattern in ("", *(f"{pattern}/" for pattern in (*FOLDERS, LOCAL)))
                  for path in sorted(folder.glob(f"{pattern}.*{TEMPORARY}"))]
     if damaged:
         unneeded += sorted(path for path in (folder / DAMAGED).rglob("*") if not path.is_dir())

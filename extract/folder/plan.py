@@ -18,7 +18,6 @@ from data.folder.published import map_published
 from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
 from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids
-from extract.folder.lost_shards import recall_photo_ids
 
 NO_SPLIT = len(SPLITS)  # of a photo that no story names: one of an album that nobody told of, or told of no more
 
@@ -91,10 +90,10 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
         ledger: its published shards.
 
     Raises:
-        UserError: if a shard of the manifest is damaged and nothing tells which photos it held.
+        UserError: if a shard of the manifest is damaged and no ledger tells which photos it held.
     """
     wanted = list(wanted_photos(dataset, config.photos))
-    published = published_shards(config.out, manifest, ledger, dataset)
+    published = published_shards(config.out, manifest, ledger)
     listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
     splits = {photo_id.encode("ascii"): SPLITS.index(split)
               for split, _, photo_id in reversed(list(wanted_photos(dataset, "stories")))}
@@ -154,12 +153,8 @@ def limit_stories(dataset: Dataset, limit: int | None) -> Dataset:
     return replace(dataset, stories={split: stories[:limit] for split, stories in dataset.stories.items()})
 
 
-def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry],
-                     dataset: Dataset) -> list[Entry]:
+def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry]) -> list[Entry]:
     """The photo shards of a folder's manifest in row order, with what the ledger knows of each.
-
-    Args:
-        dataset: tells which photos a lost shard held, where there is no ledger.
 
     A folder that came from elsewhere has no ledger: what its photos looked like on disk is unknown then, so that they
     are read again, but not looked at again.
@@ -174,21 +169,18 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         if known is not None and known.files["photos"].sha256 == shard.sha256:
             entries.append(replace(known, files={**files, **known.files}))
         else:
-            photo_ids = _read_photo_ids(folder, manifest, shard, dataset)
+            photo_ids = _read_photo_ids(folder, shard)
             entries.append(Entry(_number_of(shard.name), manifest.recipe["id"], files, photo_ids,
                                  np.full((shard.rows, 2), -1, np.int64)))
     return entries
 
 
-def _read_photo_ids(folder: Path, manifest: Manifest, shard: Shard, dataset: Dataset) -> np.ndarray:
+def _read_photo_ids(folder: Path, shard: Shard) -> np.ndarray:
     try:
         return np.array(map_published(folder, shard, "photos")["photo_id"])
     except UserError as error:
-        photo_ids = recall_photo_ids(folder, manifest, shard, dataset)
-        if photo_ids is None:
-            raise UserError(f"{error}; and neither ledger nor stories tell which photos it held: get the folder again, "
-                            "or make a new one with another --out") from None
-        return photo_ids
+        raise UserError(f"{error}; and no ledger tells which photos it held: get the folder again, or make a new one "
+                        "with another --out") from None
 
 
 def _number_of(name: str) -> int:
@@ -267,8 +259,3 @@ def _first_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.nd
         first[encoded] = min(album_id, first.get(encoded, album_id))
     albums = [first.get(name, "").encode("ascii") for name in ids]
     return np.array(albums, f"S{max([1, *map(len, albums)])}")
-
-
-def row_index(plan: Plan) -> dict[bytes, int]:
-    """The row of every photo id."""
-    return {name: row for row, name in enumerate(plan.photo_id.tolist())}

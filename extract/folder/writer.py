@@ -11,6 +11,7 @@ import numpy as np
 from data.errors import UserError
 from data.files import replace_file, sha256_file, sync_and_forget
 from data.folder.manifest import Shard
+from data.folder.published import map_published
 from data.folder.shards import map_shard, write_shard
 
 
@@ -30,6 +31,16 @@ def publish_shard(folder: Path, name: str, kind: str, arrays: Mapping[str, np.nd
         sync_and_forget(partial)
         _check_written(partial, kind, arrays, path)
         return Shard(name, rows, 0, partial.stat().st_size, sha256_file(partial))
+
+
+def holds_arrays(folder: Path, shard: Shard, kind: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether a published file is there and has these very arrays."""
+    try:
+        published = map_published(folder, shard, kind)
+    except UserError:
+        return False
+    return all(published[name].shape == array.shape and published[name].tobytes() == array.tobytes()
+               for name, array in arrays.items())
 
 
 def explain_disk(error: OSError, folder: Path) -> UserError:

@@ -15,7 +15,7 @@ from data.folder.published import map_published
 from data.folder.word_reader import WordSet
 from data.pictures.photos import BadPhoto, find_photos, read_photo
 from data.pictures.pictures import Resize, open_picture
-from extract.folder.centring import find_neighbours
+from extract.folder.cosine import find_neighbours
 from extract.inspection.inspection_rows import PhotoRows, measure_lengths
 
 matplotlib.use("Agg")  # no display is asked for

@@ -18,7 +18,7 @@ from data.folder.published import map_published
 from data.pictures.photos import BadPhoto, find_photos, read_photo
 from data.pictures.pictures import decode_photo
 from extract.folder.canaries import GROUP, read_resize
-from extract.folder.centring import centred_cosine, measure_statistics
+from extract.folder.cosine import centred_cosine, measure_statistics
 from extract.verification.findings import Report
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ is set aside in `.local/damaged` where this machine can make it again; it is nev
 import argparse
 import json
 import os
-import shutil
 from pathlib import Path
 
 from data.errors import UserError, shell_word
@@ -145,5 +144,3 @@ def _move(root: Path, name: str, report: Report) -> None:
         for finding in report.damaged:
             if finding.file == name:
                 finding.set_aside = target.relative_to(root).as_posix()
-    if name.startswith("words/"):  # made anew from the captions, not from the copy of an earlier run
-        shutil.rmtree(root / LOCAL / "words" / name.split("/")[1], ignore_errors=True)

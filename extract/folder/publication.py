@@ -17,22 +17,22 @@ from data.annotations.annotation_file import Skipped
 from data.annotations.stories import SPLITS
 from data.files import TEMPORARY, settle_text, sha256_file
 from data.folder.identity import Identity, identify, source_digest
-from data.folder.manifest import Manifest, Shard
+from data.folder.manifest import Manifest, Shard, WordsEntry
 from data.folder.shards import map_shard
-from data.lock import STALE_SECONDS, is_gone
+from data.lock import is_gone
 from data.pictures.augmentation import VERSION as AUGMENTATION_VERSION
 from data.pictures.photos import MISSING, OK, STATUS
 from extract.folder.canaries import GROUP as CANARIES
 from extract.folder.canaries import write_canaries
 from extract.folder.card import write_card
-from extract.folder.ledger import Entry, read_ledger
+from extract.folder.ledger import Entry, hash_ids, read_ledger
 from extract.folder.occupancy import lock_paths
 from extract.folder.plan import NO_SPLIT, Plan
 from extract.folder.recipe import package_versions
-from extract.folder.word_writer import publish_words
 from extract.folder.work import Asked, find_unread, usable_source
 
 SOURCE_VERSION = 1
+STALE_SECONDS = 90.0  # of a half-written file: its writer is dead
 PLACEHOLDER_IDS = PLACEHOLDER_ALBUMS = 5  # one content under so many ids in so many albums is no photo of anything
 UNUSED = "unused"  # photos that no story names, in the counts by split
 
@@ -44,8 +44,9 @@ class Ending:
     """What the manifest is written from, beside the shards.
 
     Attributes:
-        recipe: identity. width: D. weights, licence: of the backbone, for the card. words: name of the word set.
-        staged: its staged entry. skipped: what the annotations lost. views: augmented views of every photo.
+        recipe: identity. width: D. weights, licence: of the backbone, for the card. words, words_entry: name and entry
+        of the word set. word_shards: its shards by group. skipped: what the annotations lost. views: augmented views of
+        every photo.
     """
 
     recipe: Identity
@@ -54,7 +55,8 @@ class Ending:
     licence: str
     thumbnail_side: int
     words: str
-    staged: dict[str, Any]
+    word_shards: dict[str, tuple[Shard, ...]]
+    words_entry: WordsEntry
     skipped: list[Skipped]
     views: int = 0
 
@@ -81,7 +83,7 @@ def complete_entries(plan: Plan, folder: Path, asked: Asked) -> list[Entry] | No
             newest[entry.ids] = entry
     entries = []
     for planned in plan.shards:
-        ids = _ids_of(plan, planned.first, planned.rows)
+        ids = hash_ids(plan.photo_id[plan.rows_of(planned)])
         source = usable_source(newest.get(ids, planned.published), folder, asked)
         if source is None or find_unread(plan, planned, source, asked).any():
             return None
@@ -90,18 +92,16 @@ def complete_entries(plan: Plan, folder: Path, asked: Asked) -> list[Entry] | No
 
 
 def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Ending, old: Manifest | None) -> Manifest:
-    """Write words, skipped.csv, card and manifest over the published shards.
+    """Write canaries, skipped.csv, card and manifest over the published shards.
 
     Args:
         entries: one for every planned shard. old: the manifest until now.
     """
     table = read_photo_table(plan, folder, entries)
     placeholders = find_placeholders(plan, table)
-    shards = {**(old.shards if old is not None else {}), **place_shards(plan, entries)}
-    groups, words = publish_words(folder, ending.words, ending.staged, old)
-    shards = {group: parts for group, parts in shards.items()
-              if not group.startswith(f"words/{ending.words}/")} | groups
-    sets = {**(old.words if old is not None else {}), ending.words: words}
+    shards = {group: parts for group, parts in (old.shards if old is not None else {}).items()
+              if not group.startswith(f"words/{ending.words}/")} | place_shards(plan, entries) | ending.word_shards
+    sets = {**(old.words if old is not None else {}), ending.words: ending.words_entry}
     source = identify({"version": SOURCE_VERSION, "photos": source_digest(_list_source(plan, table), is_sorted=True)})
     shards[CANARIES], canaries = write_canaries(folder, plan, entries, table.status, table.content, placeholders,
                                                 ending.recipe["fields"], old)
@@ -234,8 +234,3 @@ def share_bad(manifest: Manifest) -> tuple[float, float]:
     missing = status[STATUS[MISSING]]
     present = max(1, total - missing)
     return (total - missing - status[STATUS[OK]]) / present, missing / total
-
-
-def _ids_of(plan: Plan, first: int, rows: int) -> str:
-    from extract.folder.ledger import hash_ids
-    return hash_ids(plan.photo_id[first:first + rows])
