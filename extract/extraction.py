@@ -54,7 +54,9 @@ def run_extraction(config: ExtractConfig) -> Path:
         log.warning("%s", note)
     require_room(config.out, FOLDER)
     dataset = read_limited(config)  # before the folder is touched: bad input leaves nothing behind
-    _say_dataset(dataset)
+    for warning in dataset.warnings:
+        log.warning("%s", warning)
+    log.info("%s", ", ".join(f"{split} {len(stories)} stories" for split, stories in dataset.stories.items()))
     try:
         with hold_folder(config.out, config.rank, config.world) as still_held:
             manifest = _bring_up_to_date(config, dataset, photos, seen, still_held)
@@ -206,12 +208,6 @@ def _check_limits(config: ExtractConfig, bad: float, missing: float) -> None:
             raise LimitExceeded(f"expected at most {limit:.2%} {what}, found {share:.2%}; everything good is written, "
                                 f"skipped.csv in {config.out} lists them: mend them and give the same command with "
                                 f"--retry, or allow more with --{name}")
-
-
-def _say_dataset(dataset: "Dataset") -> None:
-    for warning in dataset.warnings:
-        log.warning("%s", warning)
-    log.info("%s", ", ".join(f"{split} {len(stories)} stories" for split, stories in dataset.stories.items()))
 
 
 def _say_timing(timing: "Timing", reader: "Reader") -> None:

@@ -1,6 +1,7 @@
 """verify and gc: what is wrong with a folder is seen, said with what to do, set aside, and made anew."""
 import errno
 import json
+import os
 import random
 import re
 import shutil
@@ -327,11 +328,13 @@ def test_what_a_stranger_wrote_reaches_the_terminal_as_text(folder, capsys):
 
 
 def test_a_disk_that_may_not_be_written_is_said_in_one_sentence(made, monkeypatch, capsys):
-    def refuse(*arguments, **settings):
-        raise OSError(errno.EROFS, "Read-only file system", str(arguments[-1]))
-    monkeypatch.setattr("os.link", refuse)
-    monkeypatch.setattr("os.utime", refuse)
-    monkeypatch.setattr("os.pwrite", refuse)
+    real = os.open
+
+    def refuse(path, flags, *arguments, **settings):
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return real(path, flags, *arguments, **settings)
+    monkeypatch.setattr("os.open", refuse)
     assert run_command(lambda: main(["gc", str(made[0])])) == 2
     said = capsys.readouterr().err
     assert "found: Read-only file system" in said and said.count("\n") == 1

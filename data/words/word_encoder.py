@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.annotations.annotation_file import NUM_FRAMES, Story
-from data.annotations.stories import SPLITS, Dataset, paused_collector
+from data.annotations.stories import SPLITS, Dataset
 from data.folder.shards import fixed_bytes
 from data.folder.word_reader import DII, SIS
 from data.words.tags import UNK_TAG, TagTable
@@ -68,8 +68,24 @@ def encode_words(dataset: Dataset, vocabulary: Vocabulary | None = None, table: 
         length: T, ids in a row, <START> and <END> included.
         vocabulary_size: V at most, where the vocabulary is counted.
     """
-    with paused_collector():
-        return _encode_words(dataset, vocabulary, table or TagTable.load(), length, vocabulary_size)
+    table = table or TagTable.load()
+    words = {split: [split_words(caption, tokenised) for story in dataset.stories[split]
+                     for caption, tokenised in zip(story.captions, story.tokenised)]
+             for split in SPLITS if dataset.stories[split]}
+    warnings = []
+    if vocabulary is None:
+        counted = ["train"] if "train" in words else list(words)
+        if "train" not in words:
+            warnings.append(f"no train captions in {dataset.root}: the vocabulary was counted over "
+                            f"{' and '.join(words)}; to evaluate a run on them, take the words of its features folder "
+                            "with --words-from")
+        vocabulary = Vocabulary.build((caption for split in counted for caption in words[split]), vocabulary_size)
+    described = _tag_descriptions(dataset, table)
+    splits, counts = {}, {}
+    for split, captions in words.items():
+        splits[split], counts[split] = _encode_split(dataset.stories[split], captions, vocabulary, table, described,
+                                                     length)
+    return EncodedWords(vocabulary, table, splits, counts, warnings)
 
 
 def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], table: TagTable,
@@ -96,27 +112,6 @@ def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], ta
     return tag.reshape(len(stories), NUM_FRAMES, len(table)), source.reshape(len(stories), NUM_FRAMES)
 
 
-def _encode_words(dataset: Dataset, vocabulary: Vocabulary | None, table: TagTable, length: int,
-                       vocabulary_size: int) -> EncodedWords:
-    words = {split: [split_words(caption, tokenised) for story in dataset.stories[split]
-                     for caption, tokenised in zip(story.captions, story.tokenised)]
-             for split in SPLITS if dataset.stories[split]}
-    warnings = []
-    if vocabulary is None:
-        counted = ["train"] if "train" in words else list(words)
-        if "train" not in words:
-            warnings.append(f"no train captions in {dataset.root}: the vocabulary was counted over "
-                            f"{' and '.join(words)}; to evaluate a run on them, take the words of its features folder "
-                            "with --words-from")
-        vocabulary = Vocabulary.build((caption for split in counted for caption in words[split]), vocabulary_size)
-    described = _tag_descriptions(dataset, table)
-    splits, counts = {}, {}
-    for split, captions in words.items():
-        splits[split], counts[split] = _build_split(dataset.stories[split], captions, vocabulary, table, described,
-                                                    length)
-    return EncodedWords(vocabulary, table, splits, counts, warnings)
-
-
 def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray]:
     """The tags of all descriptions of a photo, for the photos that stories name; each looked at once."""
     named = dict.fromkeys(photo_id for stories in dataset.stories.values() for story in stories
@@ -129,8 +124,8 @@ def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray
     return dict(zip(named, np.maximum.reduceat(tag, first, axis=0)))
 
 
-def _build_split(stories: list[Story], captions: list[list[str]], vocabulary: Vocabulary, table: TagTable,
-                 described: dict[str, np.ndarray], length: int) -> tuple[EncodedSplit, dict[str, int]]:
+def _encode_split(stories: list[Story], captions: list[list[str]], vocabulary: Vocabulary, table: TagTable,
+                  described: dict[str, np.ndarray], length: int) -> tuple[EncodedSplit, dict[str, int]]:
     token, cut = vocabulary.encode_many(captions, length)
     tag, source = label_frames(stories, captions, table, described)
     shape = (len(stories), NUM_FRAMES)

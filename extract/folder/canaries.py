@@ -5,7 +5,7 @@ are added. Their pixels are what the backbone was shown, decoded once more from 
 """
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,11 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
             break
     if not rows:
         return (), {}
-    arrays = {"picture": np.stack(pictures), "feature": _take_features(folder, plan, entries, rows),
+    starts = [planned.first for planned in plan.shards]
+    shard_of = (np.searchsorted(starts, rows, side="right") - 1).tolist()
+    feature = np.stack([map_shard(folder / entries[index].name, "photos")["feature"][row - starts[index]]
+                        for row, index in zip(rows, shard_of)])
+    arrays = {"picture": np.stack(pictures), "feature": feature,
               "photo": np.array(rows, np.int32), "content": content[rows]}
     chosen = {"photos": [plan.photo_id[row].decode("ascii") for row in rows]}
     name = _name(arrays)
@@ -62,16 +66,12 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
     return (publish_shard(folder, name, GROUP, arrays, len(rows)),), chosen
 
 
-def rank_candidates(status: np.ndarray, content: np.ndarray,
-                    placeholders: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+def rank_candidates(status: np.ndarray, content: np.ndarray, placeholders: Sequence[Mapping[str, Any]]) -> list[int]:
     """One row for every distinct content of a good photo, in the order of the contents' sha256."""
+    rows = np.flatnonzero(status == OK)
+    keys, first = np.unique(np.ascontiguousarray(content[rows]).view("V32").ravel(), return_index=True)
     pretended = {bytes.fromhex(placeholder["content"]) for placeholder in placeholders}
-    last = b""
-    for row in map(int, _sort_by_content(status, content)):
-        key = content[row].tobytes()
-        if key != last and key not in pretended:
-            yield row
-        last = key
+    return [row for key, row in zip(keys.tolist(), rows[first].tolist()) if key not in pretended]
 
 
 def read_resize(recipe: Mapping[str, Any]) -> Resize:
@@ -87,12 +87,6 @@ def read_resize(recipe: Mapping[str, Any]) -> Resize:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"expected a recipe that says how photos are resized, found {type(error).__name__}: {error}; "
                         "get the folder again, or make it anew") from None
-
-
-def _sort_by_content(status: np.ndarray, content: np.ndarray) -> np.ndarray:
-    rows = np.flatnonzero(status == OK)
-    prefix = content[rows, :8].view(">u8").ravel()  # enough to sort by, an eighth to hold
-    return rows[np.argsort(prefix, kind="stable")]
 
 
 def _decode(path: Path | None, content: bytes, resize: Resize) -> np.ndarray | None:
@@ -112,17 +106,6 @@ def _read_known(folder: Path, old: Manifest | None) -> dict[bytes, np.ndarray]:
             arrays = map_published(folder, shard, GROUP)
             known.update(zip(map(bytes, arrays["content"]), arrays["picture"]))
     return known
-
-
-def _take_features(folder: Path, plan: Plan, entries: Sequence[Entry], rows: list[int]) -> np.ndarray:
-    return np.stack(list(_feature_rows(folder, plan, entries, rows)))
-
-
-def _feature_rows(folder: Path, plan: Plan, entries: Sequence[Entry], rows: list[int]) -> Iterator[np.ndarray]:
-    starts = [planned.first for planned in plan.shards]
-    for row in rows:
-        index = int(np.searchsorted(starts, row, side="right")) - 1
-        yield map_shard(folder / entries[index].name, "photos")["feature"][row - starts[index]]
 
 
 def _name(arrays: Mapping[str, np.ndarray]) -> str:

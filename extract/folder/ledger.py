@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from data.files import sync
 from data.folder.manifest import Shard
 
 LEDGER = ".local/ledger"
@@ -72,11 +73,7 @@ def append_entry(folder: Path, rank: int, entry: Entry) -> None:
         file.flush()
         os.fsync(file.fileno())
     if is_new:
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path.parent)
 
 
 def read_ledger(folder: Path) -> dict[str, Entry]:

@@ -15,6 +15,7 @@ from data.annotations.stories import SPLITS, Dataset
 from data.errors import UserError
 from data.folder.manifest import Manifest, Shard
 from data.folder.published import map_published
+from data.folder.shards import fixed_bytes
 from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
 from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids
@@ -42,24 +43,22 @@ class PlannedShard:
 
 @dataclass
 class Plan:
-    """N photo rows in shards; arrays, because a list of Python objects costs ten times as much.
+    """N photo rows in shards.
 
     Attributes:
         photo_id: (N,) bytes. split: (N,) uint8, index into SPLITS or NO_SPLIT.
         stat: (N, 2) int64, NO_FILE where there is none.
-        path, path_offset: relative paths as one (M,) blob with (N + 1,) offsets.
+        path: the file of each row, None where none was found.
         story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
             of the albums that have it; empty for a photo that no story names any more.
         orphans: published shards that hold none of these rows as they are wanted; their features may still be copied.
         taken: kind -> names that published files have.
     """
 
-    root: Path
     photo_id: np.ndarray
     split: np.ndarray
     stat: np.ndarray
-    path: bytes
-    path_offset: np.ndarray
+    path: list[str | None]
     story_album: np.ndarray
     album_id: np.ndarray
     shards: list[PlannedShard]
@@ -72,8 +71,8 @@ class Plan:
 
     def photo_path(self, row: int) -> Path | None:
         """The file of a row, or None where none was found."""
-        start, stop = self.path_offset[row:row + 2]
-        return self.root / self.path[start:stop].decode("utf-8", "surrogateescape") if stop > start else None
+        path = self.path[row]
+        return None if path is None else Path(path)
 
     def rows_of(self, shard: PlannedShard) -> slice:
         """The shard's rows as a slice of the plan's arrays."""
@@ -115,9 +114,10 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
         for kind, shard in entry.files.items():
             if exists(config.out, [shard]):  # what was lost comes back under its name
                 taken.setdefault(kind, set()).add(shard.name)
-    plan = Plan(config.dataset, photo_id, np.array([splits.get(name, NO_SPLIT) for name in ids], np.uint8),
-                *_locate(ids, photos, config.dataset), _pair_albums(wanted, ids), _first_albums(wanted, ids), shards,
-                orphans, taken,
+    found = [photos.get(name.decode("ascii")) for name in ids]
+    plan = Plan(photo_id, np.array([splits.get(name, NO_SPLIT) for name in ids], np.uint8),
+                np.array([photo[1:3] if photo else NO_FILE for photo in found], np.int64).reshape(-1, 2),
+                [photo.path if photo else None for photo in found], *_list_albums(wanted, ids), shards, orphans, taken,
                 turn=1 + max((entry.turn for entry in ledger.values()), default=0))
     gone = int((plan.album_id == b"").sum())
     if gone:
@@ -232,30 +232,11 @@ def _match(shards: list[PlannedShard], photo_id: np.ndarray, published: list[Ent
     return matched, sorted(by_ids.values(), key=lambda entry: entry.name)
 
 
-def _locate(ids: list[bytes], photos: dict[str, FoundPhoto], root: Path) -> tuple[np.ndarray, bytes, np.ndarray]:
-    stat = np.zeros((len(ids), 2), np.int64)
-    paths, prefix = [], len(str(root)) + 1
-    for row, name in enumerate(ids):
-        photo = photos.get(name.decode("ascii"))
-        stat[row] = photo[1:3] if photo is not None else NO_FILE
-        paths.append(photo.path[prefix:].encode("utf-8", "surrogateescape") if photo is not None else b"")
-    offset = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum([len(path) for path in paths], out=offset[1:])
-    return stat, b"".join(paths), offset
-
-
-def _pair_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.ndarray:
-    row_of = {name: row for row, name in enumerate(ids)}
-    album_of: dict[str, int] = {}
-    pairs = {(row_of[photo_id.encode("ascii")], album_of.setdefault(album_id, len(album_of)))
-             for _, album_id, photo_id in wanted}
-    return np.array(sorted(pairs), np.int32).reshape(-1, 2)
-
-
-def _first_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.ndarray:
-    first: dict[bytes, str] = {}
+def _list_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """What a plan says of albums: (row, album) pairs, and the first album's id of every row."""
+    albums: dict[bytes, set[str]] = {}
     for _, album_id, photo_id in wanted:
-        encoded = photo_id.encode("ascii")
-        first[encoded] = min(album_id, first.get(encoded, album_id))
-    albums = [first.get(name, "").encode("ascii") for name in ids]
-    return np.array(albums, f"S{max([1, *map(len, albums)])}")
+        albums.setdefault(photo_id.encode("ascii"), set()).add(album_id)
+    number = {album_id: index for index, album_id in enumerate(dict.fromkeys(album_id for _, album_id, _ in wanted))}
+    pairs = sorted((row, number[album_id]) for row, name in enumerate(ids) for album_id in albums.get(name, ()))
+    return np.array(pairs, np.int32).reshape(-1, 2), fixed_bytes([min(albums.get(name, [""])) for name in ids])

@@ -5,7 +5,6 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,13 +101,13 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
     shards = {group: parts for group, parts in (old.shards if old is not None else {}).items()
               if not group.startswith(f"words/{ending.words}/")} | place_shards(plan, entries) | ending.word_shards
     sets = {**(old.words if old is not None else {}), ending.words: ending.words_entry}
-    source = identify({"version": SOURCE_VERSION, "photos": source_digest(_list_source(plan, table), is_sorted=True)})
+    source = identify({"version": SOURCE_VERSION, "photos": source_digest(plan.photo_id, table.content, table.status)})
     shards[CANARIES], canaries = write_canaries(folder, plan, entries, table.status, table.content, placeholders,
                                                 ending.recipe["fields"], old)
     manifest = Manifest(
         recipe=ending.recipe, source=source, width=ending.width, shards=dict(sorted(shards.items())), words=sets,
         placeholders=tuple(placeholders),
-        counts=count_photos(plan, table, placeholders, ending.thumbnail_side) | count_views(ending.views),
+        counts=count_photos(plan, table, placeholders, ending),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
         canaries=canaries)
     texts = (settle_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
@@ -117,12 +116,6 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
     manifest.save(folder)
     remove_leftovers(folder)
     return manifest
-
-
-def _list_source(plan: Plan, table: PhotoTable) -> Iterator[tuple[str, str]]:
-    for row in np.argsort(plan.photo_id):
-        status = table.status[row]
-        yield plan.photo_id[row].decode(), table.content[row].tobytes().hex() if status == OK else STATUS[status]
 
 
 def place_shards(plan: Plan, entries: list[Entry]) -> dict[str, tuple[Shard, ...]]:
@@ -172,7 +165,7 @@ def find_placeholders(plan: Plan, table: PhotoTable) -> list[dict[str, Any]]:
     return sorted(found, key=lambda placeholder: placeholder["content"])
 
 
-def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], side: int) -> dict[str, Any]:
+def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], ending: Ending) -> dict[str, Any]:
     """What the folder's photos come to, by status, cause and recurrence."""
     by_status = {name: int((table.status == index).sum()) for index, name in enumerate(STATUS)}
     group = group_contents(table)
@@ -183,12 +176,8 @@ def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any
             "distinct_contents": len(splits), "contents_in_several_splits": int((splits.sum(axis=1) > 1).sum()),
             "placeholder_photos": sum(placeholder["photos"] for placeholder in placeholders),
             "by_split": {split: int((plan.split == index).sum()) for index, split in enumerate((*SPLITS, UNUSED))},
-            "thumbnail_side": side}
-
-
-def count_views(views: int) -> dict[str, Any]:
-    """What the manifest says of augmented views; nothing where there are none."""
-    return {"views": {"number": views, "augmentation": AUGMENTATION_VERSION}} if views else {}
+            "thumbnail_side": ending.thumbnail_side,
+            **({"views": {"number": ending.views, "augmentation": AUGMENTATION_VERSION}} if ending.views else {})}
 
 
 def format_skipped(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], skipped: list[Skipped]) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 
 from data.annotations.annotation_file import is_plain_name
 from data.errors import UserError
-from data.files import sha256_file
 from data.folder.identity import follows_from_fields
 from data.folder.manifest import Manifest, WordsEntry
-from data.folder.published import map_published, refuse_links
+from data.folder.published import map_published
 from data.folder.word_reader import DII, MAX_WORDS_BYTES, SIS, WordSet
 from data.words.tokens import END, PAD, RESERVED, START
+from extract.verification.check_files import require_digest
 from extract.verification.check_photos import decode_id
 from extract.verification.findings import Report
 
@@ -52,8 +52,7 @@ def _check_files(root: Path, name: str, entry: WordsEntry, manifest: Manifest,
     for file in sorted({*FILES, *entry.files}):
         path = f"words/{name}/{file}"
         with report.blame(path):
-            refuse_links(root, path)
-            _require_digest(root / path, entry.files.get(file))
+            require_digest(root, path, entry.files.get(file), MAX_WORDS_BYTES)
     words = WordSet(root, name, manifest, compare=False)
     num_words = num_tags = None
     with report.blame(f"words/{name}/vocabulary.json"):
@@ -63,19 +62,6 @@ def _check_files(root: Path, name: str, entry: WordsEntry, manifest: Manifest,
         if len(set(words.tag_names)) != num_tags or set(words.tag_names[2:]) != words.tag_categories.keys():
             raise UserError("expected different tag names, each from column 2 on with a category, found otherwise; -")
     return num_words, num_tags
-
-
-def _require_digest(path: Path, expected: str | None) -> None:
-    if not path.is_file():
-        raise UserError(f"expected {path}, found no such file; -")
-    size = path.stat().st_size
-    if size > MAX_WORDS_BYTES:
-        raise UserError(f"expected at most {MAX_WORDS_BYTES} bytes in {path}, found {size}; -")
-    if expected is None:
-        raise UserError(f"expected the sha256 of {path} in the manifest, found none; -")
-    found = sha256_file(path)
-    if found != expected:
-        raise UserError(f"expected sha256 {expected:.12}... in {path}, found {found:.12}...; -")
 
 
 def _check_vocabulary(words: WordSet, entry: WordsEntry) -> list[str]:
