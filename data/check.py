@@ -28,15 +28,12 @@ def check_data(root: Path, seed: int = DEFAULT_SEED, tag_table: Path | None = No
     dataset = read_dataset(root, seed)
     words = encode_words(dataset, table=TagTable.load(tag_table))
     photos, photo_warnings = scan_photos(root)
-    return describe_data(dataset, words, photos, photo_warnings)
-
-
-def describe_data(dataset: Dataset, words: EncodedWords, photos: dict[str, FoundPhoto],
-                  photo_warnings: Sequence[str] = ()) -> str:
-    """Lines for people: splits, photos, what was left out and why, warnings, words, tags."""
     sections = [[f"{dataset.root}: {', '.join(sorted(dataset.files))}"],
                 _describe_splits(dataset, words, photos), _describe_photos(dataset, photos),
-                _describe_skipped(dataset.skipped), _describe_words(words), _describe_tags(words)]
+                _describe_skipped(dataset.skipped),
+                [f"vocabulary: {len(words.vocabulary):,} words with the {len(RESERVED)} reserved ones, counted over "
+                 f"{'train' if 'train' in words.splits else ' and '.join(words.splits)}; most frequent: "
+                 f"{', '.join(words.vocabulary.words[len(RESERVED):len(RESERVED) + 12])}"], _describe_tags(words)]
     warnings = [*dataset.warnings, *words.warnings, *photo_warnings]
     if warnings:
         sections.append(["warnings", *(f"  {warning}" for warning in warnings)])
@@ -90,14 +87,6 @@ def _describe_skipped(skipped: list[Skipped]) -> list[str]:
     if len(causes) > LISTED_CAUSES:
         lines.append(f"  and {len(causes) - LISTED_CAUSES} causes more")
     return lines
-
-
-def _describe_words(words: EncodedWords) -> list[str]:
-    size = len(words.vocabulary)
-    frequent = ", ".join(words.vocabulary.words[len(RESERVED):len(RESERVED) + 12])
-    source = "train" if "train" in words.splits else " and ".join(words.splits)
-    return [f"vocabulary: {size:,} words with the {len(RESERVED)} reserved ones, counted over {source}; "
-            f"most frequent: {frequent}"]
 
 
 def _describe_tags(words: EncodedWords) -> list[str]:

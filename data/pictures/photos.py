@@ -64,7 +64,10 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
         match = _FILE_NAME.fullmatch(entry.name)
         if match is None:
             if "." not in entry.name and entry.is_symlink() and not os.path.exists(entry.path):
-                raise _no_folder(entry.path)
+                # a linked folder is away: all that it held would count as missing
+                raise UserError(f"expected a folder where the link {entry.path} leads, {os.readlink(entry.path)}, "
+                                "found nothing; put that folder back, or make the link anew (that of a fold with: "
+                                "python -m data folds)")
             continue
         try:
             status = entry.stat()
@@ -85,12 +88,6 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
         notes.append(f"{len(unreadable)} folders below {root} cannot be listed (first: {min(unreadable)}); "
                      "their photos count as missing")
     return found, notes
-
-
-def _no_folder(link: str) -> UserError:
-    """A linked folder is away: all that it held would count as missing."""
-    return UserError(f"expected a folder where the link {link} leads, {os.readlink(link)}, found nothing; put "
-                     "that folder back, or make the link anew (that of a fold with: python -m data folds)")
 
 
 def find_photos(root: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.annotations.stories import SPLITS, Dataset
 from data.errors import UserError
-from data.folder.manifest import Manifest, Shard
+from data.folder.manifest import Manifest
 from data.folder.published import map_published
 from data.folder.shards import fixed_bytes
 from data.pictures.photos import FoundPhoto
@@ -169,23 +169,15 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         if known is not None and known.files["photos"].sha256 == shard.sha256:
             entries.append(replace(known, files={**files, **known.files}))
         else:
-            photo_ids = _read_photo_ids(folder, shard)
-            entries.append(Entry(_number_of(shard.name), manifest.recipe["id"], files, photo_ids,
+            try:
+                photo_ids = np.array(map_published(folder, shard, "photos")["photo_id"])
+            except UserError as error:
+                raise UserError(f"{error}; and no ledger tells which photos it held: get the folder again, or make a "
+                                "new one with another --out") from None
+            digits = Path(shard.name).stem.partition("-")[0]
+            entries.append(Entry(int(digits) if digits.isdecimal() else 0, manifest.recipe["id"], files, photo_ids,
                                  np.full((shard.rows, 2), -1, np.int64)))
     return entries
-
-
-def _read_photo_ids(folder: Path, shard: Shard) -> np.ndarray:
-    try:
-        return np.array(map_published(folder, shard, "photos")["photo_id"])
-    except UserError as error:
-        raise UserError(f"{error}; and no ledger tells which photos it held: get the folder again, or make a new one "
-                        "with another --out") from None
-
-
-def _number_of(name: str) -> int:
-    digits = Path(name).stem.partition("-")[0]
-    return int(digits) if digits.isdecimal() else 0
 
 
 def choose_name(kind: str, number: int, taken: dict[str, set[str]]) -> str:

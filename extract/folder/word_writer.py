@@ -52,9 +52,12 @@ def order_words(config: ExtractConfig, dataset: Dataset) -> WordsOrder:
     if config.words_from is None:
         return WordsOrder(table, config.caption_length)
     vocabulary, identity = _read_origin(config.words_from, config.words, table)
-    if dataset.derived_splits:
-        _refuse_other_splits(config, dataset, identity)
-    return WordsOrder(table, identity["fields"]["length"], vocabulary, identity)
+    fields = identity["fields"]
+    seed = fields.get("split_seed", config.seed)
+    if dataset.derived_splits and fields.get("annotations") == dataset.files and seed != config.seed:
+        raise UserError(f"expected the albums split by seed {seed!s:.20} as in the words of {config.words_from}, found "
+                        f"--seed {config.seed}: its train stories would be tested on; give --seed {seed!s:.20}")
+    return WordsOrder(table, fields["length"], vocabulary, identity)
 
 
 def write_words(config: ExtractConfig, dataset: Dataset, order: WordsOrder, plan: Plan,
@@ -116,14 +119,6 @@ def _read_origin(folder: Path, name: str, table: TagTable) -> tuple[Vocabulary, 
             raise UserError(f"expected the {field} of the words in {folder}, {fields.get(field)!s:.80}, found "
                             f"{ours!s:.80} here; {remedy}")
     return Vocabulary.load(folder / "words" / chosen / "vocabulary.json"), identity
-
-
-def _refuse_other_splits(config: ExtractConfig, dataset: Dataset, origin: Identity) -> None:
-    fields = origin["fields"]
-    seed = fields.get("split_seed", config.seed)
-    if fields.get("annotations") == dataset.files and seed != config.seed:
-        raise UserError(f"expected the albums split by seed {seed!s:.20} as in the words of {config.words_from}, found "
-                        f"--seed {config.seed}: its train stories would be tested on; give --seed {seed!s:.20}")
 
 
 def _write_split(folder: Path, group: str, part: EncodedSplit, row_of: dict[bytes, int],
