@@ -61,7 +61,8 @@ def write_features_folder(root: Path, stories: dict[str, int] | None = None, wid
                                                               for name in names}}}
     digests = {name: sha256_file(write_json(root / "words/default" / name, value)) for name, value in files.items()}
     Manifest(recipe=identify({"version": 1, "backbone": "test", "size": 224}),
-             source=identify({"version": 1, "photos": source_digest(fixed_bytes(photo_ids), content, status)}), width=width, shards=shards,
+             source=identify({"version": 1, "photos": source_digest(fixed_bytes(photo_ids), content, status)}),
+             width=width, shards=shards,
              words={"default": WordsEntry(identify({"version": 1, "length": 30, "seed": seed}), digests)}).save(root)
     return root
 

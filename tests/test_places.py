@@ -1,6 +1,5 @@
 """Where things are to be written: what is in the way is said before the work, and nothing of the user's is moved."""
 import importlib
-import json
 import os
 import shutil
 import subprocess
