@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def hold(path: Path, what: str, group: str = "", patience: float | None = None) 
         lock.release()
 
 
-def hold_when_free(path: Path, what: str) -> Any:
+def hold_when_free(path: Path, what: str) -> AbstractContextManager[Callable[[], None]]:
     """Wait until nobody alive holds it, then be the one; see `hold`."""
     return hold(path, what, patience=-1)
 

@@ -8,7 +8,8 @@ The files may also lie directly in DATA. A frame's key is (split, story_id, orde
 across the stories of an album, and may recur within one story.
 """
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -179,16 +180,11 @@ def _split_albums(dataset: Dataset, seed: int) -> Dataset:
 
 
 def _find_recurrences(dataset: Dataset) -> Iterator[str]:
-    named: dict[tuple[str, str], Callable[[Story], Iterable[str]]] = {
-        ("story", "stories"): lambda story: (story.story_id,),
-        ("album", "albums"): lambda story: (story.album_id,),
-        ("photo", "photos"): lambda story: story.photo_ids,
-    }
-    for (one, many), ids_of in named.items():
-        ids = {split: {name for story in dataset.stories[split] for name in ids_of(story)} for split in SPLITS}
-        for left, right in (("train", "val"), ("train", "test"), ("val", "test")):
-            shared = ids[left] & ids[right]
-            if shared:
+    for place, (one, many) in enumerate((("story", "stories"), ("album", "albums"), ("photo", "photos"))):
+        ids = {split: {name for story in dataset.stories[split]
+                       for name in ((story.story_id,), (story.album_id,), story.photo_ids)[place]} for split in SPLITS}
+        for left, right in itertools.combinations(SPLITS, 2):
+            if shared := ids[left] & ids[right]:
                 yield f"{_count(len(shared), one, many)} in both {left} and {right} (first: {min(shared)})"
 
 

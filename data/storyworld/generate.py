@@ -16,8 +16,6 @@ from data.storyworld.config import WORLD_VERSION, WorldConfig
 from data.storyworld.picture import draw_picture
 from data.storyworld.stored import photo_bytes
 
-__all__ = ["WorldConfig", "write_world"]
-
 logger = logging.getLogger(__name__)
 
 PHOTOS_PER_TASK = 32

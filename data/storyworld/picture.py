@@ -77,7 +77,7 @@ def _draw_detail(canvas: Canvas, scene: Scene, x: float, ground: float, rng: ran
         things.draw_chair(canvas, x, 226, facing=-1 if x > WIDTH / 2 else 1)
     elif scene.detail == "cup":
         things.draw_table(canvas, x, 224, 58, 46)
-        things.draw_cup(canvas, x, 171, size=1.1)
+        things.draw_cup(canvas, x, 171, s=1.1)
     elif scene.detail == "table":
         things.draw_table(canvas, x, 228, 104, 52)
     elif scene.detail == "tree" and scene.place == "beach":

@@ -2,7 +2,6 @@
 
 S stories, K = 5 frames, T ids in a row, G tag columns.
 """
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,30 +87,6 @@ def encode_words(dataset: Dataset, vocabulary: Vocabulary | None = None, table: 
     return EncodedWords(vocabulary, table, splits, counts, warnings)
 
 
-def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], table: TagTable,
-                 described: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Label every frame by its caption and, where there are some, by the descriptions of its photo.
-
-    Args:
-        stories: S stories.
-        captions: the words of their S * K captions.
-        described: photo id -> (G,) uint8, the tags of all its descriptions.
-
-    Returns:
-        tag (S, K, G) uint8 and tag_source (S, K) uint8. A photo without descriptions is no negative for what only a
-        description could have said: bit DII of its source is off.
-    """
-    tag = table.tags_of_many(captions)
-    source = np.full(len(tag), SIS, np.uint8)
-    photo_ids = [photo_id for story in stories for photo_id in story.photo_ids]
-    rows = [row for row, photo_id in enumerate(photo_ids) if photo_id in described]
-    if rows:
-        tag[rows] |= np.stack([described[photo_ids[row]] for row in rows])
-        source[rows] |= DII
-    tag[~tag.any(axis=1), UNK_TAG] = 1
-    return tag.reshape(len(stories), NUM_FRAMES, len(table)), source.reshape(len(stories), NUM_FRAMES)
-
-
 def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray]:
     """The tags of all descriptions of a photo, for the photos that stories name; each looked at once."""
     named = dict.fromkeys(photo_id for stories in dataset.stories.values() for story in stories
@@ -127,14 +102,20 @@ def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray
 def _encode_split(stories: list[Story], captions: list[list[str]], vocabulary: Vocabulary, table: TagTable,
                   described: dict[str, np.ndarray], length: int) -> tuple[EncodedSplit, dict[str, int]]:
     token, cut = vocabulary.encode_many(captions, length)
-    tag, source = label_frames(stories, captions, table, described)
     shape = (len(stories), NUM_FRAMES)
+    tag, source = table.tags_of_many(captions), np.full(len(captions), SIS, np.uint8)
+    photo_ids = [photo_id for story in stories for photo_id in story.photo_ids]
+    rows = [row for row, photo_id in enumerate(photo_ids) if photo_id in described]
+    if rows:  # a photo without descriptions is no negative for what only they could have said: bit DII is off
+        tag[rows] |= np.stack([described[photo_ids[row]] for row in rows])
+        source[rows] |= DII
+    tag[~tag.any(axis=1), UNK_TAG] = 1
     arrays = EncodedSplit(
-        token=token.reshape(*shape, length), tag=tag, tag_source=source,
+        token=token.reshape(*shape, length), tag=tag.reshape(*shape, len(table)), tag_source=source.reshape(shape),
         tokenised=np.array([story.tokenised for story in stories], np.uint8).reshape(shape),
         story_id=fixed_bytes([story.story_id for story in stories]),
         album_id=fixed_bytes([story.album_id for story in stories]),
-        photo_id=fixed_bytes([photo_id for story in stories for photo_id in story.photo_ids]).reshape(shape),
+        photo_id=fixed_bytes(photo_ids).reshape(shape),
         captions=[caption for story in stories for caption in story.captions])
     counts = {"stories": len(stories), "captions": len(captions), "words": sum(map(len, captions)),
               "unknown_words": sum(word not in vocabulary.index for words in captions for word in words),

@@ -39,7 +39,11 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
     Returns:
         The shards for the manifest's group GROUP (none where no photo is good), and its `canaries`.
     """
-    known = _read_known(folder, old)
+    known: dict[bytes, np.ndarray] = {}
+    before = [shard for shard in (old.shards.get(GROUP, ()) if old is not None else ()) if exists(folder, [shard])]
+    for shard in before:
+        mapped = map_published(folder, shard, GROUP)
+        known.update(zip(map(bytes, mapped["content"]), mapped["picture"]))
     resize = read_resize(recipe)
     rows, pictures = [], []
     for row in rank_candidates(status, content, placeholders):
@@ -59,9 +63,10 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
     arrays = {"picture": np.stack(pictures), "feature": feature,
               "photo": np.array(rows, np.int32), "content": content[rows]}
     chosen = {"photos": [plan.photo_id[row].decode("ascii") for row in rows]}
-    name = _name(arrays)
-    for shard in old.shards.get(GROUP, ()) if old is not None else ():
-        if shard.name == name and exists(folder, [shard]):
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(arrays[field]).tobytes() for field in sorted(arrays)))
+    name = f"{GROUP}/{digest.hexdigest()[:12]}.h5"  # by content: a published file never changes
+    for shard in before:
+        if shard.name == name:
             return (shard,), chosen
     return (publish_shard(folder, name, GROUP, arrays, len(rows)),), chosen
 
@@ -97,20 +102,3 @@ def _decode(path: Path | None, content: bytes, resize: Resize) -> np.ndarray | N
         return decode_photo(raw, resize) if hashlib.sha256(raw).digest() == content else None
     except BadPhoto:  # gone or changed since it was looked at: another one is chosen
         return None
-
-
-def _read_known(folder: Path, old: Manifest | None) -> dict[bytes, np.ndarray]:
-    known: dict[bytes, np.ndarray] = {}
-    for shard in old.shards.get(GROUP, ()) if old is not None else ():
-        if exists(folder, [shard]):
-            arrays = map_published(folder, shard, GROUP)
-            known.update(zip(map(bytes, arrays["content"]), arrays["picture"]))
-    return known
-
-
-def _name(arrays: Mapping[str, np.ndarray]) -> str:
-    """A name by content: a published file never changes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return f"{GROUP}/{digest.hexdigest()[:12]}.h5"

@@ -4,6 +4,7 @@ Rows follow split, album, story, so that neighbours in training are neighbours o
 what is new comes after them in shards of its own, and a photo that no story names any more keeps its row. So a word
 set stays true whatever is added.
 """
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -96,17 +97,20 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
     listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
     splits = {photo_id.encode("ascii"): SPLITS.index(split)
               for split, _, photo_id in reversed(list(wanted_photos(dataset, "stories")))}
-    new = _without(listed, wanted)
+    known, new = set(listed), dict[bytes, str]()
+    for split, _, name in wanted:
+        if (encoded := name.encode("ascii")) not in known:
+            new.setdefault(encoded, split)
     shards: list[PlannedShard] = []
     first = 0
     for entry in published:
         shards.append(PlannedShard(len(shards), entry.number, first, len(entry.photo_ids), entry))
         first += len(entry.photo_ids)
     number = 1 + max((entry.number for entry in published), default=-1)
-    for start, stop in _cut_at_splits([split for split, _ in new], config.shard_rows):
+    for start, stop in _cut_at_splits(list(new.values()), config.shard_rows):
         shards.append(PlannedShard(len(shards), number, first + start, stop - start))
         number += 1
-    ids = listed + [photo_id.encode("ascii") for _, photo_id in new]
+    ids = [*listed, *new]
     photo_id = np.array(ids) if ids else np.zeros(0, "S1")
     shards, orphans = _match(shards, photo_id, published, ledger)
     taken: dict[str, set[str]] = {}
@@ -182,32 +186,15 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
 
 def choose_name(kind: str, number: int, taken: dict[str, set[str]]) -> str:
     """A name that no published file of the folder has or had: 00003.h5, then 00003-1.h5, ..."""
-    generation = 0
-    while True:
-        name = f"{kind}/{number:05d}{f'-{generation}' if generation else ''}.h5"
-        if name not in taken.get(kind, ()):
-            return name
-        generation += 1
-
-
-def _without(listed: list[bytes], wanted: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
-    seen = set(listed)
-    new = []
-    for split, _, photo_id in wanted:
-        encoded = photo_id.encode("ascii")
-        if encoded not in seen:
-            seen.add(encoded)
-            new.append((split, photo_id))
-    return new
+    names = (f"{kind}/{number:05d}{f'-{generation}' if generation else ''}.h5" for generation in itertools.count())
+    return next(name for name in names if name not in taken.get(kind, ()))
 
 
 def _cut_at_splits(splits: list[str], rows: int) -> Iterator[tuple[int, int]]:
     start = 0
-    while start < len(splits):
-        stop = start + 1
-        while stop < len(splits) and stop - start < rows and splits[stop] == splits[start]:
-            stop += 1
-        yield start, stop
+    for _, group in itertools.groupby(splits):
+        stop = start + len(list(group))
+        yield from ((first, min(first + rows, stop)) for first in range(start, stop, rows))
         start = stop
 
 
