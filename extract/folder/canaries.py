@@ -48,7 +48,8 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
     rows, pictures = [], []
     for row in rank_candidates(status, content, placeholders):
         picture = known.get(content[row].tobytes())
-        picture = _decode(plan.photo_path(row), content[row].tobytes(), resize) if picture is None else picture
+        if picture is None:
+            picture = decode_unchanged(plan.photo_path(row), content[row].tobytes(), resize)
         if picture is not None:
             rows.append(row)
             pictures.append(picture)
@@ -94,11 +95,10 @@ def read_resize(recipe: Mapping[str, Any]) -> Resize:
                         "get the folder again, or make it anew") from None
 
 
-def _decode(path: Path | None, content: bytes, resize: Resize) -> np.ndarray | None:
-    if path is None:
-        return None
+def decode_unchanged(path: Path | None, content: bytes, resize: Resize) -> np.ndarray | None:
+    """The pixels of a photo whose sha256 is still `content`; None where it is gone, changed or bad."""
     try:
-        raw = read_photo(path)
+        raw = read_photo(path) if path is not None else b""
         return decode_photo(raw, resize) if hashlib.sha256(raw).digest() == content else None
-    except BadPhoto:  # gone or changed since it was looked at: another one is chosen
+    except BadPhoto:
         return None

@@ -10,11 +10,11 @@ from data.files import TEMPORARY
 from data.folder.manifest import MANIFEST, load_manifest
 from data.lock import hold
 from extract.folder.ledger import read_ledger
+from extract.folder.occupancy import LOCK, lock_paths
 from extract.folder.recipe import LOCAL
 
 FOLDERS = ("photos", "thumbs", "grid", "views", "canaries", "words/*")
 DAMAGED = f"{LOCAL}/damaged"
-LOCK = "lock-{rank}"  # of every process of an extraction
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ def hold_alone(folder: Path, what: str) -> Iterator[None]:
     Raises:
         UserError: if one of them is alive: names it.
     """
-    locks = {LOCK.format(rank=0), *(path.name for path in (folder / LOCAL).glob(LOCK.format(rank="*")))}
     with ExitStack() as stack:
-        for name in sorted(locks):
-            stack.enter_context(hold(folder / LOCAL / name, f"features folder {folder} ({what})"))
+        for path in sorted({folder / LOCAL / LOCK.format(rank=0), *lock_paths(folder)}):
+            stack.enter_context(hold(path, f"features folder {folder} ({what})"))
         yield

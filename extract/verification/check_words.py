@@ -56,23 +56,18 @@ def _check_files(root: Path, name: str, entry: WordsEntry, manifest: Manifest,
     words = WordSet(root, name, manifest, compare=False)
     num_words = num_tags = None
     with report.blame(f"words/{name}/vocabulary.json"):
-        num_words = len(_check_vocabulary(words, entry))
+        vocabulary = words.vocabulary
+        if tuple(vocabulary[:len(RESERVED)]) != RESERVED or len(set(vocabulary)) != len(vocabulary):
+            raise UserError(f"expected different words that begin with {', '.join(RESERVED)}, found otherwise; -")
+        found = hashlib.sha256(json.dumps(vocabulary, ensure_ascii=True).encode()).hexdigest()
+        if entry.identity["fields"].get("vocabulary", found) != found:
+            raise UserError("expected the vocabulary that the words identity names, found another; -")
+        num_words = len(vocabulary)
     with report.blame(f"words/{name}/tags.json"):
         num_tags = len(words.tag_names)
         if len(set(words.tag_names)) != num_tags or set(words.tag_names[2:]) != words.tag_categories.keys():
             raise UserError("expected different tag names, each from column 2 on with a category, found otherwise; -")
     return num_words, num_tags
-
-
-def _check_vocabulary(words: WordSet, entry: WordsEntry) -> list[str]:
-    vocabulary = words.vocabulary
-    if tuple(vocabulary[:len(RESERVED)]) != RESERVED or len(set(vocabulary)) != len(vocabulary):
-        raise UserError(f"expected different words that begin with {', '.join(RESERVED)}, found otherwise; -")
-    expected = entry.identity["fields"].get("vocabulary")
-    found = hashlib.sha256(json.dumps(vocabulary, ensure_ascii=True).encode()).hexdigest()
-    if expected is not None and expected != found:
-        raise UserError("expected the vocabulary that the words identity names, found another; -")
-    return vocabulary
 
 
 def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_words: int | None,
