@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {"data": set(), "extract": {"data"}, "train": {"data"}, "evaluate": {"data", "extract", "train"}}
 # The rooms inside a package, floor by floor: each may import from its own files and from floors below.
 FLOORS = {
-    "data": ("errors", "files lock pictures", "annotations storyworld", "folder folds", "words", "check", "__main__"),
+    "data": ("errors", "files lock pictures progress", "annotations storyworld", "folder folds", "words", "check",
+             "__main__"),
     "extract": ("backbones config", "flags folder", "pipeline", "extraction verification", "command inspection",
                 "__main__ plan_report"),
 }
