@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -108,8 +109,9 @@ def is_gone(path: Path) -> bool:
 
 def _acquire(path: Path, patience: float) -> BaseFileLock | None:
     """The lock, or the lease of a mount without locks; None where somebody holds it for longer than that."""
-    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
-        raise UserError(f"expected a lock file at {path}, found something else; remove it")
+    with suppress(FileNotFoundError):  # its holder may remove it at any moment
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise UserError(f"expected a lock file at {path}, found something else; remove it")
     settings: dict[str, Any] = {"timeout": patience, "poll_interval": RETRY_SECONDS, "thread_local": False}
     lock: BaseFileLock = FileLock(path, fallback_to_soft=False, **settings)
     try:

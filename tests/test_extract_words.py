@@ -51,4 +51,5 @@ def test_the_seed_that_split_the_albums_is_part_of_the_words(tmp_path):
     assert second.identity["fields"]["split_seed"] == 2
     with pytest.raises(UserError, match="split by seed 1 .*found --seed 2.*give --seed 1"):
         run(dataset, tmp_path / "g", "--seed", "2", "--words-from", str(tmp_path / "f"))
+    assert not (tmp_path / "g/photos").exists()  # said before any photo was looked at
     run(dataset, tmp_path / "g", "--seed", "1", "--words-from", str(tmp_path / "f"))

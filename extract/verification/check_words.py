@@ -17,7 +17,6 @@ from extract.verification.check_files import require_digest
 from extract.verification.check_photos import decode_id
 from extract.verification.findings import Report
 
-BLOCK_STORIES = 8192
 FILES = ("vocabulary.json", "tags.json")
 
 
@@ -78,17 +77,11 @@ def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_wor
         num_words, num_tags: V and G, None where they are not known.
     """
     stories = len(arrays["photo"])
-    counts: dict[str, tuple[int, int]] = {}
-    for start in range(0, stories, BLOCK_STORIES):
-        rows = slice(start, start + BLOCK_STORIES)
-        block = {name: arrays[name][rows] for name in ("token", "tag", "tag_source", "photo", "tokenised")}
-        for expected, broken in _look_at_frames(block, num_photos, num_words).items():
-            if broken.any():
-                count, first = counts.get(expected, (0, start + int(broken.any(axis=1).argmax())))
-                counts[expected] = count + int(broken.sum()), first
-    for expected, (count, first) in counts.items():
-        yield (f"expected {expected}, found otherwise in {count} of {5 * stories} frames, first in story "
-               f"{decode_id(arrays['story_id'][first])!r} (row {first})")
+    for expected, broken in _look_at_frames(arrays, num_photos, num_words).items():
+        if broken.any():
+            first = int(broken.any(axis=1).argmax())
+            yield (f"expected {expected}, found otherwise in {int(broken.sum())} of {5 * stories} frames, first in "
+                   f"story {decode_id(arrays['story_id'][first])!r} (row {first})")
     if num_tags is not None and arrays["tag"].shape[2] != num_tags:
         yield f"expected {num_tags} tag columns as tags.json names, found {arrays['tag'].shape[2]}"
     for name in ("story_id", "album_id"):
@@ -100,9 +93,9 @@ def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_wor
     yield from _describe_bad_captions(arrays)
 
 
-def _look_at_frames(block: dict[str, np.ndarray], num_photos: int, num_words: int | None) -> dict[str, np.ndarray]:
+def _look_at_frames(arrays: dict[str, np.ndarray], num_photos: int, num_words: int | None) -> dict[str, np.ndarray]:
     """What is expected -> (S, 5) bool, True where it is not so."""
-    token, tag, source = block["token"], block["tag"], block["tag_source"]
+    token, tag, source, photo = (arrays[name] for name in ("token", "tag", "tag_source", "photo"))
     is_end, is_pad = token == END, token == PAD
     length = is_end.argmax(axis=2)  # (S, 5), position of the first <END>
     after = np.arange(token.shape[2]) > length[..., None]
@@ -115,8 +108,8 @@ def _look_at_frames(block: dict[str, np.ndarray], num_photos: int, num_words: in
         "tags of 0 and 1, column 0 unset and column 1 set where there is no other": (
             (tag > 1).any(axis=2) | (tag[:, :, 0] != 0) | ((tag[:, :, 1] != 0) == tag[:, :, 2:].any(axis=2))),
         "labels from the caption, or from it and descriptions": (source != SIS) & (source != SIS | DII),
-        f"photo rows from 0 to {num_photos - 1}": (block["photo"] < 0) | (block["photo"] >= num_photos),
-        "captions marked as split on white space (1) or not (0)": block["tokenised"] > 1,
+        f"photo rows from 0 to {num_photos - 1}": (photo < 0) | (photo >= num_photos),
+        "captions marked as split on white space (1) or not (0)": arrays["tokenised"] > 1,
     }
 
 
