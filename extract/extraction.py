@@ -1,5 +1,6 @@
 """One extraction from a data folder to a features folder: what is there, what is left, do it, say that it is done."""
 import errno
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -106,7 +107,8 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
         require_room(config.out, FOLDER, sum(work.planned.rows for work in works) * resolved.width * 2 * (
             1 + asked.views + (49 if asked.grid else 0)))
         resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
-        resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
+        resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described,
+        gc.collect()  # and shards are not left mapped by what refers to itself in the pipeline
     still_held()
     return _finish(config, seen, plan, asked, resolved, dataset, order, side)
 
