@@ -2,7 +2,6 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -58,22 +57,7 @@ def _build_parser() -> CommandParser:
 def _draw_world(arguments: argparse.Namespace) -> None:
     config = WorldConfig(**{name: getattr(arguments, name) for name in DEFAULTS})
     from data.storyworld.generate import write_world
-    print(write_world(config, arguments.out, _show_bar()))
-
-
-def _show_bar() -> Callable[[int, int], None] | None:
-    """A tqdm bar on a terminal; elsewhere the generator logs a line per interval itself."""
-    if not sys.stderr.isatty():
-        return None
-    from tqdm import tqdm
-    bar = tqdm(unit="photo", desc="drawing")
-
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done == total:
-            bar.close()
-    return show
+    print(write_world(config, arguments.out))
 
 
 def _check_data(arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from data.errors import shell_word
 from data.pictures.photos import FoundPhoto, scan_photos
 from data.words.tags import UNK_TAG, TagTable
 from data.words.tokens import RESERVED
-from data.words.word_encoder import WordArrays, build_word_arrays
+from data.words.word_encoder import EncodedWords, encode_words
 
 LISTED_CAUSES = 12
 LINE_WIDTH = 118
@@ -26,17 +26,14 @@ def check_data(root: Path, seed: int = DEFAULT_SEED, tag_table: Path | None = No
         UserError: if the folder cannot be used.
     """
     dataset = read_dataset(root, seed)
-    words = build_word_arrays(dataset, table=TagTable.load(tag_table))
+    words = encode_words(dataset, table=TagTable.load(tag_table))
     photos, photo_warnings = scan_photos(root)
-    return describe_data(dataset, words, photos, photo_warnings)
-
-
-def describe_data(dataset: Dataset, words: WordArrays, photos: dict[str, FoundPhoto],
-                  photo_warnings: Sequence[str] = ()) -> str:
-    """Lines for people: splits, photos, what was left out and why, warnings, words, tags."""
     sections = [[f"{dataset.root}: {', '.join(sorted(dataset.files))}"],
                 _describe_splits(dataset, words, photos), _describe_photos(dataset, photos),
-                _describe_skipped(dataset.skipped), _describe_words(words), _describe_tags(words)]
+                _describe_skipped(dataset.skipped),
+                [f"vocabulary: {len(words.vocabulary):,} words with the {len(RESERVED)} reserved ones, counted over "
+                 f"{'train' if 'train' in words.splits else ' and '.join(words.splits)}; most frequent: "
+                 f"{', '.join(words.vocabulary.words[len(RESERVED):len(RESERVED) + 12])}"], _describe_tags(words)]
     warnings = [*dataset.warnings, *words.warnings, *photo_warnings]
     if warnings:
         sections.append(["warnings", *(f"  {warning}" for warning in warnings)])
@@ -44,7 +41,7 @@ def describe_data(dataset: Dataset, words: WordArrays, photos: dict[str, FoundPh
     return "\n\n".join("\n".join(section) for section in sections if section)
 
 
-def _describe_splits(dataset: Dataset, words: WordArrays, photos: dict[str, FoundPhoto]) -> list[str]:
+def _describe_splits(dataset: Dataset, words: EncodedWords, photos: dict[str, FoundPhoto]) -> list[str]:
     rows = [["", "stories", "albums", "photos", "missing", "captions", "words each", "cut", "unknown words", "no tag",
              "described"]]
     for split in SPLITS:
@@ -92,15 +89,7 @@ def _describe_skipped(skipped: list[Skipped]) -> list[str]:
     return lines
 
 
-def _describe_words(words: WordArrays) -> list[str]:
-    size = len(words.vocabulary)
-    frequent = ", ".join(words.vocabulary.words[len(RESERVED):len(RESERVED) + 12])
-    source = "train" if "train" in words.splits else " and ".join(words.splits)
-    return [f"vocabulary: {size:,} words with the {len(RESERVED)} reserved ones, counted over {source}; "
-            f"most frequent: {frequent}"]
-
-
-def _describe_tags(words: WordArrays) -> list[str]:
+def _describe_tags(words: EncodedWords) -> list[str]:
     num_frames = sum(count["captions"] for count in words.counts.values())
     frames = sum(arrays.tag.sum(axis=(0, 1), dtype=int) for arrays in words.splits.values())
     lines = [f"tags: share of {num_frames:,} frames, no tag {_share(frames[UNK_TAG], num_frames)}"]

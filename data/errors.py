@@ -36,13 +36,9 @@ def printable(text: object) -> str:
     surrogates and unassigned code points appear as their escapes.
     """
     line = " ".join(str(text).split())
-    return line if line.isascii() and line.isprintable() else "".join(map(_show_character, line))
-
-
-def _show_character(character: str) -> str:
-    if not unicodedata.category(character).startswith("C"):
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+    return line if line.isascii() and line.isprintable() else "".join(
+        character.encode("unicode_escape").decode("ascii") if unicodedata.category(character).startswith("C")
+        else character for character in line)
 
 
 def shell_word(value: object) -> str:

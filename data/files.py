@@ -62,21 +62,16 @@ def replace_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def sync(path: Path) -> None:
-    """Flush a file's or a folder's content to the disk."""
+def sync(path: Path, forget: bool = False) -> None:
+    """Flush a file's or a folder's content to the disk.
+
+    Args:
+        forget: and out of memory, so that whoever reads it next reads what the disk has.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_and_forget(path: Path) -> None:
-    """Flush a file to the disk and out of memory, so that whoever reads it next reads what the disk has."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-        if hasattr(os, "posix_fadvise"):
+        if forget and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(handle)

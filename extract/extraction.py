@@ -1,5 +1,6 @@
 """One extraction from a data folder to a features folder: what is there, what is left, do it, say that it is done."""
 import errno
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -11,15 +12,15 @@ from data.errors import LimitExceeded, UserError
 from data.files import require_room
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.pictures.photos import FoundPhoto, scan_photos
-from extract.backbones.memory import give_memory_back
+from data.progress import Progress, spell_seconds
 from extract.config import ExtractConfig
 from extract.folder.occupancy import hold_folder, take_turns
 from extract.folder.unchanged import digest_photos, observe, recall_unchanged, remember_state
-from extract.pipeline.progress import Progress, spell_seconds
 
 if TYPE_CHECKING:
     from data.annotations.stories import Dataset
     from extract.folder.plan import Plan
+    from extract.folder.word_writer import WordsOrder
     from extract.folder.work import Asked, Work
     from extract.pipeline.backbone_setup import Resolved
     from extract.pipeline.reader import Reader
@@ -54,7 +55,9 @@ def run_extraction(config: ExtractConfig) -> Path:
         log.warning("%s", note)
     require_room(config.out, FOLDER)
     dataset = read_limited(config)  # before the folder is touched: bad input leaves nothing behind
-    _say_dataset(dataset)
+    for warning in dataset.warnings:
+        log.warning("%s", warning)
+    log.info("%s", ", ".join(f"{split} {len(stories)} stories" for split, stories in dataset.stories.items()))
     try:
         with hold_folder(config.out, config.rank, config.world) as still_held:
             manifest = _bring_up_to_date(config, dataset, photos, seen, still_held)
@@ -64,7 +67,7 @@ def run_extraction(config: ExtractConfig) -> Path:
         from extract.folder.writer import explain_disk
         raise explain_disk(error, config.out) from error
     if manifest is not None:
-        from extract.folder.publishing import share_bad
+        from extract.folder.publication import share_bad
         _check_limits(config, *share_bad(manifest))
     return config.out
 
@@ -87,18 +90,13 @@ def plan_folder(config: ExtractConfig, dataset: "Dataset",
 
 def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto], seen: str,
                       still_held: Callable[[], None]) -> Manifest | None:
-    from extract.folder.word_writer import stage_words
+    from extract.folder.word_writer import order_words
     from extract.folder.work import find_work, share_of
     from extract.pipeline.backbone_setup import resolve_recipe
     started = time.monotonic()
     plan, manifest = plan_folder(config, dataset, photos)
-    if config.rank == 0:
-        with take_turns(config.out):
-            stage_words(config, dataset, plan)
-    skipped = dataset.skipped
-    for spent in (dataset.stories, dataset.descriptions, dataset.album_photos, photos):
-        spent.clear()  # what is needed of them is in the plan's arrays, at a tenth of the memory
-    give_memory_back()
+    order = order_words(config, dataset)
+    photos.clear()  # what is needed of them is in the plan's arrays, at a tenth of the memory
     log.info("planned %d photos in %d shards (%s)", len(plan), len(plan.shards),
              spell_seconds(time.monotonic() - started))
     side = _choose_thumbnails(config, manifest)
@@ -109,10 +107,10 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
         require_room(config.out, FOLDER, sum(work.planned.rows for work in works) * resolved.width * 2 * (
             1 + asked.views + (49 if asked.grid else 0)))
         resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
-        resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described
-        give_memory_back()
+        resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described,
+        gc.collect()  # and shards are not left mapped by what refers to itself in the pipeline
     still_held()
-    return _finish(config, seen, plan, asked, resolved, skipped, side)
+    return _finish(config, seen, plan, asked, resolved, dataset, order, side)
 
 
 def ask(config: ExtractConfig, resolved: "Resolved", thumbnail_side: int, manifest: Manifest | None) -> "Asked":
@@ -155,20 +153,20 @@ def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", ask
     return resolved
 
 
-def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", resolved: "Resolved", skipped: list,
-            side: int) -> Manifest | None:
-    from extract.folder.publishing import Ending, complete_entries, publish_folder, share_bad, summarise
-    from extract.folder.word_writer import stage_words, staged_for
+def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", resolved: "Resolved", dataset: "Dataset",
+            order: "WordsOrder", side: int) -> Manifest | None:
+    from extract.folder.publication import Ending, complete_entries, publish_folder, share_bad, summarise
+    from extract.folder.word_writer import write_words
     with take_turns(config.out):
         entries = complete_entries(plan, config.out, asked)
         if entries is None:
             log.info("process %d of %d is done; others have shards left, the last one finishes the folder",
                      config.rank + 1, config.world)
             return None
-        staged = staged_for(config, plan) or stage_words(config, read_limited(config), plan)
         old = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
-        ending = Ending(resolved.recipe, resolved.width, resolved.weights, resolved.licence, side, config.words, staged,
-                        skipped, asked.views)
+        shards, words = write_words(config, dataset, order, plan, old)
+        ending = Ending(resolved.recipe, resolved.width, resolved.weights, resolved.licence, side, config.words, shards,
+                        words, dataset.skipped, asked.views)
         manifest = publish_folder(plan, config.out, entries, ending, old)
         names = [MANIFEST, "README.md", "skipped.csv",
                  *(shard.name for shards in manifest.shards.values() for shard in shards),
@@ -212,12 +210,6 @@ def _check_limits(config: ExtractConfig, bad: float, missing: float) -> None:
             raise LimitExceeded(f"expected at most {limit:.2%} {what}, found {share:.2%}; everything good is written, "
                                 f"skipped.csv in {config.out} lists them: mend them and give the same command with "
                                 f"--retry, or allow more with --{name}")
-
-
-def _say_dataset(dataset: "Dataset") -> None:
-    for warning in dataset.warnings:
-        log.warning("%s", warning)
-    log.info("%s", ", ".join(f"{split} {len(stories)} stories" for split, stories in dataset.stories.items()))
 
 
 def _say_timing(timing: "Timing", reader: "Reader") -> None:

@@ -60,9 +60,9 @@ def write_features_folder(root: Path, stories: dict[str, int] | None = None, wid
              "tags.json": {"names": TAG_NAMES, "categories": {name: category for category, names in TAGS.items()
                                                               for name in names}}}
     digests = {name: sha256_file(write_json(root / "words/default" / name, value)) for name, value in files.items()}
-    found = [(name, "missing" if bad else row.tobytes().hex()) for name, bad, row in zip(photo_ids, status, content)]
     Manifest(recipe=identify({"version": 1, "backbone": "test", "size": 224}),
-             source=identify({"version": 1, "photos": source_digest(found)}), width=width, shards=shards,
+             source=identify({"version": 1, "photos": source_digest(fixed_bytes(photo_ids), content, status)}),
+             width=width, shards=shards,
              words={"default": WordsEntry(identify({"version": 1, "length": 30, "seed": seed}), digests)}).save(root)
     return root
 

@@ -15,7 +15,7 @@ from data.folder.manifest import Shard, load_manifest
 from data.folder.mapped import MappedRows
 from data.folder.shards import fixed_bytes, join_blobs, map_shard, write_shard
 from extract.command import main
-from extract.folder.centring import centred_cosine, find_neighbours
+from extract.folder.cosine import centred_cosine, find_neighbours
 from extract.inspection.inspection import draw_bars
 from tests.photo_dataset import write_dataset
 

@@ -1,5 +1,6 @@
 """The architecture as a test: imports run one way, and the cheap paths stay cheap."""
 import ast
+import graphlib
 import subprocess
 import sys
 import time
@@ -9,19 +10,35 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {"data": set(), "extract": {"data"}, "train": {"data"}, "evaluate": {"data", "extract", "train"}}
+# The rooms inside a package, floor by floor: each may import from its own files and from floors below.
+FLOORS = {
+    "data": ("errors", "files lock pictures progress", "annotations storyworld", "folder folds", "words", "check",
+             "__main__"),
+    "extract": ("backbones config", "flags folder", "pipeline", "extraction verification", "command inspection",
+                "__main__ plan_report"),
+}
 EXCEPTIONS = {("train/finetune/backbone.py", "extract")}  # the one stage that looks at photos again
 
 
-def imported_packages(path: Path) -> set[str]:
-    """Top-level names a file imports, wherever in it the import stands."""
+def imported_modules(path: Path) -> set[str]:
+    """Dotted names a file imports, wherever in it the import stands; of `from a.b import c` a.b and a.b.c."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names.add((node.module or "").partition(".")[0])
+            assert node.level == 0 and node.module, f"{path}: relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+def imported_packages(path: Path) -> set[str]:
+    """Top-level names a file imports."""
+    return {name.partition(".")[0] for name in imported_modules(path)}
+
+
+def name_module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -33,6 +50,25 @@ def test_imports_run_one_way(package):
         forbidden = (imported_packages(path) & MAY_IMPORT.keys()) - MAY_IMPORT[package] - {package}
         forbidden = {name for name in forbidden if (relative, name) not in EXCEPTIONS}
         assert not forbidden, f"{relative} imports {forbidden}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_rooms_stand_above_what_they_import(package):
+    floor = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms.split()}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        here = name_module(path).split(".")[1]
+        rooms = {name.split(".")[1] for name in imported_modules(path) if name.startswith(f"{package}.")} - {here}
+        above = {room for room in rooms if floor[room] >= floor[here]}
+        assert not above, f"{name_module(path)} imports {above} from the same floor or above"
+    standing = {name_module(path).split(".")[1] for path in (ROOT / package).rglob("*.py")} - {"__init__"}
+    assert standing == floor.keys(), "the table names rooms that are not there, or not all"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_two_files_import_each_other(package):
+    modules = {name_module(path): imported_modules(path) for path in (ROOT / package).rglob("*.py")}
+    order = graphlib.TopologicalSorter({name: names & modules.keys() for name, names in modules.items()})
+    assert len(list(order.static_order())) == len(modules)  # a CycleError names the files
 
 
 def test_one_file_alone_knows_the_hdf5_layout():

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.pictures import pictures
 from data.pictures.photos import MISSING, OK, TOO_LARGE, UNREADABLE, BadPhoto, find_photos, read_photo, scan_photos
-from data.pictures.pictures import Resize, decode_photo, make_thumbnail, open_picture, pictures
+from data.pictures.pictures import Resize, decode_photo, make_thumbnail, open_picture
 from extract.pipeline.reader import Reader, Task
 
 SQUASH = Resize("squash", 32, 36)

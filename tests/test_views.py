@@ -115,9 +115,9 @@ def test_stopped_and_shared_extraction_gives_the_same_bytes(world, monkeypatch):
 
 
 def test_views_of_another_number_left_by_a_stopped_run_are_made_anew(world, monkeypatch):
-    from extract.folder import publishing
+    from extract.folder import publication
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "write_canaries", lambda *arguments: 1 / 0)
+        patch.setattr(publication, "write_canaries", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             look(world, "other", "--views", "1")
     assert look(world, "other", "--views", "2").views.row_shape == (2, 8)

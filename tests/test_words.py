@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
+from data.files import write_json
 from data.words.tokens import END, PAD, RESERVED, START, UNK, Vocabulary, split_words
 
 
@@ -91,7 +92,7 @@ def test_decoding_gives_the_words_back_up_to_end():
 
 def test_a_saved_vocabulary_is_the_same(tmp_path):
     vocabulary = Vocabulary.build([["a", "\u00e9\u00e9", "\U0001f600", "\u2028", '"']])
-    path = vocabulary.save(tmp_path / "vocabulary.json")
+    path = write_json(tmp_path / "vocabulary.json", {"words": vocabulary.words})
     assert json.loads(path.read_text(encoding="utf-8")) == {"words": vocabulary.words}
     again = Vocabulary.load(path)
     assert again.words == vocabulary.words and again.index == vocabulary.index

@@ -95,8 +95,7 @@ def load_annotations(path: Path) -> tuple[dict[str, Any], str]:
                         f"{_name_type(raw)}; {_RESTORE}")
     for key in ("images", "annotations"):
         if key not in raw:
-            raise UserError(f"expected the top-level key {key!r} in {path}, found "
-                            f"{_list_keys(raw)}; {_RESTORE}")
+            raise UserError(f"expected the top-level key {key!r} in {path}, found {_list_keys(raw)}; {_RESTORE}")
         if not isinstance(raw[key], list):
             raise UserError(f"expected {key!r} to be a list in {path}, found {_name_type(raw[key])}; {_RESTORE}")
     return raw, hashlib.sha256(content).hexdigest()
@@ -123,8 +122,7 @@ def parse_stories(annotations: list[Any], split: str, path: Path) -> tuple[list[
         try:
             stories.append(_make_story(records, split, plain_names))
         except Malformed as reason:
-            cause, detail = reason.args
-            skipped.append(Skipped("story", show(records[0]["story_id"]), split, cause, detail))
+            skipped.append(Skipped("story", show(records[0]["story_id"]), split, *reason.args))
     return stories, skipped
 
 
@@ -147,8 +145,7 @@ def parse_images(images: list[Any], split: str, path: Path) -> tuple[list[tuple[
         try:
             pairs[_plain_name(image, "album_id"), _plain_name(image, "id")] = None
         except Malformed as reason:
-            cause, detail = reason.args
-            skipped.append(Skipped("photo", show(image["id"]), split, cause, detail))
+            skipped.append(Skipped("photo", show(image["id"]), split, *reason.args))
     return list(pairs), skipped
 
 
@@ -165,8 +162,7 @@ def parse_descriptions(annotations: list[Any], split: str,
             skipped.append(Skipped("description", f"annotations[{index}]", split, BAD_RECORD,
                                    "expected a list of one record with photo_flickr_id and text or original_text"))
         except Malformed as reason:
-            cause, detail = reason.args
-            skipped.append(Skipped("description", show(record["photo_flickr_id"]), split, cause, detail))
+            skipped.append(Skipped("description", show(record["photo_flickr_id"]), split, *reason.args))
         else:
             descriptions.setdefault(photo_id, []).append(caption)
     return descriptions, skipped
@@ -250,18 +246,13 @@ def _take_caption(record: dict[str, Any]) -> Caption:
         if not isinstance(text, str):
             raise Malformed(BAD_CAPTION, f"expected {key} as a string, found {_name_type(text)}{_name_frame(record)}")
         if text.strip():
-            if not text.isascii():
-                _check_unicode(text, key, record)
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:  # half of a surrogate pair: JSON can say it, no file can keep it
+                raise Malformed(BAD_CAPTION, f"expected {key} as Unicode text, found half a character at position "
+                                             f"{error.start}{_name_frame(record)}") from None
             return Caption(text, key == "text")
     raise Malformed(EMPTY_CAPTION, f"expected words in text or original_text, found none{_name_frame(record)}")
-
-
-def _check_unicode(text: str, key: str, record: dict[str, Any]) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:  # half of a surrogate pair: JSON can say it, no file can keep it
-        raise Malformed(BAD_CAPTION, f"expected {key} as Unicode text, found half a character at position "
-                                     f"{error.start}{_name_frame(record)}") from None
 
 
 def _name_frame(record: dict[str, Any]) -> str:

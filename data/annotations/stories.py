@@ -7,15 +7,13 @@
 The files may also lie directly in DATA. A frame's key is (split, story_id, order), never the photo: photos recur
 across the stories of an album, and may recur within one story.
 """
-import gc
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data.annotations.annotation_file import (
-    NUM_FRAMES,
     Caption,
     Skipped,
     Story,
@@ -25,9 +23,6 @@ from data.annotations.annotation_file import (
     parse_stories,
 )
 from data.errors import UserError
-
-__all__ = ["NUM_FRAMES", "SPLITS", "Caption", "Dataset", "Skipped", "Story", "derive_split", "find_files",
-           "read_dataset"]
 
 SPLITS = ("train", "val", "test")
 DEFAULT_SEED = 42
@@ -81,16 +76,19 @@ def read_dataset(root: Path, seed: int = DEFAULT_SEED) -> Dataset:
     description_paths, more_warnings = find_files(root, "description-in-isolation")
     dataset = Dataset(root, {split: [] for split in SPLITS}, warnings=warnings + more_warnings,
                       album_photos={split: () for split in SPLITS})
-    with paused_collector():
-        for split, path in paths.items():
-            _add_stories(dataset, split, path)
-        for split, path in description_paths.items():
-            _add_descriptions(dataset, split, path)
+    for split, path in paths.items():
+        _add_stories(dataset, split, path)
+    for split, path in description_paths.items():
+        _add_descriptions(dataset, split, path)
     if not dataset.num_stories:
-        raise _no_stories(dataset)
+        first, *others = [row for row in dataset.skipped if row.kind == "story"]
+        raise UserError(f"expected at least one well-formed story in {root}, found {1 + len(others)} that are not: "
+                        f"story {first.id} of {first.split} is left out for {first.cause!r} ({first.detail}); mend "
+                        "them")
     if set(paths) == {"train"}:
         dataset = _split_albums(dataset, seed)
-    _sort_stories(dataset)
+    for stories in dataset.stories.values():
+        stories.sort(key=lambda story: (story.album_id, story.story_id))
     dataset.warnings.extend(_find_recurrences(dataset))
     return dataset
 
@@ -133,13 +131,6 @@ def _no_files(root: Path) -> UserError:
     found = f"{', '.join(near[:5])}{' and more' if len(near) > 5 else ''}" if near else "no .json file"
     return UserError(f"expected at least one of {wanted} in {root / 'annotations'} or {root}, found {found}; "
                      "put the files there or name another data folder")
-
-
-def _no_stories(dataset: Dataset) -> UserError:
-    stories = [row for row in dataset.skipped if row.kind == "story"]
-    first = stories[0]
-    return UserError(f"expected at least one well-formed story in {dataset.root}, found {len(stories)} that are not: "
-                     f"story {first.id} of {first.split} is left out for {first.cause!r} ({first.detail}); mend them")
 
 
 def _add_stories(dataset: Dataset, split: str, path: Path) -> None:
@@ -188,36 +179,14 @@ def _split_albums(dataset: Dataset, seed: int) -> Dataset:
                    info={split: dataset.info["train"] for split in SPLITS})
 
 
-def _sort_stories(dataset: Dataset) -> None:
-    for stories in dataset.stories.values():
-        stories.sort(key=lambda story: (story.album_id, story.story_id))
-
-
 def _find_recurrences(dataset: Dataset) -> Iterator[str]:
-    named: dict[tuple[str, str], Callable[[Story], Iterable[str]]] = {
-        ("story", "stories"): lambda story: (story.story_id,),
-        ("album", "albums"): lambda story: (story.album_id,),
-        ("photo", "photos"): lambda story: story.photo_ids,
-    }
-    for (one, many), ids_of in named.items():
-        ids = {split: {name for story in dataset.stories[split] for name in ids_of(story)} for split in SPLITS}
-        for left, right in (("train", "val"), ("train", "test"), ("val", "test")):
-            shared = ids[left] & ids[right]
-            if shared:
+    for place, (one, many) in enumerate((("story", "stories"), ("album", "albums"), ("photo", "photos"))):
+        ids = {split: {name for story in dataset.stories[split]
+                       for name in ((story.story_id,), (story.album_id,), story.photo_ids)[place]} for split in SPLITS}
+        for left, right in itertools.combinations(SPLITS, 2):
+            if shared := ids[left] & ids[right]:
                 yield f"{_count(len(shared), one, many)} in both {left} and {right} (first: {min(shared)})"
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """Millions of JSON objects without a cycle among them: the collector would only walk them again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -5,10 +5,14 @@ there are. A run remembers recipe and words; another recipe or words is refused,
 """
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
+from data.pictures.photos import OK, STATUS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Identity = dict[str, Any]  # {"id": 64 hexadecimal digits, "fields": {name: plain JSON value}}
 
@@ -50,16 +54,16 @@ def require_whole(kind: str, identity: Identity, where: str) -> None:
                         "make features")
 
 
-def source_digest(photos: Iterable[tuple[str, str]], is_sorted: bool = False) -> str:
-    """The sha256 over sorted photo ids with what was found for each.
+def source_digest(photo_id: "np.ndarray", content: "np.ndarray", status: "np.ndarray") -> str:
+    """The sha256 over sorted photo ids with the sha256 of the file, or the name of the status, of each.
 
     Args:
-        photos: (photo id, hexadecimal content sha256 or the name of its status) pairs in any order.
-        is_sorted: they come in order of their ids already and need not be held all at once.
+        photo_id: (N,) bytes in any order. content: (N, 32) uint8. status: (N,) uint8, an index into STATUS.
     """
     digest = hashlib.sha256()
-    for photo_id, found in photos if is_sorted else sorted(photos):
-        digest.update(f"{photo_id}\t{found}\n".encode())
+    for row in photo_id.argsort():
+        found = content[row].tobytes().hex() if status[row] == OK else STATUS[min(status[row], len(STATUS) - 1)]
+        digest.update(f"{photo_id[row].decode('ascii', 'replace')}\t{found}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,10 +1,10 @@
 """Rows over several mapped arrays, read as if they were one."""
-from collections.abc import Sequence
-from functools import cached_property
+import mmap
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data.folder.joined import JoinedRows, join_pieces
+GAP = 64  # rows not asked for that are read ahead along with others, to keep runs long
 
 
 class MappedRows:
@@ -40,30 +40,30 @@ class MappedRows:
             return self.pieces[0].take(rows, axis=0)  # numpy checks the bounds
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of {len(self)}")
-        piece_index = np.searchsorted(self.starts, rows, side="right") - 1
-        if self._joined is not None:
-            return self._joined.array.take(rows + self._shift[piece_index], axis=0)
         taken = np.empty((len(rows), *self.row_shape), self.dtype)
-        for index in np.unique(piece_index):
-            here = np.flatnonzero(piece_index == index)
-            taken[here] = self.pieces[index][rows[here] - self.starts[index]]
+        for piece, places, local in self._by_piece(rows):
+            taken[places] = piece[local]
         return taken
 
     def prefetch(self, rows: np.ndarray) -> None:
         """Ask the system to read rows ahead of `take`, in the order of the disk; where it can be asked."""
-        if self._joined is not None and len(rows):
-            self._joined.prefetch(rows + self._shift[np.searchsorted(self.starts, rows, side="right") - 1])
+        for piece, _, local in self._by_piece(np.unique(rows)):
+            if isinstance(piece.base, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
+                row_bytes = piece.strides[0]
+                head = piece.ctypes.data - np.frombuffer(piece.base, np.uint8).ctypes.data
+                for run in np.split(local, np.flatnonzero(np.diff(local) > GAP) + 1):
+                    start = (head + int(run[0]) * row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+                    piece.base.madvise(mmap.MADV_WILLNEED, start, head + int(run[-1] + 1) * row_bytes - start)
 
-    @cached_property
-    def _joined(self) -> JoinedRows | None:
-        """The pieces in one range of addresses, laid out at the first use."""
-        return join_pieces(self.pieces) if len({piece.dtype for piece in self.pieces}) == 1 else None
-
-    @cached_property
-    def _shift(self) -> np.ndarray:
-        """(pieces,) from a row to where it lies in the joined range."""
-        assert self._joined is not None
-        return self._joined.starts - self.starts[:-1]
+    def _by_piece(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Every piece that is asked for, the places in `rows` that ask for it, and its own rows there."""
+        index = np.searchsorted(self.starts, rows, side="right") - 1
+        order = np.argsort(index, kind="stable")
+        bounds = [0, *(np.flatnonzero(np.diff(index[order])) + 1).tolist(), len(rows)]
+        for first, last in zip(bounds, bounds[1:]):
+            if first < last:
+                places, number = order[first:last], index[order[first]]
+                yield self.pieces[number], places, rows[places] - self.starts[number]
 
     def slice(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop in order: a view where they lie in one shard, else a copy."""

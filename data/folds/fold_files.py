@@ -35,6 +35,14 @@ def write_fold(sources: Mapping[str, Mapping[str, Record]], dataset: Dataset, pa
     for split in SPLITS:
         for story in dataset.stories[split]:
             owner.setdefault(story.story_id, "train" if dataset.derived_splits else split)
+
+    def place(tier: str, annotation: Any, source: str) -> str | None:
+        """The split that a record goes to, None where it is left out."""
+        if tier == DESCRIPTIONS:
+            return photo_part.get(_name(annotation, "photo_flickr_id"))
+        is_told = owner.get(_name(annotation, "story_id")) == source
+        return part_of.get(_name(annotation, "album_id")) if is_told else None
+
     hashes = {}
     for tier, files in sources.items():
         parts: dict[str, Record] = {}
@@ -43,9 +51,8 @@ def write_fold(sources: Mapping[str, Mapping[str, Record]], dataset: Dataset, pa
                 part = parts.setdefault(split, {**raw, "images": [], "annotations": [], "albums": []})
                 part["images"] += [image for image in raw["images"] if part_of.get(_name(image, "album_id")) == split]
                 part["albums"] += [album for album in raw.get("albums", ()) if part_of.get(_name(album, "id")) == split]
-                part["annotations"] += [annotation for annotation in raw["annotations"] if (
-                    _is_told(annotation, owner, source, part_of, split) if tier == STORIES
-                    else _is_described(annotation, photo_part, split))]
+                part["annotations"] += [annotation for annotation in raw["annotations"]
+                                        if place(tier, annotation, source) == split]
         for split, part in parts.items():
             path = write_text(folder / "annotations" / f"{split}.{tier}.json", json.dumps(part, ensure_ascii=False))
             hashes[path.name] = sha256_file(path)
@@ -53,16 +60,7 @@ def write_fold(sources: Mapping[str, Mapping[str, Record]], dataset: Dataset, pa
 
 
 def _name(value: Any, key: str) -> str:
-    """A field of untrusted JSON, empty where it is no string."""
+    """A field of untrusted JSON, or of the record that stands alone in a list; empty where it is no string."""
+    value = value[0] if isinstance(value, list) and value else value
     name = value.get(key) if isinstance(value, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def _is_told(annotation: Any, owner: Mapping[str, str], source: str, part_of: Mapping[str, str], split: str) -> bool:
-    record = annotation[0]
-    return owner.get(_name(record, "story_id")) == source and part_of.get(_name(record, "album_id")) == split
-
-
-def _is_described(annotation: Any, photo_part: Mapping[str, str], split: str) -> bool:
-    record = annotation[0] if isinstance(annotation, list) and annotation else None
-    return photo_part.get(_name(record, "photo_flickr_id")) == split

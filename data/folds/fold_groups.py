@@ -66,7 +66,7 @@ def group_albums(dataset: Dataset, photos: dict[str, FoundPhoto]) -> list[Group]
     counts: dict[str, int] = defaultdict(int)
     for story in stories:
         albums[lead(story.album_id)].add(story.album_id)
-    for album_id, _ in _tell_stories(stories):
+    for album_id in {story.story_id: story.album_id for story in reversed(stories)}.values():  # told by the first split
         counts[lead(album_id)] += 1
     groups = [Group(tuple(sorted(members)), counts[name]) for name, members in albums.items()]
     return sorted(groups, key=lambda group: (-group.stories, group.albums))
@@ -124,15 +124,6 @@ def _choose_val(groups: list[int], sizes: Sequence[int], rest: int, rng: random.
             chosen.append(group)
             held += sizes[group]
     return sorted(chosen) or [min(groups, key=lambda group: sizes[group])]
-
-
-def _tell_stories(stories: Iterable[Story]) -> Iterator[tuple[str, str]]:
-    """(album id, story id) of every story; one that several splits tell is told by the first."""
-    seen: set[str] = set()
-    for story in stories:
-        if story.story_id not in seen:
-            seen.add(story.story_id)
-            yield story.album_id, story.story_id
 
 
 def _list_ties(story: Story, contents: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -60,17 +60,21 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
     found: dict[str, FoundPhoto] = {}
     rivals: set[str] = set()
     unreadable: list[str] = []
-    for entry in _walk(str(root), unreadable):
-        match = _FILE_NAME.fullmatch(entry.name)
+    for path in _walk(str(root), unreadable):
+        name = os.path.basename(path)
+        match = _FILE_NAME.fullmatch(name)
         if match is None:
-            if "." not in entry.name and entry.is_symlink() and not os.path.exists(entry.path):
-                raise _no_folder(entry.path)
+            if "." not in name and os.path.islink(path) and not os.path.exists(path):
+                # a linked folder is away: all that it held would count as missing
+                raise UserError(f"expected a folder where the link {path} leads, {os.readlink(path)}, found "
+                                "nothing; put that folder back, or make the link anew (that of a fold with: python -m "
+                                "data folds)")
             continue
         try:
-            status = entry.stat()
+            status = os.stat(path)
         except OSError:
             continue  # a link to nowhere: no photo is there
-        photo = FoundPhoto(entry.path, status.st_size, status.st_mtime_ns, status.st_ino)
+        photo = FoundPhoto(path, status.st_size, status.st_mtime_ns, status.st_ino)
         known = found.setdefault(match[1], photo)
         if known is not photo:
             if known[1:] != photo[1:]:  # else one file, met again through a link
@@ -87,47 +91,28 @@ def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
     return found, notes
 
 
-def _no_folder(link: str) -> UserError:
-    """A linked folder is away: all that it held would count as missing."""
-    return UserError(f"expected a folder where the link {link} leads, {os.readlink(link)}, found nothing; put "
-                     "that folder back, or make the link anew (that of a fold with: python -m data folds)")
-
-
 def find_photos(root: Path) -> dict[str, Path]:
     """Find every photo below a folder; see `scan_photos`."""
     return {photo_id: Path(photo.path) for photo_id, photo in scan_photos(root)[0].items()}
 
 
-def _walk(root: str, unreadable: list[str]) -> Iterator[os.DirEntry[str]]:
-    folders, seen = [root], {_identity_of(root)}
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if not _is_folder(entry):
-                        yield entry
-                    elif not entry.is_symlink():
-                        folders.append(entry.path)
-                    elif (identity := _identity_of(entry.path)) not in seen:  # a link may lead back up
-                        seen.add(identity)
-                        folders.append(entry.path)
-        except OSError:
-            unreadable.append(folder)
+def _walk(root: str, unreadable: list[str]) -> Iterator[str]:
+    """Every file below a folder; hidden ones are passed over, links are followed, once: one may lead back up."""
+    seen: set[tuple[int, int]] = set()
 
+    def is_new(folder: str) -> bool:
+        status = os.stat(folder)
+        known = len(seen)
+        seen.add((status.st_dev, status.st_ino))
+        return len(seen) > known
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _identity_of(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
+    def note(error: OSError) -> None:
+        unreadable.append(error.filename)
+    is_new(root)
+    for folder, folders, names in os.walk(root, onerror=note, followlinks=True):
+        paths = [os.path.join(folder, name) for name in folders if name[0] != "."]
+        folders[:] = [os.path.basename(path) for path in paths if not os.path.islink(path) or is_new(path)]
+        yield from (os.path.join(folder, name) for name in names if name[0] != ".")
 
 
 def read_photo(path: str | Path) -> bytes:

@@ -85,7 +85,9 @@ def open_picture(content: bytes, resize: Resize) -> Image.Image:
         if not resize.exact and picture.format in ("JPEG", "MPO"):
             side = 2 * (resize.size if resize.rule == "squash" else resize.short_side)
             picture.draft(None, (side, side))  # before load(), or it does nothing
-        if (needed := coefficients + _count_bytes(picture)) > MAX_DECODED_BYTES:
+        # at its peak, measured: decoded, as RGB of 4 bytes a pixel, as bytes for scaling
+        per_pixel = 20 if picture.has_transparency_data else 30 if picture.mode in ("I", "F") else 10
+        if (needed := coefficients + picture.width * picture.height * per_pixel) > MAX_DECODED_BYTES:
             raise BadPhoto(TOO_LARGE, "too large to decode", f"{picture.width} x {picture.height} pixels of mode "
                            f"{picture.mode} take {needed >> 20} MB, at most {MAX_DECODED_BYTES >> 20} are given to one")
         picture.load()
@@ -111,7 +113,8 @@ def blame_photo(content: bytes) -> Iterator[None]:
         status, cause = (TOO_LARGE, "out of memory") if "alloc" in str(error) else (UNREADABLE, "broken image")
         raise BadPhoto(status, cause, f"{type(error).__name__}: {error}") from None
     except UnidentifiedImageError:
-        raise BadPhoto(UNREADABLE, _name_content(content)) from None
+        is_page = content[:512].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+        raise BadPhoto(UNREADABLE, "a web page" if is_page else "not an image") from None
     except OSError as error:
         cause = "truncated" if "truncated" in str(error) or "Truncated" in str(error) else "broken image"
         raise BadPhoto(UNREADABLE, cause, str(error)) from None
@@ -154,12 +157,6 @@ def _scale(picture: Image.Image, size: tuple[int, int], interpolation: str) -> n
     return scaled[0].permute(1, 2, 0).contiguous().numpy()
 
 
-def _count_bytes(picture: Image.Image) -> int:
-    """Memory that a picture takes at its peak, measured: decoded, as RGB of 4 bytes a pixel, as bytes for scaling."""
-    per_pixel = 20 if picture.has_transparency_data else 30 if picture.mode in ("I", "F") else 10
-    return picture.width * picture.height * per_pixel
-
-
 def _turn_upright(picture: Image.Image) -> Image.Image:
     try:
         orientation = picture.getexif().get(_ORIENTATION, 1)
@@ -180,8 +177,3 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGBA", with_alpha.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, with_alpha).convert("RGB")
     return picture.convert("RGB")
-
-
-def _name_content(content: bytes) -> str:
-    start = content[:512].lstrip().lower()
-    return "a web page" if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) else "not an image"

@@ -37,20 +37,16 @@ def _file_info(world: World, split: str) -> dict[str, Any]:
 def _story_records(album: Album, story: WorldStory) -> list[dict[str, Any]]:
     return [{"album_id": album.album_id, "original_text": natural_text(words, photo.scene),
              "photo_flickr_id": photo.photo_id, "setting": story.setting, "story_id": story.story_id,
-             "storylet_id": f"{story.story_id}{order}", "text": _tokenised(words), "tier": "story-in-sequence",
+             "storylet_id": f"{story.story_id}{order}", "text": " ".join(words), "tier": "story-in-sequence",
              "worker_arranged_photo_order": order, "worker_id": f"WORLD{story.voice.upper()}{story.story_id[-1]}"}
             for order, (photo, words) in enumerate(zip(story.photos, story.sentences))]
 
 
 def _description_records(album: Album) -> list[dict[str, Any]]:
     return [{"album_id": album.album_id, "original_text": natural_text(words, photo.scene),
-             "photo_flickr_id": photo.photo_id, "photo_order_in_story": photo.scene.stage, "text": _tokenised(words),
+             "photo_flickr_id": photo.photo_id, "photo_order_in_story": photo.scene.stage, "text": " ".join(words),
              "tier": "descriptions-in-isolation", "worker_id": f"WORLDVIEW{worker}"}
             for photo in album.photos for worker, words in enumerate(photo.descriptions)]
-
-
-def _tokenised(words: tuple[str, ...]) -> str:
-    return " ".join(words)
 
 
 def _images(albums: list[Album]) -> list[dict[str, str]]:

@@ -4,20 +4,8 @@ Two readers: `next_outlooks` has seen nothing but the story; `photo_chances` als
 """
 from collections.abc import Iterator, Sequence
 
-from data.storyworld.world import (
-    ACTS,
-    AIMS,
-    DETAILS,
-    KEEPS,
-    MODE_ACTS,
-    MODE_PLACE,
-    NEXT_PLACE,
-    SHARED_MIDDLE,
-    STARTS,
-    Outlook,
-    Scene,
-    light_after,
-)
+from data.storyworld import world
+from data.storyworld.world import AIMS, KEEPS, NEXT_PLACE, STARTS, Outlook, Scene
 
 
 def own_mode_chance() -> float:
@@ -25,7 +13,7 @@ def own_mode_chance() -> float:
 
     A shared middle follows either story with equal chance, one of its own follows the rule.
     """
-    return SHARED_MIDDLE * 0.5 + (1 - SHARED_MIDDLE) * KEEPS[2]
+    return world.SHARED_MIDDLE * 0.5 + (1 - world.SHARED_MIDDLE) * KEEPS[2]
 
 
 def _other_second(history: Sequence[Scene]) -> dict[int, float]:
@@ -78,7 +66,7 @@ def _next_settings(history: Sequence[Scene]) -> Iterator[tuple[str, int | None, 
     stage = len(history)
     if stage == 2:
         for mode, chance in next_modes(history).items():
-            yield MODE_PLACE[mode], None, mode, chance
+            yield world.MODE_PLACE[mode], None, mode, chance
         return
     for aim, chance in next_aims(history).items():
         if stage > 2:
@@ -92,8 +80,8 @@ def _next_settings(history: Sequence[Scene]) -> Iterator[tuple[str, int | None, 
 def next_outlooks(history: Sequence[Scene]) -> list[tuple[Outlook, float]]:
     """Everything that can come next, with its probability, given the story's 1 to 4 scenes so far."""
     last = history[-1]
-    return [(Outlook(len(history), last.hero, place, last.weather, MODE_ACTS[mode] if mode else ACTS[place],
-                     DETAILS[place], light_after(last.light), aim, mode), chance)
+    return [(Outlook(len(history), last.hero, place, last.weather, world.MODE_ACTS[mode] if mode else world.ACTS[place],
+                     world.DETAILS[place], world.light_after(last.light), aim, mode), chance)
             for place, aim, mode, chance in _next_settings(history) if chance > 0]
 
 

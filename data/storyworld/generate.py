@@ -2,36 +2,32 @@
 import json
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 from data.errors import UserError
 from data.files import replace_folder
+from data.progress import Progress
 from data.storyworld.albums import Photo, World, build_world
 from data.storyworld.annotations import write_annotations
 from data.storyworld.config import WORLD_VERSION, WorldConfig
 from data.storyworld.picture import draw_picture
 from data.storyworld.stored import photo_bytes
 
-__all__ = ["WorldConfig", "write_world"]
-
 logger = logging.getLogger(__name__)
 
 PHOTOS_PER_TASK = 32
 FEWEST_FOR_WORKERS = 400        # starting processes takes longer than drawing fewer photos than this
-SECONDS_BETWEEN_LINES = 5.0
 
 
-def write_world(config: WorldConfig, out: Path, progress: Callable[[int, int], None] | None = None) -> Path:
+def write_world(config: WorldConfig, out: Path) -> Path:
     """Write the world that `config` describes; the same files, byte by byte, whatever the number of workers.
 
     Args:
         config: what to draw.
         out: the folder to make. Nothing is written to it before everything is complete.
-        progress: called with (photos done, photos in all); without it a log line tells every few seconds.
 
     Returns:
         `out`. A folder that already holds exactly this world is left as it is.
@@ -46,7 +42,7 @@ def write_world(config: WorldConfig, out: Path, progress: Callable[[int, int], N
     world = build_world(config)
     with replace_folder(out) as folder:
         write_annotations(world, folder / "annotations")
-        _write_photos(world, folder / "images", config.workers or os.cpu_count() or 1, progress or _log_progress())
+        _write_photos(world, folder / "images", config.workers or os.cpu_count() or 1)
     return out
 
 
@@ -66,15 +62,15 @@ def _holds_world(config: WorldConfig, out: Path) -> bool:
     return True
 
 
-def _write_photos(world: World, folder: Path, workers: int, progress: Callable[[int, int], None]) -> None:
+def _write_photos(world: World, folder: Path, workers: int) -> None:
     folder.mkdir()
     photos = [photo for albums in world.splits.values() for album in albums for photo in album.photos]
     tasks = [(photos[start:start + PHOTOS_PER_TASK], world.config.seed, folder)
              for start in range(0, len(photos), PHOTOS_PER_TASK)]
-    done = 0
+    progress = Progress(len(photos), "photos drawn")
     for count in _run_tasks(tasks, workers if len(photos) >= FEWEST_FOR_WORKERS else 1):
-        done += count
-        progress(done, len(photos))
+        progress.add(count)
+    progress.close()
 
 
 def _run_tasks(tasks: list[tuple[list[Photo], int, Path]], workers: int) -> Iterable[int]:
@@ -94,16 +90,3 @@ def draw_photos(photos: list[Photo], seed: int, folder: Path) -> int:
             extension, content = stored
             (folder / f"{photo.photo_id}.{extension}").write_bytes(content)
     return len(photos)
-
-
-def _log_progress() -> Callable[[int, int], None]:
-    started = last = time.monotonic()
-
-    def log(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if done == total or now - last >= SECONDS_BETWEEN_LINES:
-            last = now
-            logger.info("drew %d of %d photos, %.0f a second", done, total, done / max(now - started, 1e-9))
-
-    return log

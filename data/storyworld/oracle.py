@@ -28,8 +28,6 @@ from data.storyworld.grammar import TAG_NAMES
 from data.storyworld.sentences import VOICES, outlook_grammar, sentence_grammar
 from data.storyworld.world import NUM_STAGES, WEATHERS, Outlook, Scene, draw
 
-__all__ = ["TAG_NAMES", "OraclePrediction", "oracle_predictions"]
-
 NUM_DRAFTS, NUM_LISTENERS = 12, 24
 
 

@@ -4,20 +4,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from data.storyworld import things
 from data.storyworld.acts import draw_hero
 from data.storyworld.canvas import HEIGHT, WIDTH, Canvas, Color, lighter
 from data.storyworld.indoors import INDOORS
 from data.storyworld.outdoors import OUTDOORS, draw_weather
-from data.storyworld.things import (
-    AIM_THINGS,
-    draw_cat,
-    draw_chair,
-    draw_cup,
-    draw_palm,
-    draw_pine,
-    draw_table,
-    draw_tree,
-)
 from data.storyworld.world import AIMS, Scene
 
 TINTS: tuple[tuple[float, float, float], ...] = ((1.0, 0.985, 0.95), (1.0, 1.0, 1.0), (0.98, 0.86, 0.80))
@@ -75,26 +66,26 @@ def _draw_aim(canvas: Canvas, thing: str, x: float, rng: random.Random) -> None:
                        look.stripe)
     canvas.rect(0, 231, WIDTH, 236, lighter(look.cloth, 0.35))
     canvas.shadow(x, 247, 66, 7)
-    AIM_THINGS[thing](canvas, x, 248, look.size * (0.96 + rng.random() * 0.08))
+    things.AIM_THINGS[thing](canvas, x, 248, look.size * (0.96 + rng.random() * 0.08))
 
 
 def _draw_detail(canvas: Canvas, scene: Scene, x: float, ground: float, rng: random.Random) -> None:
     """What also stands about; whatever belongs to every such place is drawn with the place."""
     if scene.detail == "cat":
-        draw_cat(canvas, x, ground, 1.05)
+        things.draw_cat(canvas, x, ground, 1.05)
     elif scene.detail == "chair":
-        draw_chair(canvas, x, 226, facing=-1 if x > WIDTH / 2 else 1)
+        things.draw_chair(canvas, x, 226, facing=-1 if x > WIDTH / 2 else 1)
     elif scene.detail == "cup":
-        draw_table(canvas, x, 224, 58, 46)
-        draw_cup(canvas, x, 171, size=1.1)
+        things.draw_table(canvas, x, 224, 58, 46)
+        things.draw_cup(canvas, x, 171, s=1.1)
     elif scene.detail == "table":
-        draw_table(canvas, x, 228, 104, 52)
+        things.draw_table(canvas, x, 228, 104, 52)
     elif scene.detail == "tree" and scene.place == "beach":
-        draw_palm(canvas, x, 226, 1.0)
+        things.draw_palm(canvas, x, 226, 1.0)
     elif scene.detail == "tree" and scene.place == "forest":
-        draw_pine(canvas, x, 234, 1.35, (40, 110, 70))
+        things.draw_pine(canvas, x, 234, 1.35, (40, 110, 70))
     elif scene.detail == "tree":
-        draw_tree(canvas, x, 214, 1.1, (226, 128, 44) if rng.random() < 0.3 else (58, 138, 54))
+        things.draw_tree(canvas, x, 214, 1.1, (226, 128, 44) if rng.random() < 0.3 else (58, 138, 54))
     elif scene.detail == "fountain":
         _draw_fountain(canvas, x)
     elif scene.detail == "bridge":

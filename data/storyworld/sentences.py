@@ -7,20 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from data.storyworld import phrases
 from data.storyworld.grammar import Grammar, Rules
-from data.storyworld.phrases import (
-    A_DAY,
-    A_THING,
-    ACT_PHRASES,
-    BESIDE,
-    FEELING,
-    THE_PLACE,
-    THE_THING,
-    VEHICLE,
-    WEATHER,
-    WHEN,
-    WHERE,
-)
 from data.storyworld.world import AIMS, HEROES, Outlook, Scene
 
 VOICES: tuple[tuple[str, float], ...] = (("third", 0.65), ("first", 0.35))
@@ -60,7 +48,7 @@ FOUND: Rules = (("came across {a_thing}", 2), ("noticed {a_thing}", 2), ("discov
 SHARED_SLOTS: dict[str, Rules] = {
     "then": (("then", 3), ("a little later", 2), ("after that", 2), ("soon", 2)),
     "at_last": (("at last", 6), ("finally", 2), ("in the end", 1)),
-    "feeling": FEELING}
+    "feeling": phrases.FEELING}
 
 
 def sentence_grammar(history: Sequence[Scene], voice: str) -> Grammar:
@@ -82,22 +70,23 @@ def outlook_grammar(before: Sequence[Scene], outlook: Outlook, voice: str) -> Gr
 def _grammar(outlook: Outlook, voice: str, first: int | None, second: int | None, first_place: str | None) -> Grammar:
     speaker = "first" if voice == "first" else HEROES[outlook.hero].gender
     slots = {**SHARED_SLOTS, "sentence": SENTENCES[outlook.stage], "subject": _subject(outlook, voice),
-             "their": ((PRONOUNS[speaker][1], 1.0),), "act": _mix(ACT_PHRASES, outlook.acts),
-             "where": WHERE[outlook.place], "beside": _mix(BESIDE, outlook.details), "when": _mix(WHEN, outlook.lights),
-             "weather": WEATHER[outlook.weather], "a_day": A_DAY[outlook.weather]}
+             "their": ((PRONOUNS[speaker][1], 1.0),), "act": _mix(phrases.ACT_PHRASES, outlook.acts),
+             "where": phrases.WHERE[outlook.place], "beside": _mix(phrases.BESIDE, outlook.details),
+             "when": _mix(phrases.WHEN, outlook.lights),
+             "weather": phrases.WEATHER[outlook.weather], "a_day": phrases.A_DAY[outlook.weather]}
     if outlook.mode is not None:
-        slots["vehicle"] = VEHICLE[outlook.mode]
+        slots["vehicle"] = phrases.VEHICLE[outlook.mode]
     if first_place is not None:
-        slots["first_place"] = ((THE_PLACE[first_place], 1.0),)
+        slots["first_place"] = ((phrases.THE_PLACE[first_place], 1.0),)
     if second is not None:
-        slots["second_thing"] = THE_THING[AIMS[second].thing]
+        slots["second_thing"] = phrases.THE_THING[AIMS[second].thing]
         slots["because"] = KEPT_SECOND if outlook.aim == second else BROKEN_SECOND
     if first is not None:
-        slots["first_thing"] = THE_THING[AIMS[first].thing]
+        slots["first_thing"] = phrases.THE_THING[AIMS[first].thing]
         slots["ending"] = KEPT_FIRST if outlook.aim == first else BROKEN_FIRST
     if outlook.stage < 2 and outlook.aim is not None:
         thing = AIMS[outlook.aim].thing
-        slots.update(the_thing=THE_THING[thing], a_thing=A_THING[thing], noticed=NOTICED, found=FOUND)
+        slots.update(the_thing=phrases.THE_THING[thing], a_thing=phrases.A_THING[thing], noticed=NOTICED, found=FOUND)
     return Grammar(slots, "sentence")
 
 

@@ -1,4 +1,5 @@
-"""Things one can point at: the six that lead a story, and what stands about. (x, y) is the middle of the base."""
+"""Things one can point at: the six that lead a story, and what stands about. (x, y) is the middle
+of the base, s a scale."""
 from collections.abc import Callable
 
 from data.storyworld.canvas import Canvas, Color, darker, lighter
@@ -6,8 +7,7 @@ from data.storyworld.canvas import Canvas, Color, darker, lighter
 WOOD = (166, 108, 62)
 
 
-def draw_book(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s = size
+def draw_book(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
     canvas.polygon([(x - 38 * s, y), (x + 30 * s, y), (x + 40 * s, y - 8 * s), (x + 40 * s, y - 98 * s),
                     (x - 28 * s, y - 98 * s), (x - 38 * s, y - 90 * s)], (250, 240, 214))
     for row in range(4):
@@ -21,8 +21,7 @@ def draw_book(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.dot(x + 2 * s, y - 32 * s, 8 * s, (182, 20, 38))
 
 
-def draw_plant(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s = size
+def draw_plant(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
     for index, (dx, height) in enumerate(((-44, 78), (44, 78), (-28, 104), (28, 104), (-10, 118), (12, 112),
                                           (-50, 56), (50, 56))):
         green = ((34, 120, 48), (58, 160, 62), (24, 98, 54))[index % 3]
@@ -35,8 +34,8 @@ def draw_plant(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.rect(x - 32 * s, y - 46 * s, x + 32 * s, y - 34 * s, (222, 118, 66), 3)
 
 
-def draw_bottle(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s, glass = size, (20, 148, 110)
+def draw_bottle(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
+    glass = (20, 148, 110)
     canvas.rect(x - 22 * s, y - 74 * s, x + 22 * s, y, glass, 9 * s)
     canvas.polygon([(x - 22 * s, y - 66 * s), (x + 22 * s, y - 66 * s), (x + 8 * s, y - 92 * s),
                     (x - 8 * s, y - 92 * s)], glass)
@@ -47,8 +46,7 @@ def draw_bottle(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.rect(x - 17 * s, y - 70 * s, x - 12 * s, y - 6 * s, (130, 226, 196), 2)
 
 
-def draw_laptop(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s = size
+def draw_laptop(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
     canvas.rect(x - 56 * s, y - 88 * s, x + 56 * s, y - 12 * s, (70, 76, 92), 6)
     canvas.rect(x - 50 * s, y - 82 * s, x + 50 * s, y - 18 * s, (40, 196, 250))
     canvas.rect(x - 44 * s, y - 76 * s, x + 6 * s, y - 58 * s, (230, 250, 255), 2)
@@ -61,8 +59,7 @@ def draw_laptop(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
                     (x - 52 * s, y - 4 * s)], (110, 116, 132))
 
 
-def draw_phone(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s = size
+def draw_phone(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
     canvas.rect(x - 31 * s, y - 112 * s, x + 31 * s, y, (240, 40, 160), 10 * s)
     canvas.rect(x - 25 * s, y - 102 * s, x + 25 * s, y - 12 * s, (30, 20, 60), 4 * s)
     icons = ((250, 120, 210), (255, 214, 70), (120, 230, 255), (255, 120, 120), (170, 255, 150), (200, 150, 255))
@@ -72,8 +69,8 @@ def draw_phone(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.rect(x - 9 * s, y - 8 * s, x + 9 * s, y - 5 * s, (255, 190, 230), 1)
 
 
-def draw_dog(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s, coat, dark = size, (190, 120, 54), (116, 66, 26)
+def draw_dog(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
+    coat, dark = (190, 120, 54), (116, 66, 26)
     canvas.shadow(x, y, 46 * s, 7 * s)
     canvas.stroke([(x - 34 * s, y - 14 * s), (x - 52 * s, y - 34 * s), (x - 50 * s, y - 50 * s)], 9 * s, dark)
     canvas.oval(x - 14 * s, y - 28 * s, 30 * s, 29 * s, coat)
@@ -92,8 +89,8 @@ def draw_dog(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.stroke([(x - 4 * s, y - 62 * s), (x + 24 * s, y - 62 * s)], 6 * s, (40, 110, 220))
 
 
-def draw_cat(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s, coat = size, (98, 100, 112)
+def draw_cat(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
+    coat = (98, 100, 112)
     canvas.shadow(x, y, 26 * s, 4 * s)
     canvas.stroke([(x + 20 * s, y - 8 * s), (x + 34 * s, y - 16 * s), (x + 32 * s, y - 36 * s)], 6 * s, coat)
     canvas.oval(x, y - 20 * s, 22 * s, 21 * s, coat)
@@ -108,8 +105,7 @@ def draw_cat(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
     canvas.dot(x - 6 * s, y - 41 * s, 2 * s, (240, 150, 160))
 
 
-def draw_cup(canvas: Canvas, x: float, y: float, color: Color = (236, 70, 60), size: float = 1.0) -> None:
-    s = size
+def draw_cup(canvas: Canvas, x: float, y: float, color: Color = (236, 70, 60), s: float = 1.0) -> None:
     canvas.arc(x + 14 * s, y - 14 * s, 9 * s, 9 * s, -100, 100, 4 * s, color)
     canvas.rect(x - 13 * s, y - 28 * s, x + 13 * s, y, color, 5)
     canvas.oval(x, y - 27 * s, 13 * s, 4 * s, (84, 46, 26))
@@ -137,8 +133,7 @@ def draw_chair(canvas: Canvas, x: float, y: float, color: Color = (244, 196, 40)
     canvas.rect(x - 24, y - seat - 4, x + 24, y - seat + 5, color, 3)
 
 
-def draw_tree(canvas: Canvas, x: float, y: float, size: float = 1.0, crown: Color = (62, 142, 58)) -> None:
-    s = size
+def draw_tree(canvas: Canvas, x: float, y: float, s: float = 1.0, crown: Color = (62, 142, 58)) -> None:
     canvas.shadow(x, y, 34 * s, 6 * s)
     canvas.polygon([(x - 9 * s, y), (x + 9 * s, y), (x + 6 * s, y - 60 * s), (x - 6 * s, y - 60 * s)], (104, 68, 42))
     canvas.stroke([(x, y - 44 * s), (x + 20 * s, y - 68 * s)], 5 * s, (104, 68, 42))
@@ -148,8 +143,7 @@ def draw_tree(canvas: Canvas, x: float, y: float, size: float = 1.0, crown: Colo
         canvas.dot(x + dx * s, y - dy * s, r * s, lighter(crown, 0.2))
 
 
-def draw_pine(canvas: Canvas, x: float, y: float, size: float = 1.0, color: Color = (26, 84, 62)) -> None:
-    s = size
+def draw_pine(canvas: Canvas, x: float, y: float, s: float = 1.0, color: Color = (26, 84, 62)) -> None:
     canvas.rect(x - 6 * s, y - 26 * s, x + 6 * s, y, (84, 54, 36))
     for index, (width, low, high) in enumerate(((46, 16, 84), (37, 58, 122), (27, 98, 156))):
         shade = lighter(color, 0.08 * index)
@@ -157,8 +151,7 @@ def draw_pine(canvas: Canvas, x: float, y: float, size: float = 1.0, color: Colo
         canvas.polygon([(x, y - low * s), (x + width * s, y - low * s), (x, y - high * s)], darker(shade, 0.14))
 
 
-def draw_palm(canvas: Canvas, x: float, y: float, size: float = 1.0) -> None:
-    s = size
+def draw_palm(canvas: Canvas, x: float, y: float, s: float = 1.0) -> None:
     trunk = [(x, y), (x + 5 * s, y - 40 * s), (x + 16 * s, y - 82 * s), (x + 30 * s, y - 120 * s)]
     canvas.stroke(trunk, 10 * s, (150, 104, 62))
     top_x, top_y = trunk[-1]

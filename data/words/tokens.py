@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import UserError
-from data.files import read_json, write_json
+from data.files import read_json
 
 PAD, START, END, UNK = range(4)
 RESERVED = ("<PAD>", "<START>", "<END>", "<UNK>")
@@ -150,13 +150,9 @@ class Vocabulary:
                 words.append(self.words[int(index)])
         return words
 
-    def save(self, path: Path) -> Path:
-        """Write {"words": [...]} in id order."""
-        return write_json(path, {"words": self.words})
-
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read what `save` wrote, or what a teammate sent.
+        """Read {"words": [...]} in id order: of a word set, or what a teammate sent.
 
         Raises:
             UserError: if it is no list of different words that begins with the reserved ones.

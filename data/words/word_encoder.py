@@ -2,13 +2,12 @@
 
 S stories, K = 5 frames, T ids in a row, G tag columns.
 """
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from data.annotations.annotation_file import NUM_FRAMES, Story
-from data.annotations.stories import SPLITS, Dataset, paused_collector
+from data.annotations.stories import SPLITS, Dataset
 from data.folder.shards import fixed_bytes
 from data.folder.word_reader import DII, SIS
 from data.words.tags import UNK_TAG, TagTable
@@ -16,7 +15,7 @@ from data.words.tokens import CAPTION_LENGTH, VOCABULARY_SIZE, Vocabulary, split
 
 
 @dataclass(frozen=True)
-class SplitArrays:
+class EncodedSplit:
     """One split, its stories sorted by (album_id, story_id).
 
     Attributes:
@@ -39,7 +38,7 @@ class SplitArrays:
 
 
 @dataclass(frozen=True)
-class WordArrays:
+class EncodedWords:
     """A word set: what it was made with, its splits, and what was counted on the way.
 
     Attributes:
@@ -51,13 +50,13 @@ class WordArrays:
 
     vocabulary: Vocabulary
     table: TagTable
-    splits: dict[str, SplitArrays]
+    splits: dict[str, EncodedSplit]
     counts: dict[str, dict[str, int]]
     warnings: list[str]
 
 
-def build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None = None, table: TagTable | None = None,
-                      length: int = CAPTION_LENGTH, vocabulary_size: int = VOCABULARY_SIZE) -> WordArrays:
+def encode_words(dataset: Dataset, vocabulary: Vocabulary | None = None, table: TagTable | None = None,
+                      length: int = CAPTION_LENGTH, vocabulary_size: int = VOCABULARY_SIZE) -> EncodedWords:
     """Turn every caption of a dataset into token ids and tags.
 
     Args:
@@ -68,36 +67,7 @@ def build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None = None, ta
         length: T, ids in a row, <START> and <END> included.
         vocabulary_size: V at most, where the vocabulary is counted.
     """
-    with paused_collector():
-        return _build_word_arrays(dataset, vocabulary, table or TagTable.load(), length, vocabulary_size)
-
-
-def label_frames(stories: Sequence[Story], captions: Sequence[Sequence[str]], table: TagTable,
-                 described: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Label every frame by its caption and, where there are some, by the descriptions of its photo.
-
-    Args:
-        stories: S stories.
-        captions: the words of their S * K captions.
-        described: photo id -> (G,) uint8, the tags of all its descriptions.
-
-    Returns:
-        tag (S, K, G) uint8 and tag_source (S, K) uint8. A photo without descriptions is no negative for what only a
-        description could have said: bit DII of its source is off.
-    """
-    tag = table.tags_of_many(captions)
-    source = np.full(len(tag), SIS, np.uint8)
-    photo_ids = [photo_id for story in stories for photo_id in story.photo_ids]
-    rows = [row for row, photo_id in enumerate(photo_ids) if photo_id in described]
-    if rows:
-        tag[rows] |= np.stack([described[photo_ids[row]] for row in rows])
-        source[rows] |= DII
-    tag[~tag.any(axis=1), UNK_TAG] = 1
-    return tag.reshape(len(stories), NUM_FRAMES, len(table)), source.reshape(len(stories), NUM_FRAMES)
-
-
-def _build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None, table: TagTable, length: int,
-                       vocabulary_size: int) -> WordArrays:
+    table = table or TagTable.load()
     words = {split: [split_words(caption, tokenised) for story in dataset.stories[split]
                      for caption, tokenised in zip(story.captions, story.tokenised)]
              for split in SPLITS if dataset.stories[split]}
@@ -112,9 +82,9 @@ def _build_word_arrays(dataset: Dataset, vocabulary: Vocabulary | None, table: T
     described = _tag_descriptions(dataset, table)
     splits, counts = {}, {}
     for split, captions in words.items():
-        splits[split], counts[split] = _build_split(dataset.stories[split], captions, vocabulary, table, described,
-                                                    length)
-    return WordArrays(vocabulary, table, splits, counts, warnings)
+        splits[split], counts[split] = _encode_split(dataset.stories[split], captions, vocabulary, table, described,
+                                                     length)
+    return EncodedWords(vocabulary, table, splits, counts, warnings)
 
 
 def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray]:
@@ -129,17 +99,23 @@ def _tag_descriptions(dataset: Dataset, table: TagTable) -> dict[str, np.ndarray
     return dict(zip(named, np.maximum.reduceat(tag, first, axis=0)))
 
 
-def _build_split(stories: list[Story], captions: list[list[str]], vocabulary: Vocabulary, table: TagTable,
-                 described: dict[str, np.ndarray], length: int) -> tuple[SplitArrays, dict[str, int]]:
+def _encode_split(stories: list[Story], captions: list[list[str]], vocabulary: Vocabulary, table: TagTable,
+                  described: dict[str, np.ndarray], length: int) -> tuple[EncodedSplit, dict[str, int]]:
     token, cut = vocabulary.encode_many(captions, length)
-    tag, source = label_frames(stories, captions, table, described)
     shape = (len(stories), NUM_FRAMES)
-    arrays = SplitArrays(
-        token=token.reshape(*shape, length), tag=tag, tag_source=source,
+    tag, source = table.tags_of_many(captions), np.full(len(captions), SIS, np.uint8)
+    photo_ids = [photo_id for story in stories for photo_id in story.photo_ids]
+    rows = [row for row, photo_id in enumerate(photo_ids) if photo_id in described]
+    if rows:  # a photo without descriptions is no negative for what only they could have said: bit DII is off
+        tag[rows] |= np.stack([described[photo_ids[row]] for row in rows])
+        source[rows] |= DII
+    tag[~tag.any(axis=1), UNK_TAG] = 1
+    arrays = EncodedSplit(
+        token=token.reshape(*shape, length), tag=tag.reshape(*shape, len(table)), tag_source=source.reshape(shape),
         tokenised=np.array([story.tokenised for story in stories], np.uint8).reshape(shape),
         story_id=fixed_bytes([story.story_id for story in stories]),
         album_id=fixed_bytes([story.album_id for story in stories]),
-        photo_id=fixed_bytes([photo_id for story in stories for photo_id in story.photo_ids]).reshape(shape),
+        photo_id=fixed_bytes(photo_ids).reshape(shape),
         captions=[caption for story in stories for caption in story.captions])
     counts = {"stories": len(stories), "captions": len(captions), "words": sum(map(len, captions)),
               "unknown_words": sum(word not in vocabulary.index for words in captions for word in words),

@@ -5,7 +5,7 @@ are added. Their pixels are what the backbone was shown, decoded once more from 
 """
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,17 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
     Returns:
         The shards for the manifest's group GROUP (none where no photo is good), and its `canaries`.
     """
-    known = _read_known(folder, old)
+    known: dict[bytes, np.ndarray] = {}
+    before = [shard for shard in (old.shards.get(GROUP, ()) if old is not None else ()) if exists(folder, [shard])]
+    for shard in before:
+        mapped = map_published(folder, shard, GROUP)
+        known.update(zip(map(bytes, mapped["content"]), mapped["picture"]))
     resize = read_resize(recipe)
     rows, pictures = [], []
     for row in rank_candidates(status, content, placeholders):
         picture = known.get(content[row].tobytes())
-        picture = _decode(plan.photo_path(row), content[row].tobytes(), resize) if picture is None else picture
+        if picture is None:
+            picture = decode_unchanged(plan.photo_path(row), content[row].tobytes(), resize)
         if picture is not None:
             rows.append(row)
             pictures.append(picture)
@@ -52,26 +57,27 @@ def write_canaries(folder: Path, plan: Plan, entries: Sequence[Entry], status: n
             break
     if not rows:
         return (), {}
-    arrays = {"picture": np.stack(pictures), "feature": _take_features(folder, plan, entries, rows),
+    starts = [planned.first for planned in plan.shards]
+    shard_of = (np.searchsorted(starts, rows, side="right") - 1).tolist()
+    feature = np.stack([map_shard(folder / entries[index].name, "photos")["feature"][row - starts[index]]
+                        for row, index in zip(rows, shard_of)])
+    arrays = {"picture": np.stack(pictures), "feature": feature,
               "photo": np.array(rows, np.int32), "content": content[rows]}
     chosen = {"photos": [plan.photo_id[row].decode("ascii") for row in rows]}
-    name = _name(arrays)
-    for shard in old.shards.get(GROUP, ()) if old is not None else ():
-        if shard.name == name and exists(folder, [shard]):
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(arrays[field]).tobytes() for field in sorted(arrays)))
+    name = f"{GROUP}/{digest.hexdigest()[:12]}.h5"  # by content: a published file never changes
+    for shard in before:
+        if shard.name == name:
             return (shard,), chosen
     return (publish_shard(folder, name, GROUP, arrays, len(rows)),), chosen
 
 
-def rank_candidates(status: np.ndarray, content: np.ndarray,
-                    placeholders: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+def rank_candidates(status: np.ndarray, content: np.ndarray, placeholders: Sequence[Mapping[str, Any]]) -> list[int]:
     """One row for every distinct content of a good photo, in the order of the contents' sha256."""
+    rows = np.flatnonzero(status == OK)
+    keys, first = np.unique(np.ascontiguousarray(content[rows]).view("V32").ravel(), return_index=True)
     pretended = {bytes.fromhex(placeholder["content"]) for placeholder in placeholders}
-    last = b""
-    for row in map(int, _sort_by_content(status, content)):
-        key = content[row].tobytes()
-        if key != last and key not in pretended:
-            yield row
-        last = key
+    return [row for key, row in zip(keys.tolist(), rows[first].tolist()) if key not in pretended]
 
 
 def read_resize(recipe: Mapping[str, Any]) -> Resize:
@@ -89,45 +95,10 @@ def read_resize(recipe: Mapping[str, Any]) -> Resize:
                         "get the folder again, or make it anew") from None
 
 
-def _sort_by_content(status: np.ndarray, content: np.ndarray) -> np.ndarray:
-    rows = np.flatnonzero(status == OK)
-    prefix = content[rows, :8].view(">u8").ravel()  # enough to sort by, an eighth to hold
-    return rows[np.argsort(prefix, kind="stable")]
-
-
-def _decode(path: Path | None, content: bytes, resize: Resize) -> np.ndarray | None:
-    if path is None:
-        return None
+def decode_unchanged(path: Path | None, content: bytes, resize: Resize) -> np.ndarray | None:
+    """The pixels of a photo whose sha256 is still `content`; None where it is gone, changed or bad."""
     try:
-        raw = read_photo(path)
+        raw = read_photo(path) if path is not None else b""
         return decode_photo(raw, resize) if hashlib.sha256(raw).digest() == content else None
-    except BadPhoto:  # gone or changed since it was looked at: another one is chosen
+    except BadPhoto:
         return None
-
-
-def _read_known(folder: Path, old: Manifest | None) -> dict[bytes, np.ndarray]:
-    known: dict[bytes, np.ndarray] = {}
-    for shard in old.shards.get(GROUP, ()) if old is not None else ():
-        if exists(folder, [shard]):
-            arrays = map_published(folder, shard, GROUP)
-            known.update(zip(map(bytes, arrays["content"]), arrays["picture"]))
-    return known
-
-
-def _take_features(folder: Path, plan: Plan, entries: Sequence[Entry], rows: list[int]) -> np.ndarray:
-    return np.stack(list(_feature_rows(folder, plan, entries, rows)))
-
-
-def _feature_rows(folder: Path, plan: Plan, entries: Sequence[Entry], rows: list[int]) -> Iterator[np.ndarray]:
-    starts = [planned.first for planned in plan.shards]
-    for row in rows:
-        index = int(np.searchsorted(starts, row, side="right")) - 1
-        yield map_shard(folder / entries[index].name, "photos")["feature"][row - starts[index]]
-
-
-def _name(arrays: Mapping[str, np.ndarray]) -> str:
-    """A name by content: a published file never changes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return f"{GROUP}/{digest.hexdigest()[:12]}.h5"

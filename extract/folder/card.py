@@ -2,10 +2,9 @@
 from pathlib import Path
 from typing import Any
 
+from data.annotations.stories import SPLITS
 from data.files import settle_text
 from data.folder.manifest import Manifest
-
-SPLITS = ("train", "val", "test")
 
 READER = '''\
 import json, h5py, numpy as np
@@ -57,7 +56,8 @@ shards, `story_id`, `album_id`, `caption` with `offset`. `manifest.json` lists e
 def write_card(folder: Path, manifest: Manifest) -> Path:
     """Write the folder's README.md."""
     fields, counts = manifest.recipe["fields"], manifest.counts
-    name, split = _first_split(manifest)
+    name = "default" if "default" in manifest.words else min(manifest.words)
+    split = next(split for split in SPLITS if f"words/{name}/{split}" in manifest.shards)
     text = TEXT.format(
         photos=counts["photos"], backbone=fields["backbone"], width=manifest.width,
         licence=manifest.versions["licence"],
@@ -86,9 +86,3 @@ def _spell_words(manifest: Manifest) -> str:
         lines.append(f"| augmented views | {views['number']} of every photo in `views/*.h5`: `feature` (N, W, D), "
                      f"drawn per album and view by augmentation {views['augmentation']} |")
     return "\n".join(lines)
-
-
-def _first_split(manifest: Manifest) -> tuple[str, str]:
-    names = sorted(manifest.words)
-    name = "default" if "default" in names else names[0]
-    return name, next(split for split in SPLITS if f"words/{name}/{split}" in manifest.shards)

@@ -10,11 +10,11 @@ from data.files import TEMPORARY
 from data.folder.manifest import MANIFEST, load_manifest
 from data.lock import hold
 from extract.folder.ledger import read_ledger
+from extract.folder.occupancy import LOCK, lock_paths
 from extract.folder.recipe import LOCAL
 
 FOLDERS = ("photos", "thumbs", "grid", "views", "canaries", "words/*")
 DAMAGED = f"{LOCAL}/damaged"
-LOCK = "lock-{rank}"  # of every process of an extraction
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def collect_garbage(folder: Path, dry_run: bool = False, damaged: bool = False) 
     needed = name_needed(folder)
     unneeded = [path for pattern in FOLDERS for path in sorted(folder.glob(f"{pattern}/*.h5"))
                 if path.relative_to(folder).as_posix() not in needed]
-    unneeded += [path for pattern in ("", *(f"{pattern}/" for pattern in (*FOLDERS, LOCAL, f"{LOCAL}/words/*")))
+    unneeded += [path for pattern in ("", *(f"{pattern}/" for pattern in (*FOLDERS, LOCAL)))
                  for path in sorted(folder.glob(f"{pattern}.*{TEMPORARY}"))]
     if damaged:
         unneeded += sorted(path for path in (folder / DAMAGED).rglob("*") if not path.is_dir())
@@ -79,8 +79,7 @@ def hold_alone(folder: Path, what: str) -> Iterator[None]:
     Raises:
         UserError: if one of them is alive: names it.
     """
-    locks = {LOCK.format(rank=0), *(path.name for path in (folder / LOCAL).glob(LOCK.format(rank="*")))}
     with ExitStack() as stack:
-        for name in sorted(locks):
-            stack.enter_context(hold(folder / LOCAL / name, f"features folder {folder} ({what})"))
+        for path in sorted({folder / LOCAL / LOCK.format(rank=0), *lock_paths(folder)}):
+            stack.enter_context(hold(path, f"features folder {folder} ({what})"))
         yield

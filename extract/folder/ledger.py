@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from data.files import sync
 from data.folder.manifest import Shard
 
 LEDGER = ".local/ledger"
 NO_FILE = (0, 0)
-HASH_ROWS = 4096  # a list of them all would be the largest thing in memory
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,7 @@ class Entry:
 
 def hash_ids(photo_ids: np.ndarray) -> str:
     """The sha256 over (n,) photo ids in row order."""
-    digest = hashlib.sha256()
-    for start in range(0, len(photo_ids), HASH_ROWS):
-        digest.update(b"\n".join(photo_ids[start:start + HASH_ROWS].tolist()) + b"\n")
-    return digest.hexdigest()
+    return hashlib.sha256(b"\n".join(photo_ids.tolist()) + b"\n").hexdigest()
 
 
 def append_entry(folder: Path, rank: int, entry: Entry) -> None:
@@ -72,11 +69,7 @@ def append_entry(folder: Path, rank: int, entry: Entry) -> None:
         file.flush()
         os.fsync(file.fileno())
     if is_new:
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path.parent)
 
 
 def read_ledger(folder: Path) -> dict[str, Entry]:

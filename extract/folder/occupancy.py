@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.lock import hold, hold_when_free, living_token, refuse_strangers
+from data.lock import hold, hold_when_free, is_gone, read_token, refuse_strangers
 from extract.folder.recipe import LOCAL
 
 LOCK = "lock-{rank}"
@@ -35,16 +35,16 @@ def lock_paths(folder: Path) -> list[Path]:
 
 @contextmanager
 def take_turns(folder: Path) -> Iterator[None]:
-    """Wait until no other process stages words or finishes the folder, then be the one."""
+    """Wait until no other process settles the recipe or finishes the folder, then be the one."""
     with hold_when_free(folder / LOCAL / FINISHING, f"the end of features folder {folder}"):
         yield
 
 
 def is_held_by(folder: Path, token: str | None) -> bool:
     """Whether a living process of an extraction of this folder has that token; see `own_token`."""
-    return token is not None and token in map(living_token, lock_paths(folder))
+    return token is not None and any(read_token(path) == token and not is_gone(path) for path in lock_paths(folder))
 
 
 def own_token(folder: Path, rank: int) -> str | None:
     """What tells this process, which holds the folder, from others."""
-    return living_token(folder / LOCAL / LOCK.format(rank=rank))
+    return read_token(folder / LOCAL / LOCK.format(rank=rank))

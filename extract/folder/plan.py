@@ -4,6 +4,7 @@ Rows follow split, album, story, so that neighbours in training are neighbours o
 what is new comes after them in shards of its own, and a photo that no story names any more keeps its row. So a word
 set stays true whatever is added.
 """
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,12 @@ import numpy as np
 
 from data.annotations.stories import SPLITS, Dataset
 from data.errors import UserError
-from data.folder.manifest import Manifest, Shard
+from data.folder.manifest import Manifest
 from data.folder.published import map_published
+from data.folder.shards import fixed_bytes
 from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
 from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids
-from extract.folder.lost_shards import recall_photo_ids
 
 NO_SPLIT = len(SPLITS)  # of a photo that no story names: one of an album that nobody told of, or told of no more
 
@@ -43,24 +44,22 @@ class PlannedShard:
 
 @dataclass
 class Plan:
-    """N photo rows in shards; arrays, because a list of Python objects costs ten times as much.
+    """N photo rows in shards.
 
     Attributes:
         photo_id: (N,) bytes. split: (N,) uint8, index into SPLITS or NO_SPLIT.
         stat: (N, 2) int64, NO_FILE where there is none.
-        path, path_offset: relative paths as one (M,) blob with (N + 1,) offsets.
+        path: the file of each row, None where none was found.
         story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
             of the albums that have it; empty for a photo that no story names any more.
         orphans: published shards that hold none of these rows as they are wanted; their features may still be copied.
         taken: kind -> names that published files have.
     """
 
-    root: Path
     photo_id: np.ndarray
     split: np.ndarray
     stat: np.ndarray
-    path: bytes
-    path_offset: np.ndarray
+    path: list[str | None]
     story_album: np.ndarray
     album_id: np.ndarray
     shards: list[PlannedShard]
@@ -73,8 +72,8 @@ class Plan:
 
     def photo_path(self, row: int) -> Path | None:
         """The file of a row, or None where none was found."""
-        start, stop = self.path_offset[row:row + 2]
-        return self.root / self.path[start:stop].decode("utf-8", "surrogateescape") if stop > start else None
+        path = self.path[row]
+        return None if path is None else Path(path)
 
     def rows_of(self, shard: PlannedShard) -> slice:
         """The shard's rows as a slice of the plan's arrays."""
@@ -91,24 +90,27 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
         ledger: its published shards.
 
     Raises:
-        UserError: if a shard of the manifest is damaged and nothing tells which photos it held.
+        UserError: if a shard of the manifest is damaged and no ledger tells which photos it held.
     """
     wanted = list(wanted_photos(dataset, config.photos))
-    published = published_shards(config.out, manifest, ledger, dataset)
+    published = published_shards(config.out, manifest, ledger)
     listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
     splits = {photo_id.encode("ascii"): SPLITS.index(split)
               for split, _, photo_id in reversed(list(wanted_photos(dataset, "stories")))}
-    new = _without(listed, wanted)
+    known, new = set(listed), dict[bytes, str]()
+    for split, _, name in wanted:
+        if (encoded := name.encode("ascii")) not in known:
+            new.setdefault(encoded, split)
     shards: list[PlannedShard] = []
     first = 0
     for entry in published:
         shards.append(PlannedShard(len(shards), entry.number, first, len(entry.photo_ids), entry))
         first += len(entry.photo_ids)
     number = 1 + max((entry.number for entry in published), default=-1)
-    for start, stop in _cut_at_splits([split for split, _ in new], config.shard_rows):
+    for start, stop in _cut_at_splits(list(new.values()), config.shard_rows):
         shards.append(PlannedShard(len(shards), number, first + start, stop - start))
         number += 1
-    ids = listed + [photo_id.encode("ascii") for _, photo_id in new]
+    ids = [*listed, *new]
     photo_id = np.array(ids) if ids else np.zeros(0, "S1")
     shards, orphans = _match(shards, photo_id, published, ledger)
     taken: dict[str, set[str]] = {}
@@ -116,9 +118,10 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
         for kind, shard in entry.files.items():
             if exists(config.out, [shard]):  # what was lost comes back under its name
                 taken.setdefault(kind, set()).add(shard.name)
-    plan = Plan(config.dataset, photo_id, np.array([splits.get(name, NO_SPLIT) for name in ids], np.uint8),
-                *_locate(ids, photos, config.dataset), _pair_albums(wanted, ids), _first_albums(wanted, ids), shards,
-                orphans, taken,
+    found = [photos.get(name.decode("ascii")) for name in ids]
+    plan = Plan(photo_id, np.array([splits.get(name, NO_SPLIT) for name in ids], np.uint8),
+                np.array([photo[1:3] if photo else NO_FILE for photo in found], np.int64).reshape(-1, 2),
+                [photo.path if photo else None for photo in found], *_list_albums(wanted, ids), shards, orphans, taken,
                 turn=1 + max((entry.turn for entry in ledger.values()), default=0))
     gone = int((plan.album_id == b"").sum())
     if gone:
@@ -154,12 +157,8 @@ def limit_stories(dataset: Dataset, limit: int | None) -> Dataset:
     return replace(dataset, stories={split: stories[:limit] for split, stories in dataset.stories.items()})
 
 
-def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry],
-                     dataset: Dataset) -> list[Entry]:
+def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry]) -> list[Entry]:
     """The photo shards of a folder's manifest in row order, with what the ledger knows of each.
-
-    Args:
-        dataset: tells which photos a lost shard held, where there is no ledger.
 
     A folder that came from elsewhere has no ledger: what its photos looked like on disk is unknown then, so that they
     are read again, but not looked at again.
@@ -174,56 +173,28 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         if known is not None and known.files["photos"].sha256 == shard.sha256:
             entries.append(replace(known, files={**files, **known.files}))
         else:
-            photo_ids = _read_photo_ids(folder, manifest, shard, dataset)
-            entries.append(Entry(_number_of(shard.name), manifest.recipe["id"], files, photo_ids,
+            try:
+                photo_ids = np.array(map_published(folder, shard, "photos")["photo_id"])
+            except UserError as error:
+                raise UserError(f"{error}; and no ledger tells which photos it held: get the folder again, or make a "
+                                "new one with another --out") from None
+            digits = Path(shard.name).stem.partition("-")[0]
+            entries.append(Entry(int(digits) if digits.isdecimal() else 0, manifest.recipe["id"], files, photo_ids,
                                  np.full((shard.rows, 2), -1, np.int64)))
     return entries
 
 
-def _read_photo_ids(folder: Path, manifest: Manifest, shard: Shard, dataset: Dataset) -> np.ndarray:
-    try:
-        return np.array(map_published(folder, shard, "photos")["photo_id"])
-    except UserError as error:
-        photo_ids = recall_photo_ids(folder, manifest, shard, dataset)
-        if photo_ids is None:
-            raise UserError(f"{error}; and neither ledger nor stories tell which photos it held: get the folder again, "
-                            "or make a new one with another --out") from None
-        return photo_ids
-
-
-def _number_of(name: str) -> int:
-    digits = Path(name).stem.partition("-")[0]
-    return int(digits) if digits.isdecimal() else 0
-
-
 def choose_name(kind: str, number: int, taken: dict[str, set[str]]) -> str:
     """A name that no published file of the folder has or had: 00003.h5, then 00003-1.h5, ..."""
-    generation = 0
-    while True:
-        name = f"{kind}/{number:05d}{f'-{generation}' if generation else ''}.h5"
-        if name not in taken.get(kind, ()):
-            return name
-        generation += 1
-
-
-def _without(listed: list[bytes], wanted: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
-    seen = set(listed)
-    new = []
-    for split, _, photo_id in wanted:
-        encoded = photo_id.encode("ascii")
-        if encoded not in seen:
-            seen.add(encoded)
-            new.append((split, photo_id))
-    return new
+    names = (f"{kind}/{number:05d}{f'-{generation}' if generation else ''}.h5" for generation in itertools.count())
+    return next(name for name in names if name not in taken.get(kind, ()))
 
 
 def _cut_at_splits(splits: list[str], rows: int) -> Iterator[tuple[int, int]]:
     start = 0
-    while start < len(splits):
-        stop = start + 1
-        while stop < len(splits) and stop - start < rows and splits[stop] == splits[start]:
-            stop += 1
-        yield start, stop
+    for _, group in itertools.groupby(splits):
+        stop = start + len(list(group))
+        yield from ((first, min(first + rows, stop)) for first in range(start, stop, rows))
         start = stop
 
 
@@ -240,35 +211,11 @@ def _match(shards: list[PlannedShard], photo_id: np.ndarray, published: list[Ent
     return matched, sorted(by_ids.values(), key=lambda entry: entry.name)
 
 
-def _locate(ids: list[bytes], photos: dict[str, FoundPhoto], root: Path) -> tuple[np.ndarray, bytes, np.ndarray]:
-    stat = np.zeros((len(ids), 2), np.int64)
-    paths, prefix = [], len(str(root)) + 1
-    for row, name in enumerate(ids):
-        photo = photos.get(name.decode("ascii"))
-        stat[row] = photo[1:3] if photo is not None else NO_FILE
-        paths.append(photo.path[prefix:].encode("utf-8", "surrogateescape") if photo is not None else b"")
-    offset = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum([len(path) for path in paths], out=offset[1:])
-    return stat, b"".join(paths), offset
-
-
-def _pair_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.ndarray:
-    row_of = {name: row for row, name in enumerate(ids)}
-    album_of: dict[str, int] = {}
-    pairs = {(row_of[photo_id.encode("ascii")], album_of.setdefault(album_id, len(album_of)))
-             for _, album_id, photo_id in wanted}
-    return np.array(sorted(pairs), np.int32).reshape(-1, 2)
-
-
-def _first_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> np.ndarray:
-    first: dict[bytes, str] = {}
+def _list_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """What a plan says of albums: (row, album) pairs, and the first album's id of every row."""
+    albums: dict[bytes, set[str]] = {}
     for _, album_id, photo_id in wanted:
-        encoded = photo_id.encode("ascii")
-        first[encoded] = min(album_id, first.get(encoded, album_id))
-    albums = [first.get(name, "").encode("ascii") for name in ids]
-    return np.array(albums, f"S{max([1, *map(len, albums)])}")
-
-
-def row_index(plan: Plan) -> dict[bytes, int]:
-    """The row of every photo id."""
-    return {name: row for row, name in enumerate(plan.photo_id.tolist())}
+        albums.setdefault(photo_id.encode("ascii"), set()).add(album_id)
+    number = {album_id: index for index, album_id in enumerate(dict.fromkeys(album_id for _, album_id, _ in wanted))}
+    pairs = sorted((row, number[album_id]) for row, name in enumerate(ids) for album_id in albums.get(name, ()))
+    return np.array(pairs, np.int32).reshape(-1, 2), fixed_bytes([min(albums.get(name, [""])) for name in ids])

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.files import replace_file, sha256_file, sync_and_forget
+from data.files import replace_file, sha256_file, sync
 from data.folder.manifest import Shard
+from data.folder.published import map_published
 from data.folder.shards import map_shard, write_shard
 
 
@@ -27,9 +28,22 @@ def publish_shard(folder: Path, name: str, kind: str, arrays: Mapping[str, np.nd
     path = folder / name
     with replace_file(path) as partial:
         write_shard(partial, kind, arrays)
-        sync_and_forget(partial)
-        _check_written(partial, kind, arrays, path)
+        sync(partial, forget=True)
+        for field, array in map_shard(partial, kind).items():
+            if array.shape != arrays[field].shape or array.tobytes() != arrays[field].tobytes():
+                raise UserError(f"expected the disk to give back what was written to {path}, found other bytes in "
+                                f"{field!r}; check the disk, then give the same command again")
         return Shard(name, rows, 0, partial.stat().st_size, sha256_file(partial))
+
+
+def holds_arrays(folder: Path, shard: Shard, kind: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether a published file is there and has these very arrays."""
+    try:
+        published = map_published(folder, shard, kind)
+    except UserError:
+        return False
+    return all(published[name].shape == array.shape and published[name].tobytes() == array.tobytes()
+               for name, array in arrays.items())
 
 
 def explain_disk(error: OSError, folder: Path) -> UserError:
@@ -40,13 +54,6 @@ def explain_disk(error: OSError, folder: Path) -> UserError:
         free = "an unknown amount free"
     return UserError(f"expected to be able to write in {folder}, found: {error.strerror or error} ({free}); what was "
                      "published is kept: mend it and give the same command again")
-
-
-def _check_written(path: Path, kind: str, arrays: Mapping[str, np.ndarray], target: Path) -> None:
-    for name, array in map_shard(path, kind).items():
-        if array.shape != arrays[name].shape or array.tobytes() != np.ascontiguousarray(arrays[name]).tobytes():
-            raise UserError(f"expected the disk to give back what was written to {target}, found other bytes in "
-                            f"{name!r}; check the disk, then give the same command again")
 
 
 class Writer:

@@ -15,7 +15,7 @@ from data.folder.published import map_published
 from data.folder.word_reader import WordSet
 from data.pictures.photos import BadPhoto, find_photos, read_photo
 from data.pictures.pictures import Resize, open_picture
-from extract.folder.centring import find_neighbours
+from extract.folder.cosine import find_neighbours
 from extract.inspection.inspection_rows import PhotoRows, measure_lengths
 
 matplotlib.use("Agg")  # no display is asked for
@@ -54,10 +54,13 @@ def draw_overview(out: Path, folder: Path, manifest: Manifest | None, norms: np.
 def show_neighbours(out: Path, folder: Path, rows: PhotoRows, query: int, dataset: Path | None,
                     pictures: bool) -> Iterator[str]:
     """List the photos nearest to one by centred cosine, and draw them; byte-equal photos count as one."""
-    candidates = _take_distinct(rows, query)
+    usable = np.flatnonzero(rows.usable)
+    first = usable[np.unique(np.ascontiguousarray(rows.content[usable]).view("V32").ravel(), return_index=True)[1]]
+    is_equal = (rows.content == rows.content[query]).all(axis=1)
+    candidates = np.sort(np.append(first[~is_equal[first]], query))
     found = find_neighbours(rows.feature, candidates, query, NEIGHBOURS)
     name = _name(rows, query)
-    equal = int((rows.content == rows.content[query]).all(axis=1).sum()) - 1
+    equal = int(is_equal.sum()) - 1
     yield ""
     yield f"nearest to photo {printable(name)} by centred cosine" + (f" ({equal} others have its content)" if equal else
                                                                      "")
@@ -89,14 +92,6 @@ def lay_out(tiles: list[tuple[Image.Image | None, str]]) -> Image.Image:
             sheet.paste(small, (left + (TILE - small.width) // 2, top + (TILE - small.height) // 2))
         draw.text((left, top + TILE + 2), caption, fill=INK)
     return sheet
-
-
-def _take_distinct(rows: PhotoRows, query: int) -> np.ndarray:
-    usable = np.flatnonzero(rows.usable)
-    keys = np.ascontiguousarray(rows.content[usable]).view("V32").ravel()
-    first = usable[np.unique(keys, return_index=True)[1]]
-    others = first[~(rows.content[first] == rows.content[query]).all(axis=1)]
-    return np.sort(np.append(others, query))
 
 
 def _load(folder: Path, rows: PhotoRows, row: int, photos: dict[str, Path]) -> Image.Image | None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.folder.manifest import MANIFEST, Manifest, Shard, load_manifest
+from data.folder.folder import Features
+from data.folder.manifest import MANIFEST, Manifest, Shard
 from data.folder.mapped import MappedRows
 from data.folder.published import map_published
 from data.folder.word_reader import SplitWords
@@ -43,14 +44,15 @@ def open_rows(folder: Path) -> tuple[Manifest | None, PhotoRows]:
     Raises:
         UserError: if the folder has neither, or a shard is damaged.
     """
-    manifest = load_manifest(folder) if (folder / MANIFEST).exists() else None
-    if manifest is not None:
-        shards, thumbs = manifest.shards.get("photos", ()), manifest.shards.get("thumbs", ())
-    else:
-        entries = sorted(read_ledger(folder).values(), key=lambda entry: (entry.number, entry.turn))
-        newest = {entry.ids: entry for entry in entries if exists(folder, entry.files.values())}
-        shards = tuple(entry.files["photos"] for entry in newest.values())
-        thumbs = tuple(entry.files["thumbs"] for entry in newest.values() if "thumbs" in entry.files)
+    if (folder / MANIFEST).exists():
+        features = Features(folder)
+        parts = features.manifest.shards
+        return features.manifest, PhotoRows(features.feature, features.photo_id.all(), features.content.all(),
+                                            features.status, features.usable, parts["photos"], parts.get("thumbs", ()))
+    entries = sorted(read_ledger(folder).values(), key=lambda entry: (entry.number, entry.turn))
+    newest = {entry.ids: entry for entry in entries if exists(folder, entry.files.values())}
+    shards = tuple(entry.files["photos"] for entry in newest.values())
+    thumbs = tuple(entry.files["thumbs"] for entry in newest.values() if "thumbs" in entry.files)
     if not shards:
         raise UserError(f"expected a features folder with photo shards at {folder}, found none; make it with: make "
                         "features, or wait until its first shard is published")
@@ -59,9 +61,8 @@ def open_rows(folder: Path) -> tuple[Manifest | None, PhotoRows]:
         raise UserError(f"expected features of one width in {folder}, found several; run verify")
     feature, photo_id, content, status = (MappedRows([arrays[name] for arrays in mapped])
                                           for name in ("feature", "photo_id", "content", "status"))
-    return manifest, PhotoRows(feature, photo_id.all(), content.all(), status.all(),
-                               _find_usable(manifest, content.all(), status.all()), shards,
-                               thumbs if len(thumbs) == len(shards) else ())
+    return None, PhotoRows(feature, photo_id.all(), content.all(), status.all(), status.all() == OK, shards,
+                           thumbs if len(thumbs) == len(shards) else ())
 
 
 def find_row(rows: PhotoRows, photo_id: str) -> int:
@@ -93,10 +94,3 @@ def measure_norms(rows: PhotoRows) -> np.ndarray:
 def measure_lengths(part: SplitWords) -> np.ndarray:
     """The number of words of every caption, unknown ones included."""
     return (part.token.all() != PAD).sum(axis=2).ravel().astype(np.int64) - 2
-
-
-def _find_usable(manifest: Manifest | None, content: np.ndarray, status: np.ndarray) -> np.ndarray:
-    usable = status == OK
-    for placeholder in manifest.placeholders if manifest is not None else ():
-        usable &= ~(content == np.frombuffer(bytes.fromhex(placeholder["content"]), np.uint8)).all(axis=1)
-    return usable

@@ -9,12 +9,13 @@ from data.files import TEMPORARY, sha256_file
 from data.folder.identity import follows_from_fields
 from data.folder.manifest import MANIFEST, Manifest, Shard, is_sealed
 from data.folder.published import refuse_links
+from data.progress import Progress
 from extract.folder.ledger import LEDGER, count_cut_lines, read_ledger
 from extract.folder.recipe import LOCAL
-from extract.pipeline.progress import Progress
 from extract.verification.findings import Report
 
 OWN_FILES = ("README.md", "skipped.csv")
+KINDS = ("photos", "thumbs", "grid", "views", "canaries", "words")
 MAX_LISTED = 20
 MAX_CARD_BYTES = 1 << 28
 
@@ -42,13 +43,19 @@ def check_own_files(root: Path, manifest: Manifest, report: Report) -> None:
             report.note(name, "the manifest has no sha256 of it: it was not checked")
             continue
         with report.blame(name):
-            refuse_links(root, name)
-            path = root / name
-            size = path.stat().st_size if path.is_file() else -1
-            if size < 0 or size > MAX_CARD_BYTES:
-                raise UserError(f"expected {path}, found {'no such file' if size < 0 else f'{size} bytes'}; -")
-            if sha256_file(path) != expected:
-                raise UserError(f"expected sha256 {expected:.12}... in {path}, found another: it was changed; -")
+            require_digest(root, name, expected, MAX_CARD_BYTES)
+
+
+def require_digest(root: Path, name: str, expected: str | None, max_bytes: int) -> None:
+    """Refuse a file of the folder that is a link, absent, too large or of another sha256."""
+    refuse_links(root, name)
+    path = root / name
+    size = path.stat().st_size if path.is_file() else -1
+    if not 0 <= size <= max_bytes:
+        found = f"{size}" if size >= 0 else "no such file"
+        raise UserError(f"expected at most {max_bytes} bytes in {path}, found {found}; -")
+    if (found := sha256_file(path)) != expected:
+        raise UserError(f"expected sha256 {expected!s:.12}... in {path}, found {found:.12}...: it was changed; -")
 
 
 def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
@@ -57,7 +64,7 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     shards = [shard for shard in shards if shard.name not in known]
     progress = Progress(sum(shard.bytes for shard in shards) >> 20, "MB")
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # hashing lets go of the interpreter
-        for shard, found in zip(shards, pool.map(lambda shard: _hash(root, shard), shards)):
+        for shard, found in zip(shards, pool.map(lambda shard: _hash(root / shard.name), shards)):
             progress.add(shard.bytes >> 20)
             if found != shard.sha256:
                 twin = next((other.name for other in shards if other.sha256 == found), None)
@@ -67,9 +74,9 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     report.facts["bytes"] = f"{sum(shard.bytes for shard in shards)} read and compared in {len(shards)} shards"
 
 
-def _hash(root: Path, shard: Shard) -> str:
+def _hash(path: Path) -> str:
     try:
-        return sha256_file(root / shard.name)
+        return sha256_file(path)
     except OSError as error:
         return f"nothing ({error.strerror})"
 
@@ -78,14 +85,16 @@ def check_foreign(root: Path, named: Iterable[str], report: Report) -> None:
     """Say which files are not the folder's, and which of its own nobody names any more."""
     expected, published = set(named), set(read_ledger(root))
     foreign: dict[str, list[str]] = {"stranger": [], "unnamed": [], "partial": []}
-    for path, _, names in _walk(root):
-        for name in names:
+    for path, folders, names in os.walk(root):
+        if Path(path) == root and LOCAL in folders:
+            folders.remove(LOCAL)
+        links = [name for name in folders if os.path.islink(os.path.join(path, name))]
+        for name in sorted([*names, *links]):
             relative = (Path(path) / name).relative_to(root).as_posix()
-            if relative in expected:
-                continue
-            kind = "partial" if name.endswith(TEMPORARY) else "unnamed" if _looks_published(relative, published) \
-                else "stranger"
-            foreign[kind].append(relative)
+            if relative not in expected:
+                is_ours = relative in published or (name.endswith(".h5") and relative.split("/")[0] in KINDS)
+                kind = "partial" if name.endswith(TEMPORARY) else "unnamed" if is_ours else "stranger"
+                foreign[kind].append(relative)
     for kind, found, remedy in (
             ("stranger", "no file of a features folder", "move it away: nothing reads it, but it would be shared"),
             ("unnamed", "the manifest does not name it: replaced, or published by a run that has not ended",
@@ -110,23 +119,10 @@ def check_ledger(root: Path, manifest: Manifest, report: Report) -> bool:
     if cut:
         report.warn(LEDGER, f"{cut} line(s) cut short or changed: what they noted counts as never written",
                     "nothing: the next make features looks at those photos again")
-    differing = [shard.name for shard in manifest.shards.get("photos", ())
-                 if shard.name in entries and entries[shard.name].files["photos"].sha256 != shard.sha256]
-    for name in differing:
-        report.warn(name, "the ledger notes another sha256 than the manifest", "run make features again")
-    unnamed = sum(name not in {shard.name for shard in manifest.shards.get("photos", ())} for name in entries)
+    named = {shard.name: shard.sha256 for shard in manifest.shards.get("photos", ())}
+    for name in sorted(named.keys() & entries.keys()):
+        if entries[name].files["photos"].sha256 != named[name]:
+            report.warn(name, "the ledger notes another sha256 than the manifest", "run make features again")
+    unnamed = len(entries.keys() - named.keys())
     report.facts["ledger"] = f"{len(entries)} shards noted, {unnamed} of them not (or no longer) in the manifest"
     return bool(entries)
-
-
-def _walk(root: Path) -> Iterable[tuple[str, list[str], list[str]]]:
-    for path, folders, names in os.walk(root):
-        if Path(path) == root and LOCAL in folders:
-            folders.remove(LOCAL)
-        links = [name for name in folders if os.path.islink(os.path.join(path, name))]
-        yield path, folders, sorted([*names, *links])
-
-
-def _looks_published(name: str, published: set[str]) -> bool:
-    return name in published or (name.endswith(".h5") and name.split("/")[0] in
-                                 ("photos", "thumbs", "grid", "views", "canaries", "words"))

@@ -7,7 +7,7 @@ import numpy as np
 from data.annotations.annotation_file import is_plain_name
 from data.errors import UserError
 from data.folder.identity import source_digest
-from data.folder.manifest import Manifest, Shard
+from data.folder.manifest import Manifest
 from data.folder.published import map_published
 from data.pictures.photos import MISSING, OK, STATUS
 from extract.verification.findings import Report
@@ -19,7 +19,7 @@ BESIDE = ("thumbs", "grid", "views")
 
 def check_photos(root: Path, manifest: Manifest, report: Report) -> None:
     """Check every photo shard, then what only all of them together show."""
-    ids, found = [], []
+    parts: list[dict[str, np.ndarray]] = []
     for shard in manifest.shards.get("photos", ()):
         with report.blame(shard.name):
             arrays = map_published(root, shard, "photos")
@@ -27,25 +27,25 @@ def check_photos(root: Path, manifest: Manifest, report: Report) -> None:
                 raise UserError(f"expected features of width {manifest.width}, found {arrays['feature'].shape[1]}; -")
             for message in describe_bad_rows(arrays):
                 report.damage(shard.name, message)
-            ids.append(arrays["photo_id"])
-            found += describe_photos(arrays)
+            parts.append({name: arrays[name] for name in ("photo_id", "content", "status")})
     rows = sum(shard.rows for shard in manifest.shards.get("photos", ()))
-    if sum(map(len, ids)) != rows:
+    if sum(len(part["status"]) for part in parts) != rows:
         return  # a shard cannot be read: said above
     if not rows:
         report.contradict("photos", "expected photo shards, found none", "make the folder with: make features")
         return
-    _check_together(np.concatenate(ids), found, manifest, report)
-    bad = {name: sum(what == name for _, what in found) for name in STATUS[1:]}
-    report.facts["photos"] = f"{rows} rows in {len(ids)} shards; " + ", ".join(
-        f"{count} {name}" for name, count in bad.items())
-
-
-def describe_photos(arrays: dict[str, np.ndarray]) -> list[tuple[str, str]]:
-    """(photo id, hexadecimal content or the status's name) of every row: what `source` is the sha256 of."""
-    names = [decode_id(name) for name in arrays["photo_id"].tolist()]
-    return [(name, content.tobytes().hex() if status == OK else STATUS[min(status, len(STATUS) - 1)])
-            for name, content, status in zip(names, arrays["content"], arrays["status"].tolist())]
+    photo_id, content, status = (np.concatenate([part[name] for part in parts])
+                                 for name in ("photo_id", "content", "status"))
+    names, counts = np.unique(photo_id, return_counts=True)
+    if (counts > 1).any():
+        report.contradict("photos", f"expected every photo id once, found {int((counts > 1).sum())} more often "
+                          f"(first: {decode_id(names[counts > 1][0])!r})", "get the folder again, or make it anew")
+    elif source_digest(photo_id, content, status) != manifest.source["fields"].get("photos"):
+        report.contradict("photos", "expected the photos that the source identity was taken over, found others: a "
+                          "shard was swapped for another folder's, or changed",
+                          "run verify with --full, which names the file; else get the folder again")
+    report.facts["photos"] = f"{rows} rows in {len(parts)} shards; " + ", ".join(
+        f"{int((status == index).sum())} {name}" for index, name in enumerate(STATUS) if index != OK)
 
 
 def describe_bad_rows(arrays: dict[str, np.ndarray]) -> Iterator[str]:
@@ -98,29 +98,12 @@ def check_canaries(root: Path, manifest: Manifest, report: Report) -> None:
                                if photos.offset <= row < photos.offset + photos.rows), None)
                 if holder is None:
                     raise UserError(f"expected canaries among the photo rows, found row {row}; -")
-                _check_canary(root, holder, row - holder.offset, arrays, index)
-
-
-def _check_canary(root: Path, holder: Shard, row: int, arrays: dict[str, np.ndarray], index: int) -> None:
-    try:
-        photos = map_published(root, holder, "photos")
-    except UserError:
-        return  # said where the photo shards are checked
-    if any(photos[name][row].tobytes() != arrays[name][index].tobytes() for name in ("feature", "content")):
-        raise UserError(f"expected canary {index} to equal row {row} of {holder.name}, found another feature or "
-                        "content; -")
-
-
-def _check_together(ids: np.ndarray, found: list[tuple[str, str]], manifest: Manifest, report: Report) -> None:
-    names, counts = np.unique(ids, return_counts=True)
-    if (counts > 1).any():
-        report.contradict("photos", f"expected every photo id once, found {int((counts > 1).sum())} more often "
-                          f"(first: {decode_id(names[counts > 1][0])!r})",
-                          "get the folder again, or make it anew")
-    elif source_digest(found) != manifest.source["fields"].get("photos"):
-        report.contradict("photos", "expected the photos that the source identity was taken over, found others: a "
-                          "shard was swapped for another folder's, or changed",
-                          "run verify with --full, which names the file; else get the folder again")
+                if holder.name in report.damaged_files:
+                    continue
+                photos, local = map_published(root, holder, "photos"), row - holder.offset
+                if any((photos[name][local] != arrays[name][index]).any() for name in ("feature", "content")):
+                    raise UserError(f"expected canary {index} to equal row {local} of {holder.name}, found another "
+                                    "feature or content; -")
 
 
 def _look_at_features(feature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

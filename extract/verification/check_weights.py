@@ -6,7 +6,6 @@ scales them. Measured on a random ResNet-50, median / worst: float16 for float32
 0.996 / 0.98, bicubic for bilinear 0.990 / 0.95, crop for squash 0.89 / 0.42, another normalisation 0.93 / 0.56 and far
 less, batch norm in training mode -0.05 / -0.33.
 """
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,9 @@ import numpy as np
 from data.errors import UserError
 from data.folder.folder import Features
 from data.folder.published import map_published
-from data.pictures.photos import BadPhoto, find_photos, read_photo
-from data.pictures.pictures import decode_photo
-from extract.folder.canaries import GROUP, read_resize
-from extract.folder.centring import centred_cosine, measure_statistics
+from data.pictures.photos import find_photos
+from extract.folder.canaries import GROUP, decode_unchanged, read_resize
+from extract.folder.cosine import centred_cosine, measure_statistics
 from extract.verification.findings import Report
 
 if TYPE_CHECKING:
@@ -144,14 +142,10 @@ def _decode_again(ids: np.ndarray, canaries: dict[str, np.ndarray], dataset: Pat
     found, resize = find_photos(dataset), read_resize(fields)
     pictures, indices = [], []
     for index, name in enumerate(ids.tolist()):
-        path = found.get(name.decode("ascii", "replace"))
-        try:
-            raw = read_photo(path) if path is not None else b""
-            if hashlib.sha256(raw).digest() == canaries["content"][index].tobytes():
-                pictures.append(decode_photo(raw, resize))
-                indices.append(index)
-        except BadPhoto:
-            continue
+        path, content = found.get(name.decode("ascii", "replace")), canaries["content"][index].tobytes()
+        if (picture := decode_unchanged(path, content, resize)) is not None:
+            pictures.append(picture)
+            indices.append(index)
     if not pictures:
         report.warn("canaries decoded anew", f"none of the {len(ids)} photos is in {dataset} as it was")
         return np.zeros((0, resize.size, resize.size, 3), np.uint8), np.zeros(0, np.int64)

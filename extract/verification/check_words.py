@@ -8,16 +8,15 @@ import numpy as np
 
 from data.annotations.annotation_file import is_plain_name
 from data.errors import UserError
-from data.files import sha256_file
 from data.folder.identity import follows_from_fields
 from data.folder.manifest import Manifest, WordsEntry
-from data.folder.published import map_published, refuse_links
+from data.folder.published import map_published
 from data.folder.word_reader import DII, MAX_WORDS_BYTES, SIS, WordSet
 from data.words.tokens import END, PAD, RESERVED, START
+from extract.verification.check_files import require_digest
 from extract.verification.check_photos import decode_id
 from extract.verification.findings import Report
 
-BLOCK_STORIES = 8192
 FILES = ("vocabulary.json", "tags.json")
 
 
@@ -52,41 +51,22 @@ def _check_files(root: Path, name: str, entry: WordsEntry, manifest: Manifest,
     for file in sorted({*FILES, *entry.files}):
         path = f"words/{name}/{file}"
         with report.blame(path):
-            refuse_links(root, path)
-            _require_digest(root / path, entry.files.get(file))
+            require_digest(root, path, entry.files.get(file), MAX_WORDS_BYTES)
     words = WordSet(root, name, manifest, compare=False)
     num_words = num_tags = None
     with report.blame(f"words/{name}/vocabulary.json"):
-        num_words = len(_check_vocabulary(words, entry))
+        vocabulary = words.vocabulary
+        if tuple(vocabulary[:len(RESERVED)]) != RESERVED or len(set(vocabulary)) != len(vocabulary):
+            raise UserError(f"expected different words that begin with {', '.join(RESERVED)}, found otherwise; -")
+        found = hashlib.sha256(json.dumps(vocabulary, ensure_ascii=True).encode()).hexdigest()
+        if entry.identity["fields"].get("vocabulary", found) != found:
+            raise UserError("expected the vocabulary that the words identity names, found another; -")
+        num_words = len(vocabulary)
     with report.blame(f"words/{name}/tags.json"):
         num_tags = len(words.tag_names)
         if len(set(words.tag_names)) != num_tags or set(words.tag_names[2:]) != words.tag_categories.keys():
             raise UserError("expected different tag names, each from column 2 on with a category, found otherwise; -")
     return num_words, num_tags
-
-
-def _require_digest(path: Path, expected: str | None) -> None:
-    if not path.is_file():
-        raise UserError(f"expected {path}, found no such file; -")
-    size = path.stat().st_size
-    if size > MAX_WORDS_BYTES:
-        raise UserError(f"expected at most {MAX_WORDS_BYTES} bytes in {path}, found {size}; -")
-    if expected is None:
-        raise UserError(f"expected the sha256 of {path} in the manifest, found none; -")
-    found = sha256_file(path)
-    if found != expected:
-        raise UserError(f"expected sha256 {expected:.12}... in {path}, found {found:.12}...; -")
-
-
-def _check_vocabulary(words: WordSet, entry: WordsEntry) -> list[str]:
-    vocabulary = words.vocabulary
-    if tuple(vocabulary[:len(RESERVED)]) != RESERVED or len(set(vocabulary)) != len(vocabulary):
-        raise UserError(f"expected different words that begin with {', '.join(RESERVED)}, found otherwise; -")
-    expected = entry.identity["fields"].get("vocabulary")
-    found = hashlib.sha256(json.dumps(vocabulary, ensure_ascii=True).encode()).hexdigest()
-    if expected is not None and expected != found:
-        raise UserError("expected the vocabulary that the words identity names, found another; -")
-    return vocabulary
 
 
 def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_words: int | None,
@@ -97,17 +77,11 @@ def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_wor
         num_words, num_tags: V and G, None where they are not known.
     """
     stories = len(arrays["photo"])
-    counts: dict[str, tuple[int, int]] = {}
-    for start in range(0, stories, BLOCK_STORIES):
-        rows = slice(start, start + BLOCK_STORIES)
-        block = {name: arrays[name][rows] for name in ("token", "tag", "tag_source", "photo", "tokenised")}
-        for expected, broken in _look_at_frames(block, num_photos, num_words).items():
-            if broken.any():
-                count, first = counts.get(expected, (0, start + int(broken.any(axis=1).argmax())))
-                counts[expected] = count + int(broken.sum()), first
-    for expected, (count, first) in counts.items():
-        yield (f"expected {expected}, found otherwise in {count} of {5 * stories} frames, first in story "
-               f"{decode_id(arrays['story_id'][first])!r} (row {first})")
+    for expected, broken in _look_at_frames(arrays, num_photos, num_words).items():
+        if broken.any():
+            first = int(broken.any(axis=1).argmax())
+            yield (f"expected {expected}, found otherwise in {int(broken.sum())} of {5 * stories} frames, first in "
+                   f"story {decode_id(arrays['story_id'][first])!r} (row {first})")
     if num_tags is not None and arrays["tag"].shape[2] != num_tags:
         yield f"expected {num_tags} tag columns as tags.json names, found {arrays['tag'].shape[2]}"
     for name in ("story_id", "album_id"):
@@ -119,9 +93,9 @@ def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_wor
     yield from _describe_bad_captions(arrays)
 
 
-def _look_at_frames(block: dict[str, np.ndarray], num_photos: int, num_words: int | None) -> dict[str, np.ndarray]:
+def _look_at_frames(arrays: dict[str, np.ndarray], num_photos: int, num_words: int | None) -> dict[str, np.ndarray]:
     """What is expected -> (S, 5) bool, True where it is not so."""
-    token, tag, source = block["token"], block["tag"], block["tag_source"]
+    token, tag, source, photo = (arrays[name] for name in ("token", "tag", "tag_source", "photo"))
     is_end, is_pad = token == END, token == PAD
     length = is_end.argmax(axis=2)  # (S, 5), position of the first <END>
     after = np.arange(token.shape[2]) > length[..., None]
@@ -134,8 +108,8 @@ def _look_at_frames(block: dict[str, np.ndarray], num_photos: int, num_words: in
         "tags of 0 and 1, column 0 unset and column 1 set where there is no other": (
             (tag > 1).any(axis=2) | (tag[:, :, 0] != 0) | ((tag[:, :, 1] != 0) == tag[:, :, 2:].any(axis=2))),
         "labels from the caption, or from it and descriptions": (source != SIS) & (source != SIS | DII),
-        f"photo rows from 0 to {num_photos - 1}": (block["photo"] < 0) | (block["photo"] >= num_photos),
-        "captions marked as split on white space (1) or not (0)": block["tokenised"] > 1,
+        f"photo rows from 0 to {num_photos - 1}": (photo < 0) | (photo >= num_photos),
+        "captions marked as split on white space (1) or not (0)": arrays["tokenised"] > 1,
     }
 
 

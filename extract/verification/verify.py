@@ -7,7 +7,6 @@ is set aside in `.local/damaged` where this machine can make it again; it is nev
 import argparse
 import json
 import os
-import shutil
 from pathlib import Path
 
 from data.errors import UserError, shell_word
@@ -16,14 +15,7 @@ from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from extract.folder.garbage import hold_alone
 from extract.folder.ledger import exists, read_ledger
 from extract.folder.recipe import LOCAL
-from extract.verification.check_files import (
-    OWN_FILES,
-    check_foreign,
-    check_hashes,
-    check_ledger,
-    check_manifest,
-    check_own_files,
-)
+from extract.verification import check_files
 from extract.verification.check_photos import check_beside, check_canaries, check_photos
 from extract.verification.check_words import FILES, check_words
 from extract.verification.findings import Report
@@ -69,7 +61,7 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
         _check_unfinished(root, full, report)
     elif (manifest := _load(root, report)) is not None:
         _check_finished(root, manifest, full, report)
-        is_ours = check_ledger(root, manifest, report)
+        is_ours = check_files.check_ledger(root, manifest, report)
     for finding in report.damaged:
         blames_manifest = MANIFEST in report.damaged_files and finding.where != MANIFEST
         finding.remedy = DOUBTFUL if blames_manifest else finding.remedy or (REBUILD if is_ours else GET_AGAIN)
@@ -90,22 +82,22 @@ def _load(root: Path, report: Report) -> Manifest | None:
 def _check_finished(root: Path, manifest: Manifest, full: bool, report: Report) -> None:
     fields = manifest.recipe["fields"]
     report.facts["recipe"] = f"{manifest.recipe['id']:.12} ({fields.get('backbone')}, {fields.get('precision')})"
-    check_manifest(root, manifest, report)
-    check_own_files(root, manifest, report)
+    check_files.check_manifest(root, manifest, report)
+    check_files.check_own_files(root, manifest, report)
     check_photos(root, manifest, report)
     check_beside(root, manifest, report)
     check_canaries(root, manifest, report)
     check_words(root, manifest, report)
     if full:
-        check_hashes(root, [shard for shards in manifest.shards.values() for shard in shards], report)
+        check_files.check_hashes(root, [shard for shards in manifest.shards.values() for shard in shards], report)
     else:
         report.facts["bytes"] = "sizes compared, contents not: --full finds any flipped bit"
-    check_foreign(root, name_files(manifest), report)
+    check_files.check_foreign(root, name_files(manifest), report)
 
 
 def name_files(manifest: Manifest) -> list[str]:
     """Every file of a whole folder, by its path inside it."""
-    return [MANIFEST, *OWN_FILES, *(shard.name for shards in manifest.shards.values() for shard in shards),
+    return [MANIFEST, *check_files.OWN_FILES, *(shard.name for shards in manifest.shards.values() for shard in shards),
             *(f"words/{name}/{file}" for name, entry in manifest.words.items() for file in {*FILES, *entry.files})]
 
 
@@ -117,7 +109,7 @@ def _check_unfinished(root: Path, full: bool, report: Report) -> None:
         if not exists(root, [shard]):
             report.damage(shard.name, f"expected {shard.bytes} bytes, found another size or no such file")
     if full:
-        check_hashes(root, shards, report)
+        check_files.check_hashes(root, shards, report)
     report.facts["ledger"] = f"{len(entries)} shards noted"
 
 
@@ -145,5 +137,3 @@ def _move(root: Path, name: str, report: Report) -> None:
         for finding in report.damaged:
             if finding.file == name:
                 finding.set_aside = target.relative_to(root).as_posix()
-    if name.startswith("words/"):  # made anew from the captions, not from the copy of an earlier run
-        shutil.rmtree(root / LOCAL / "words" / name.split("/")[1], ignore_errors=True)

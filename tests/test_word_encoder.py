@@ -7,7 +7,7 @@ import pytest
 from data.annotations.stories import read_dataset
 from data.words.tags import TagTable
 from data.words.tokens import END, RESERVED, START, UNK, Vocabulary, split_words
-from data.words.word_encoder import build_word_arrays
+from data.words.word_encoder import encode_words
 from tests.annotation_files import SENTENCES, make_story, write_descriptions, write_stories
 
 TABLE = TagTable.load()
@@ -30,7 +30,7 @@ def dataset(tmp_path):
 
 
 def test_shapes_types_and_the_order_of_stories(dataset):
-    words = build_word_arrays(dataset, table=TABLE)
+    words = encode_words(dataset, table=TABLE)
     train = words.splits["train"]
     assert list(words.splits) == ["train", "val"]
     assert (train.token.shape, train.token.dtype) == ((2, 5, 30), np.uint16)
@@ -43,7 +43,7 @@ def test_shapes_types_and_the_order_of_stories(dataset):
 
 
 def test_ids_are_those_of_the_train_vocabulary(dataset):
-    words = build_word_arrays(dataset, table=TABLE)
+    words = encode_words(dataset, table=TABLE)
     index = words.vocabulary.index
     assert "zebra" not in index and words.vocabulary.words[:5] == [*RESERVED, "."]
     assert words.splits["train"].token[0, 0, :6].tolist() == [START, index["we"], index["ran"], index["."], END, 0]
@@ -54,7 +54,7 @@ def test_ids_are_those_of_the_train_vocabulary(dataset):
 
 def test_a_given_vocabulary_and_length_are_used_and_cuts_are_counted(dataset):
     vocabulary = Vocabulary([*RESERVED, "dog"])
-    words = build_word_arrays(dataset, vocabulary, TABLE, length=5)
+    words = encode_words(dataset, vocabulary, TABLE, length=5)
     assert words.vocabulary is vocabulary
     assert words.splits["train"].token.shape == (2, 5, 5)
     assert words.splits["train"].token[1, 0].tolist() == [START, UNK, 4, UNK, END]     # the dog ran | .
@@ -62,20 +62,20 @@ def test_a_given_vocabulary_and_length_are_used_and_cuts_are_counted(dataset):
 
 
 def test_the_vocabulary_is_as_small_as_asked(dataset):
-    assert len(build_word_arrays(dataset, table=TABLE, vocabulary_size=6).vocabulary) == 6
+    assert len(encode_words(dataset, table=TABLE, vocabulary_size=6).vocabulary) == 6
 
 
 def test_without_train_captions_the_vocabulary_says_where_it_comes_from(tmp_path):
     write_stories(tmp_path, "test", make_story("a"))
-    words = build_word_arrays(read_dataset(tmp_path), table=TABLE)
+    words = encode_words(read_dataset(tmp_path), table=TABLE)
     assert "dog" in words.vocabulary.index
     [warning] = words.warnings
     assert warning.startswith(f"no train captions in {tmp_path}: the vocabulary was counted over test")
-    assert build_word_arrays(read_dataset(tmp_path), words.vocabulary, TABLE).warnings == []
+    assert encode_words(read_dataset(tmp_path), words.vocabulary, TABLE).warnings == []
 
 
 def test_tags_of_the_caption_and_unk_where_there_is_none(dataset):
-    train = build_word_arrays(dataset, table=TABLE).splits["train"]
+    train = encode_words(dataset, table=TABLE).splits["train"]
     assert tags_at(train, 1, 0) == columns("dog", "running")
     assert tags_at(train, 1, 1) == columns("sitting", "table")
     assert tags_at(train, 1, 4) == columns("<UNK>")
@@ -87,7 +87,7 @@ def test_descriptions_of_the_photo_add_tags_and_a_source_bit(tmp_path):
     write_descriptions(tmp_path, "train", [("x-0", "a man on a bench ."), ("x-4", "nothing ."), ("x-4", "a cat ."),
                                            ("x-4", "two trees ."), ("stranger", "a car .")])
     write_stories(tmp_path, "val", make_story("v", "z"))
-    words = build_word_arrays(read_dataset(tmp_path), table=TABLE)
+    words = encode_words(read_dataset(tmp_path), table=TABLE)
     train = words.splits["train"]
     assert train.tag_source.tolist() == [[3, 1, 1, 1, 3], [3] * 5]
     assert tags_at(train, 0, 0) == columns("dog", "running", "person")
@@ -99,7 +99,7 @@ def test_descriptions_of_the_photo_add_tags_and_a_source_bit(tmp_path):
 def test_a_description_without_a_tag_is_a_source_all_the_same(tmp_path):
     write_stories(tmp_path, "test", make_story("s", "x"))
     write_descriptions(tmp_path, "test", [("x-4", "nothing .")])
-    arrays = build_word_arrays(read_dataset(tmp_path), table=TABLE).splits["test"]
+    arrays = encode_words(read_dataset(tmp_path), table=TABLE).splits["test"]
     assert tags_at(arrays, 0, 4) == columns("<UNK>") and arrays.tag_source[0, 4] == 3
 
 
@@ -107,7 +107,7 @@ def test_another_table_gives_as_many_columns_as_it_names(dataset, tmp_path):
     path = tmp_path / "table.json"
     path.write_text(json.dumps({"format": 1, "names": ["<PAD>", "<UNK>", "zebra"],
                                 "tags": {"zebra": {"category": "object", "forms": ["zebra"]}}}))
-    words = build_word_arrays(dataset, table=TagTable.load(path))
+    words = encode_words(dataset, table=TagTable.load(path))
     assert words.splits["val"].tag.tolist() == [[[0, 0, 1]] * 5]
     assert words.splits["train"].tag.tolist() == [[[0, 1, 0]] * 5] * 2
     assert words.counts["train"]["untagged"] == 10
@@ -115,7 +115,7 @@ def test_another_table_gives_as_many_columns_as_it_names(dataset, tmp_path):
 
 def test_untokenised_captions_are_marked_and_tokenised_here(tmp_path):
     write_stories(tmp_path, "test", make_story("s", captions=("",) * 5, original_text="The dog ran, didn't it?"))
-    words = build_word_arrays(read_dataset(tmp_path), table=TABLE)
+    words = encode_words(read_dataset(tmp_path), table=TABLE)
     arrays = words.splits["test"]
     assert not arrays.tokenised.any() and tags_at(arrays, 0, 0) == columns("dog", "running")
     assert words.vocabulary.decode(arrays.token[0, 0]) == ["the", "dog", "ran", ",", "did", "n't", "it", "?"]
@@ -124,7 +124,7 @@ def test_untokenised_captions_are_marked_and_tokenised_here(tmp_path):
 def test_the_real_books_as_a_slow_reading_of_the_contract(realdata):
     """Every frame again, one at a time, by the single-caption functions."""
     dataset = read_dataset(realdata / "bookdash")
-    words = build_word_arrays(dataset)
+    words = encode_words(dataset)
     for split, arrays in words.splits.items():
         for row, story in enumerate(dataset.stories[split]):
             for order, caption in enumerate(story.captions):

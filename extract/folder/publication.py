@@ -5,7 +5,6 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,22 +16,22 @@ from data.annotations.annotation_file import Skipped
 from data.annotations.stories import SPLITS
 from data.files import TEMPORARY, settle_text, sha256_file
 from data.folder.identity import Identity, identify, source_digest
-from data.folder.manifest import Manifest, Shard
+from data.folder.manifest import Manifest, Shard, WordsEntry
 from data.folder.shards import map_shard
-from data.lock import STALE_SECONDS, is_gone
+from data.lock import is_gone
 from data.pictures.augmentation import VERSION as AUGMENTATION_VERSION
 from data.pictures.photos import MISSING, OK, STATUS
 from extract.folder.canaries import GROUP as CANARIES
 from extract.folder.canaries import write_canaries
 from extract.folder.card import write_card
-from extract.folder.ledger import Entry, read_ledger
+from extract.folder.ledger import Entry, hash_ids, read_ledger
 from extract.folder.occupancy import lock_paths
 from extract.folder.plan import NO_SPLIT, Plan
 from extract.folder.recipe import package_versions
-from extract.folder.word_writer import publish_words
 from extract.folder.work import Asked, find_unread, usable_source
 
 SOURCE_VERSION = 1
+STALE_SECONDS = 90.0  # of a half-written file: its writer is dead
 PLACEHOLDER_IDS = PLACEHOLDER_ALBUMS = 5  # one content under so many ids in so many albums is no photo of anything
 UNUSED = "unused"  # photos that no story names, in the counts by split
 
@@ -44,8 +43,9 @@ class Ending:
     """What the manifest is written from, beside the shards.
 
     Attributes:
-        recipe: identity. width: D. weights, licence: of the backbone, for the card. words: name of the word set.
-        staged: its staged entry. skipped: what the annotations lost. views: augmented views of every photo.
+        recipe: identity. width: D. weights, licence: of the backbone, for the card. words, words_entry: name and entry
+        of the word set. word_shards: its shards by group. skipped: what the annotations lost. views: augmented views of
+        every photo.
     """
 
     recipe: Identity
@@ -54,7 +54,8 @@ class Ending:
     licence: str
     thumbnail_side: int
     words: str
-    staged: dict[str, Any]
+    word_shards: dict[str, tuple[Shard, ...]]
+    words_entry: WordsEntry
     skipped: list[Skipped]
     views: int = 0
 
@@ -81,7 +82,7 @@ def complete_entries(plan: Plan, folder: Path, asked: Asked) -> list[Entry] | No
             newest[entry.ids] = entry
     entries = []
     for planned in plan.shards:
-        ids = _ids_of(plan, planned.first, planned.rows)
+        ids = hash_ids(plan.photo_id[plan.rows_of(planned)])
         source = usable_source(newest.get(ids, planned.published), folder, asked)
         if source is None or find_unread(plan, planned, source, asked).any():
             return None
@@ -90,25 +91,23 @@ def complete_entries(plan: Plan, folder: Path, asked: Asked) -> list[Entry] | No
 
 
 def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Ending, old: Manifest | None) -> Manifest:
-    """Write words, skipped.csv, card and manifest over the published shards.
+    """Write canaries, skipped.csv, card and manifest over the published shards.
 
     Args:
         entries: one for every planned shard. old: the manifest until now.
     """
     table = read_photo_table(plan, folder, entries)
     placeholders = find_placeholders(plan, table)
-    shards = {**(old.shards if old is not None else {}), **place_shards(plan, entries)}
-    groups, words = publish_words(folder, ending.words, ending.staged, old)
-    shards = {group: parts for group, parts in shards.items()
-              if not group.startswith(f"words/{ending.words}/")} | groups
-    sets = {**(old.words if old is not None else {}), ending.words: words}
-    source = identify({"version": SOURCE_VERSION, "photos": source_digest(_list_source(plan, table), is_sorted=True)})
+    shards = {group: parts for group, parts in (old.shards if old is not None else {}).items()
+              if not group.startswith(f"words/{ending.words}/")} | place_shards(plan, entries) | ending.word_shards
+    sets = {**(old.words if old is not None else {}), ending.words: ending.words_entry}
+    source = identify({"version": SOURCE_VERSION, "photos": source_digest(plan.photo_id, table.content, table.status)})
     shards[CANARIES], canaries = write_canaries(folder, plan, entries, table.status, table.content, placeholders,
                                                 ending.recipe["fields"], old)
     manifest = Manifest(
         recipe=ending.recipe, source=source, width=ending.width, shards=dict(sorted(shards.items())), words=sets,
         placeholders=tuple(placeholders),
-        counts=count_photos(plan, table, placeholders, ending.thumbnail_side) | count_views(ending.views),
+        counts=count_photos(plan, table, placeholders, ending),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
         canaries=canaries)
     texts = (settle_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
@@ -117,12 +116,6 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
     manifest.save(folder)
     remove_leftovers(folder)
     return manifest
-
-
-def _list_source(plan: Plan, table: PhotoTable) -> Iterator[tuple[str, str]]:
-    for row in np.argsort(plan.photo_id):
-        status = table.status[row]
-        yield plan.photo_id[row].decode(), table.content[row].tobytes().hex() if status == OK else STATUS[status]
 
 
 def place_shards(plan: Plan, entries: list[Entry]) -> dict[str, tuple[Shard, ...]]:
@@ -172,7 +165,7 @@ def find_placeholders(plan: Plan, table: PhotoTable) -> list[dict[str, Any]]:
     return sorted(found, key=lambda placeholder: placeholder["content"])
 
 
-def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], side: int) -> dict[str, Any]:
+def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], ending: Ending) -> dict[str, Any]:
     """What the folder's photos come to, by status, cause and recurrence."""
     by_status = {name: int((table.status == index).sum()) for index, name in enumerate(STATUS)}
     group = group_contents(table)
@@ -183,12 +176,8 @@ def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any
             "distinct_contents": len(splits), "contents_in_several_splits": int((splits.sum(axis=1) > 1).sum()),
             "placeholder_photos": sum(placeholder["photos"] for placeholder in placeholders),
             "by_split": {split: int((plan.split == index).sum()) for index, split in enumerate((*SPLITS, UNUSED))},
-            "thumbnail_side": side}
-
-
-def count_views(views: int) -> dict[str, Any]:
-    """What the manifest says of augmented views; nothing where there are none."""
-    return {"views": {"number": views, "augmentation": AUGMENTATION_VERSION}} if views else {}
+            "thumbnail_side": ending.thumbnail_side,
+            **({"views": {"number": ending.views, "augmentation": AUGMENTATION_VERSION}} if ending.views else {})}
 
 
 def format_skipped(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], skipped: list[Skipped]) -> str:
@@ -234,8 +223,3 @@ def share_bad(manifest: Manifest) -> tuple[float, float]:
     missing = status[STATUS[MISSING]]
     present = max(1, total - missing)
     return (total - missing - status[STATUS[OK]]) / present, missing / total
-
-
-def _ids_of(plan: Plan, first: int, rows: int) -> str:
-    from extract.folder.ledger import hash_ids
-    return hash_ids(plan.photo_id[first:first + rows])
