@@ -11,11 +11,11 @@ from data.errors import LimitExceeded, UserError
 from data.files import require_room
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.pictures.photos import FoundPhoto, scan_photos
+from data.progress import Progress, spell_seconds
 from extract.backbones.memory import give_memory_back
 from extract.config import ExtractConfig
 from extract.folder.occupancy import hold_folder, take_turns
 from extract.folder.unchanged import digest_photos, observe, recall_unchanged, remember_state
-from extract.pipeline.progress import Progress, spell_seconds
 
 if TYPE_CHECKING:
     from data.annotations.stories import Dataset

@@ -12,11 +12,11 @@ import numpy as np
 
 from data.errors import printable
 from data.pictures.photos import scan_photos
+from data.progress import spell_seconds
 from extract.config import ExtractConfig
 from extract.flags import TIMED_PHOTOS
 from extract.folder.canaries import NUM_CANARIES
 from extract.folder.ledger import NO_FILE
-from extract.pipeline.progress import spell_seconds
 from extract.verification.findings import format_facts
 
 if TYPE_CHECKING:

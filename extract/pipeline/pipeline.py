@@ -14,6 +14,7 @@ from data.folder.manifest import Shard
 from data.folder.published import map_published
 from data.folder.shards import map_shard
 from data.pictures.photos import OK
+from data.progress import Progress
 from extract.backbones.mapper import Mapper, PendingBatch
 from extract.folder.ledger import Entry, append_entry
 from extract.folder.plan import Plan, choose_name
@@ -22,7 +23,6 @@ from extract.folder.writer import Writer, publish_shard
 from extract.pipeline.assembly import Assembly
 from extract.pipeline.broken import FiniteCheck
 from extract.pipeline.contents import ContentIndex, ShardCache, add_published
-from extract.pipeline.progress import Progress
 from extract.pipeline.reader import Reader, ReadPhoto, Task
 from extract.pipeline.timing import Timing
 

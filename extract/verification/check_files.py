@@ -9,9 +9,9 @@ from data.files import TEMPORARY, sha256_file
 from data.folder.identity import follows_from_fields
 from data.folder.manifest import MANIFEST, Manifest, Shard, is_sealed
 from data.folder.published import refuse_links
+from data.progress import Progress
 from extract.folder.ledger import LEDGER, count_cut_lines, read_ledger
 from extract.folder.recipe import LOCAL
-from extract.pipeline.progress import Progress
 from extract.verification.findings import Report
 
 OWN_FILES = ("README.md", "skipped.csv")
