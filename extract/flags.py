@@ -63,8 +63,10 @@ def _add_backbone_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what looks at the photos (fixed for a folder)")
     group.add_argument("--weights", default=DEFAULTS["weights"], metavar="random|imagenet|PATH",
                        help="seeded, torchvision's IMAGENET1K_V1, or a .pth or .safetensors file (%(default)s)")
-    group.add_argument("--backbone", default=DEFAULTS["backbone"], metavar="NAME|module:factory",
-                       help="a torchvision classifier, or a factory that returns (module, spec) (%(default)s)")
+    group.add_argument("--backbone", default=DEFAULTS["backbone"],
+                       metavar="NAME|timm:NAME.TAG|open_clip:NAME/TAG|module:factory",
+                       help="a torchvision classifier, a library's pretrained net, or a factory that returns (module, "
+                            "spec) (%(default)s)")
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default=DEFAULTS["precision"],
                        help="auto: float16 on CUDA, bfloat16 where the processor has it, else float32; then kept")
     group.add_argument("--resize", choices=("squash", "crop"), default=DEFAULTS["resize"],
