@@ -59,6 +59,33 @@ def add_gc_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--damaged", action="store_true", help="remove what verify set aside as damaged too")
 
 
+def add_import_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of import-features."""
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="their file or folder; README lists the layouts")
+    parser.add_argument("--data", dest="dataset", type=Path, required=True, metavar="DIR",
+                        help="data folder with the stories that are told of these photos")
+    parser.add_argument("--out", type=Path, required=True, metavar="FEATURES", help="features folder to make")
+    parser.add_argument("--backbone", required=True, metavar="NAME", help="what their maker says they come from")
+    parser.add_argument("--licence", default="not told: ask whoever made them", help="of the features, for the card")
+    parser.add_argument("--features", metavar="NAME", help="the column, dataset or array of vectors")
+    parser.add_argument("--ids", metavar="NAME", help="the column or dataset of photo ids, or of paths")
+    parser.add_argument("--dtype", choices=("float16", "float32", "float64"), help="of bare numbers in an LMDB")
+    parser.add_argument("--check", metavar="random|imagenet|PATH",
+                        help="look at a sample of the photos with these weights and say how far features agree")
+    parser.add_argument("--check-backbone", metavar="NAME|module:factory", help="with --check: the net (--backbone's)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=DEFAULTS["device"],
+                        help="with --check: where to (%(default)s)")
+    _add_word_flags(parser)
+
+
+def add_export_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of export-features."""
+    parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--format", choices=("npy", "parquet", "arrow", "webdataset"), required=True,
+                        help="arrow is what datasets.load_from_disk opens")
+
+
 def _add_backbone_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what looks at the photos (fixed for a folder)")
     group.add_argument("--weights", default=DEFAULTS["weights"], metavar="random|imagenet|PATH",
@@ -84,6 +111,10 @@ def _add_content_flags(parser: argparse.ArgumentParser) -> None:
                        help="keep small JPEGs, their longer side in pixels (none)")
     group.add_argument("--views", type=int, default=DEFAULTS["views"], metavar="W",
                        help="look at so many augmented views of every photo too, an album's alike (none)")
+    _add_word_flags(group)
+
+
+def _add_word_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument("--photos", choices=("stories", "albums"), default=DEFAULTS["photos"],
                        help="those that stories name, or all of the annotations' images (%(default)s)")
     group.add_argument("--words", default=DEFAULTS["words"], metavar="NAME", help="name of the word set (%(default)s)")
