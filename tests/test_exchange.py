@@ -63,7 +63,7 @@ def write_hdf5(path, vectors):
 def write_clip_retrieval(root, vectors):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     names = list(vectors)
-    for part in range(12):  # 10 comes after 9, not after 1
+    for part in range(12):
         chosen = names[part * 3:part * 3 + 3]
         (root / "img_emb").mkdir(parents=True, exist_ok=True)
         (root / "metadata").mkdir(exist_ok=True)
@@ -98,7 +98,8 @@ def write_bare_lmdb(path, vectors):
 
 LAYOUTS = {"npy": (write_npy, "x"), "npz": (write_npz, "x"), "matrix": (write_matrix, "x"),
            "hdf5": (write_hdf5, "x.h5"), "clip-retrieval": (write_clip_retrieval, "x"),
-           "parquet": (write_parquet, "x.parquet"), "lmdb": (write_lmdb, "x"), "bare lmdb": (write_bare_lmdb, "x.lmdb", "--dtype", "float32")}
+           "parquet": (write_parquet, "x.parquet"), "lmdb": (write_lmdb, "x"),
+           "bare lmdb": (write_bare_lmdb, "x.lmdb", "--dtype", "float32")}
 
 
 def bring(dataset, source, out, *flags, backbone="their ResNet"):
@@ -231,6 +232,14 @@ def test_a_link_out_of_an_hdf5_file_is_not_followed(dataset, tmp_path, vectors):
                                             ("a.b.npy", "a.b"), ("a.b", "a.b"), (" 17 ", "17"), (".jpg", ".jpg")])
 def test_a_path_names_its_photo(name, expected):
     assert to_id(name) == expected
+
+
+def test_a_matrix_is_never_taken_with_another_ones_table(dataset, tmp_path, vectors):
+    write_clip_retrieval(tmp_path / "x", vectors)
+    (tmp_path / "x" / "img_emb" / "img_emb_3.npy").unlink()
+    (tmp_path / "x" / "metadata" / "metadata_7.parquet").unlink()
+    with pytest.raises(UserError, match="found img_emb_7.npy, metadata_3.parquet alone"):
+        bring(dataset, tmp_path / "x", tmp_path / "f")
 
 
 def made_here(dataset, folder, *flags):

@@ -20,7 +20,7 @@ from extract.backbones.pretrained import Pretrained
 from extract.backbones.weights import IMAGENET, OWN, RANDOM, fit_weights, read_weights
 from extract.extras import require_extra
 
-LIBRARIES = {"timm": "timm", "open_clip": "open_clip"}  # prefix of a name -> the package behind it
+LIBRARIES = ("timm", "open_clip")
 LISTED = 40  # tags in an error; resnet50 of timm has 33
 
 
@@ -53,7 +53,7 @@ def build_named(name: str, weights: str) -> tuple[nn.Module, dict[str, Any], Pat
             have to be shown in a way that extraction does not know.
     """
     pretrained = describe_named(name)
-    path = None if weights == RANDOM else pretrained.fetch() if weights in (IMAGENET, OWN) else Path(weights)
+    path = _find_weights(pretrained, weights)
     module, spec = (_build_timm if name.startswith("timm:") else _build_open_clip)(name, path)
     if path is None:
         licence = "random numbers from a seed: none"
@@ -81,9 +81,7 @@ def build_text_tower(name: str, weights: str) -> tuple[nn.Module, Callable[[list
     """
     if not name.startswith("open_clip:"):
         raise UserError(f"expected open_clip:NAME/TAG for a text tower, found {name}; of those both halves are at hand")
-    pretrained = describe_named(name)
-    path = None if weights == RANDOM else pretrained.fetch() if weights in (IMAGENET, OWN) else Path(weights)
-    model = _open_clip_model(name, path)
+    model = _open_clip_model(name, _find_weights(describe_named(name), weights))
     library = require_extra("open_clip", "backbones", name)
     return TextTower(model).eval(), library.get_tokenizer(_split_open_clip(name)[0])
 
@@ -100,6 +98,10 @@ class TextTower(nn.Module):
     def forward(self, token_ids: Tensor) -> Tensor:
         """Encode texts."""
         return self.model.encode_text(token_ids)
+
+
+def _find_weights(pretrained: Pretrained, weights: str) -> Path | None:
+    return None if weights == RANDOM else pretrained.fetch() if weights in (IMAGENET, OWN) else Path(weights)
 
 
 def _describe_timm(name: str) -> Pretrained:

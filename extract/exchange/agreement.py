@@ -2,7 +2,9 @@
 
 Both are standardised by themselves, so that another scale plays no part; it is told apart.
 """
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -53,25 +55,20 @@ def _standardise(features: np.ndarray) -> np.ndarray:
     return (features - features.mean(axis=0)) / np.maximum(deviation, 0.01 * deviation.mean() + 1e-6)
 
 
-def _look(features: Features, photos: dict[str, FoundPhoto], backbone: object,
+def _look(features: Features, photos: dict[str, FoundPhoto], backbone: Any,
           config: ExtractConfig) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a sample, and (n, D) float32 made of their photos."""
     from extract.backbones.mapper import Mapper, choose_device
-    resize = backbone.spec.resize_for(config.exact)  # type: ignore[attr-defined]
-    here = [row for row in np.flatnonzero(features.usable).tolist()
-            if features.photo_id.take(np.array([row]))[0].decode() in photos]
+    here = [name for name, row in features.row_of.items() if features.usable[row] and name in photos]
     rows, pictures = [], []
-    for place in np.unique(np.linspace(0, len(here) - 1, min(len(here), SAMPLE)).astype(int)) if here else ():
-        name = features.photo_id.take(np.array([here[place]]))[0].decode()
-        try:
-            pictures.append(decode_photo(read_photo(photos[name].path), resize))
-            rows.append(here[place])
-        except BadPhoto:
-            continue
+    for name in here[::max(1, len(here) // SAMPLE)][:SAMPLE]:
+        with suppress(BadPhoto):
+            pictures.append(decode_photo(read_photo(photos[name].path), backbone.spec.resize_for(config.exact)))
+            rows.append(features.row_of[name])
     if len(rows) < 2:
         raise UserError(f"expected photos below {config.dataset} to compare with, found {len(rows)} of the imported "
                         "ones; name the folder that holds them with --data")
-    mapper = Mapper(backbone, choose_device(config.device, 0), "float32", BATCH)  # type: ignore[arg-type]
+    mapper = Mapper(backbone, choose_device(config.device, 0), "float32", BATCH)
     made = []
     for start in range(0, len(pictures), BATCH):
         buffer, part = mapper.make_buffer(), pictures[start:start + BATCH]

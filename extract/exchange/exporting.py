@@ -24,7 +24,6 @@ from extract.extras import require_extra
 
 BLOCK_ROWS = 1024
 TAR_ROWS = 8192
-FORMATS = ("npy", "parquet", "arrow", "webdataset")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,7 +35,7 @@ def export_features(root: Path, out: Path, form: str) -> str:
     """Write a folder's features in another form; what was not read is left out and counted.
 
     Args:
-        out: must not be there yet. form: one of FORMATS.
+        out: must not be there yet. form: npy, parquet, arrow or webdataset.
 
     Raises:
         UserError: if there is something at `out`, no room, or a package is absent.

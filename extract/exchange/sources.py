@@ -138,14 +138,16 @@ class Source:
                 yield [str(text) for text in batch.column(ids).to_pylist()], _to_matrix(batch.column(features), path)
 
     def _read_clip_retrieval(self) -> Iterator[Block]:
-        matrices, tables = (sorted((self.path / folder).glob(pattern), key=lambda path: (len(path.name), path.name))
+        matrices, tables = ({re.sub(r"\D", "", path.stem): path for path in (self.path / folder).glob(pattern)}
                             for folder, pattern in (("img_emb", "*.npy"), ("metadata", "*.parquet")))
-        if len(matrices) != len(tables) or not matrices:
-            raise UserError(f"expected as many matrices in img_emb as tables in metadata of {self.path}, found "
-                            f"{len(matrices)} and {len(tables)}; get it again")
-        for matrix, table in zip(matrices, tables):
+        if matrices.keys() != tables.keys() or not matrices:
+            odd = sorted(path.name for number, path in (*matrices.items(), *tables.items())
+                         if (number in matrices) != (number in tables))
+            raise UserError(f"expected a table in metadata for every matrix in img_emb of {self.path}, found "
+                            f"{', '.join(odd)[:120] or 'none at all'} alone; get it again")
+        for number, matrix in sorted(matrices.items()):
             names: list[str] = []
-            for batch in _read_batches(table):
+            for batch in _read_batches(tables[number]):
                 there = batch.schema.names
                 ids = self._pick(self.ids, [name for name in ID_NAMES if name in there], there)
                 names += [str(text) for text in batch.column(ids).to_pylist()]
