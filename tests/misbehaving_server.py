@@ -1,6 +1,7 @@
 """A local web server whose every path does as it is told, well or badly."""
 import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -79,7 +80,6 @@ def hang_up(handler):
 def drip(seconds, body=b"\xff" * 10_000):
     """A byte now and then: never silent for long, never done."""
     def send(handler):
-        import time
         handler.send_response(200)
         handler.send_header("Content-Type", "image/jpeg")
         handler.send_header("Content-Length", str(len(body)))
@@ -88,6 +88,15 @@ def drip(seconds, body=b"\xff" * 10_000):
             handler.wfile.write(bytes([byte]))
             time.sleep(seconds)
     return send
+
+
+def drip_headers(handler):
+    """A header now and then, and no end of them."""
+    handler.send_response(200)
+    for number in range(100):
+        handler.send_header(f"X-{number}", "")
+        handler.flush_headers()
+        time.sleep(0.1)
 
 
 def redirect(to, status=302):

@@ -17,7 +17,7 @@ from data.errors import UserError
 from data.fetch import addresses, fetch
 from data.fetch.config import FetchConfig
 from data.pictures.photos import find_photos
-from tests.misbehaving_server import Server, answer, drip, hang_up, in_turn, redirect
+from tests.misbehaving_server import Server, answer, drip, drip_headers, hang_up, in_turn, redirect
 from tests.photo_dataset import draw_photo, photo_id, write_stories
 
 RANDOM = np.random.default_rng(3)
@@ -114,6 +114,9 @@ FAULTS = {
     "500": (answer(status=500), "failed", "500 Internal Server Error", 3),
     "silence": (lambda handler: time.sleep(0.8), "failed", "time-out", 3),
     "drips": (drip(0.1), "failed", "time-out", 3),
+    "drips headers": (drip_headers, "failed", "time-out", 3),
+    "speaks no HTTP": (lambda handler: handler.wfile.write(b"220 ready\r\n\r\n"), "failed", "connection broken", 3),
+    "packs it badly": (answer(b"\x1f\x8bno", Content_Encoding="gzip"), "failed", "connection broken", 3),
     "goes in circles": (lambda handler: redirect(handler.path)(handler), "gone", "too many redirects", 6),
     "sends to a file": (redirect("file:///etc/passwd"), "gone", "no http(s) address", 1),
     "unavailable": (redirect("/en-us/photo_unavailable.png"), "gone", "placeholder picture", 1),
