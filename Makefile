@@ -52,8 +52,8 @@ $(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(erro
 # More than one process: torchrun starts them, each takes its share by rank.
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
-.PHONY: help demo test test-slow test-coverage test-mutation lint world plan features verify inspect train finetune eval runs compare ablate \
-	crossval bench
+.PHONY: help demo test test-slow test-coverage test-mutation lint world fetch plan features verify inspect train finetune eval \
+	runs compare ablate crossval bench
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
@@ -96,6 +96,10 @@ lint: $(STAMP)  ## ruff and mypy
 
 world: $(STAMP)
 	@$(if $(DATA),:,$(PY) -m data storyworld --out $(call quote,$(WORLD)))
+
+fetch: $(STAMP)  ## download missing photos from where the annotations say they are (DATA ARGS)
+	$(if $(DATA),,$(error make fetch needs DATA=, the folder whose photos are missing))
+	@$(PY) -m data fetch $(call quote,$(DATA)) $(ARGS)
 
 plan: world  ## what extraction would do: counts, missing, bytes, hours (DATA FEATURES)
 	@$(PY) -m extract plan $(call quote,$(FEATURES)) --data $(call quote,$(PHOTOS)) --weights $(call quote,$(WEIGHTS)) $(ARGS)

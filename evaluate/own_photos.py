@@ -13,7 +13,7 @@ from data.pictures.pictures import decode_photo
 from extract.backbones.backbone import Backbone, build_backbone, spec_fields
 from extract.backbones.folding import describe_arithmetic
 from extract.backbones.mapper import Mapper
-from extract.backbones.weights import IMAGENET, RANDOM
+from extract.backbones.weights import IMAGENET, OWN, RANDOM
 from extract.folder.recipe import VERSION, package_versions, recall_recipe
 from train.runs import LoadedRun
 
@@ -56,7 +56,7 @@ def open_backbone(run: LoadedRun, features: Features, name: str | None, weights:
     weights, resize, name = _choose_weights(features, weights), fields.get("resize"), name or own
     if weights == IMAGENET and ":" not in name:
         _require_known(run, build_backbone(name, RANDOM, resize))
-    backbone = build_backbone(name, RANDOM if weights == "own" else weights, resize)
+    backbone = build_backbone(name, weights, resize)
     _require(run, settled_fields(backbone))
     return backbone
 
@@ -97,7 +97,7 @@ def _choose_weights(features: Features, weights: str | None) -> str:
         return weights
     remembered = recall_recipe(features.root)
     found = str(remembered["weights"]) if remembered is not None else None
-    if found not in (RANDOM, IMAGENET, "own"):
+    if found not in (RANDOM, IMAGENET, OWN):
         raise UserError(f"expected --weights for the backbone of {features.root}, found none; name random, imagenet or "
                         "the file its features were made with")
     return found

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from data.errors import CommandParser, UserError, require_command
 from extract.config import ExtractConfig
-from extract.flags import add_extraction_flags, add_gc_flags, add_inspect_flags, add_plan_flags, add_verify_flags
+from extract.flags import (
+    add_export_flags,
+    add_extraction_flags,
+    add_gc_flags,
+    add_import_flags,
+    add_inspect_flags,
+    add_plan_flags,
+    add_verify_flags,
+)
 
 # name -> (module with run(arguments), its flags, what it does); modules are imported when their command runs
 COMMANDS = {
@@ -18,6 +26,10 @@ COMMANDS = {
                "check that a features folder is what was written, to the bit with --full"),
     "inspect": ("extract.inspection.inspection", add_inspect_flags,
                 "show what a features folder holds, also while it is being made"),
+    "import-features": ("extract.exchange.importing", add_import_flags,
+                        "make a features folder of other people's features, keyed by photo id"),
+    "export-features": ("extract.exchange.exporting", add_export_flags,
+                        "write a folder's features for other tools: npy, parquet, arrow, webdataset"),
     "gc": ("extract.folder.garbage", add_gc_flags, "remove shards that the manifest no longer names"),
 }
 
@@ -50,7 +62,7 @@ def build_parser() -> CommandParser:
         prog="python -m extract", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Look at every photo of a data folder once and keep what was seen as features, words and tags.",
         epilog="commands about a features folder (python -m extract COMMAND FEATURES):\n"
-               + "\n".join(f"  {name:10} {what}" for name, (_, _, what) in COMMANDS.items()))
+               + "\n".join(f"  {name:15} {what}" for name, (_, _, what) in COMMANDS.items()))
     parser.add_argument("--out", type=Path, required=True, metavar="FEATURES",
                         help="features folder to make or to bring up to date")
     add_extraction_flags(parser)

@@ -31,8 +31,8 @@ class ExtractConfig:
     out: Path
     weights: str = look("imagenet", "seeded, torchvision's IMAGENET1K_V1, or a .pth or .safetensors file",
                         "random|imagenet|PATH")
-    backbone: str = look("resnet50", "a torchvision classifier, or a factory that returns (module, spec)",
-                         "NAME|module:factory")
+    backbone: str = look("resnet50", "a torchvision classifier, a library's pretrained net, or a factory that returns "
+                                     "(module, spec)", "NAME|timm:NAME.TAG|open_clip:NAME/TAG|module:factory")
     precision: str = look("auto", "auto: float16 on CUDA, bfloat16 where the processor has it, else float32; then kept",
                           ("auto", "float32", "bfloat16", "float16"))
     resize: str | None = look(None, "both sides to the target, or the shorter side and the centre cut out (as the "

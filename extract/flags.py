@@ -7,15 +7,23 @@ from pathlib import Path
 from extract.config import ExtractConfig
 
 TIMED_PHOTOS = 64  # by plan
+WORD_SETTINGS = ("photos", "words", "words_from", "tag_table", "vocabulary_size", "caption_length", "seed", "limit",
+                 "shard_rows")
 
 
 def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
     """Every flag of an extraction but the features folder; rank and world are None where they are not given."""
     parser.add_argument("--data", dest="dataset", type=Path, required=True, metavar="DIR",
                         help="data folder: annotations in VIST's format, photos anywhere below")
+    _add_settings(parser)
+    parser.set_defaults(rank=None, world=None)
+
+
+def _add_settings(parser: argparse.ArgumentParser, names: tuple[str, ...] = ()) -> None:
+    """A flag for each of an extraction's settings, or for those named."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for known in fields(ExtractConfig):
-        if "help" not in known.metadata:
+        if "help" not in known.metadata or names and known.name not in names:
             continue
         title, shown = known.metadata["group"], known.metadata["shown"]
         group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
@@ -27,7 +35,6 @@ def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, type=kind, default=known.default, metavar=shown if isinstance(shown, str) else None,
                            choices=shown if isinstance(shown, tuple) else None,
                            help=known.metadata["help"] + (" (%(default)s)" if known.default else ""))
-    parser.set_defaults(rank=None, world=None)
 
 
 def add_plan_flags(parser: argparse.ArgumentParser) -> None:
@@ -69,3 +76,30 @@ def add_gc_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
     parser.add_argument("--damaged", action="store_true", help="remove what verify set aside as damaged too")
+
+
+def add_import_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of import-features."""
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="their file or folder; README lists the layouts")
+    parser.add_argument("--data", dest="dataset", type=Path, required=True, metavar="DIR",
+                        help="data folder with the stories that are told of these photos")
+    parser.add_argument("--out", type=Path, required=True, metavar="FEATURES", help="features folder to make")
+    parser.add_argument("--backbone", required=True, metavar="NAME", help="what their maker says they come from")
+    parser.add_argument("--licence", default="not told: ask whoever made them", help="of the features, for the card")
+    parser.add_argument("--features", metavar="NAME", help="the column, dataset or array of vectors")
+    parser.add_argument("--ids", metavar="NAME", help="the column or dataset of photo ids, or of paths")
+    parser.add_argument("--dtype", choices=("float16", "float32", "float64"), help="of bare numbers in an LMDB")
+    parser.add_argument("--check", metavar="random|imagenet|PATH",
+                        help="look at a sample of the photos with these weights and say how far features agree")
+    parser.add_argument("--check-backbone", metavar="NAME|module:factory", help="with --check: the net (--backbone's)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=ExtractConfig.device,
+                        help="with --check: where to (%(default)s)")
+    _add_settings(parser, WORD_SETTINGS)
+
+
+def add_export_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of export-features."""
+    parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--format", choices=("npy", "parquet", "arrow", "webdataset"), required=True,
+                        help="arrow is what datasets.load_from_disk opens")

@@ -83,7 +83,11 @@ def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
 def _build(config: ExtractConfig, timing: bool) -> "tuple[Backbone, str]":
     """The backbone, and a sentence where its weights are not here yet: random ones are as fast, nothing is fetched."""
     from extract.backbones.backbone import build_backbone
+    from extract.backbones.named import describe_named, is_named
     from extract.backbones.weights import IMAGENET, RANDOM, imagenet_path
+    if config.weights == IMAGENET and is_named(config.backbone) and (
+            absent := describe_named(config.backbone).describe_absence()):
+        return build_backbone(config.backbone, RANDOM, config.resize), absent
     if config.weights == IMAGENET and ":" not in config.backbone:
         from torchvision import models
         known = config.backbone in models.list_models(module=models)

@@ -35,6 +35,7 @@ def make(tmp_path):
     (["demo", "ZZZ="], "there is no variable ZZZ"),
     (["train", "NPROC=0"], "expected NPROC as a number of processes from 1 on, found 0"),
     (["features", "NPROC=abc"], "expected NPROC as a number of processes from 1 on, found abc"),
+    (["fetch"], "make fetch needs DATA="),
     (["features", "NPROC=2 3"], "expected NPROC as a number of processes from 1 on, found 2 3"),
 ])
 def test_a_misspelt_variable_or_number_ends_in_one_sentence(make, words, message):
@@ -46,6 +47,8 @@ def test_paths_with_blanks_and_quotes_are_one_word(make):
     *_, ran = make("features", "DATA=/my photos/o'brien/", "WEIGHTS=w 1.pth", "ARGS=--exact --views 2")
     assert ran == ("<python><-m><extract><--data></my photos/o'brien/><--out><artifacts/o'brien/features>"
                    "<--weights><w 1.pth><--exact><--views><2>")
+    *_, ran = make("fetch", "DATA=/my photos/o'brien", "ARGS=--per-host 2")
+    assert ran == "<python><-m><data><fetch></my photos/o'brien><--per-host><2>"
     *_, ran = make("train", "FEATURES=/my disk/a b/features", "TASK=tell", "NPROC=2")
     assert ran == ("<torchrun><--standalone><--nproc-per-node><2><-m><train><--features></my disk/a b/features><--out>"
                    "</my disk/a b/run><--preset><base><--task><tell>")

@@ -16,6 +16,7 @@ from data.errors import UserError
 STATUS = ("ok", "missing", "unreadable", "too large")
 OK, MISSING, UNREADABLE, TOO_LARGE = range(4)
 ENDINGS = ("jpg", "jpeg", "png", "gif", "webp")
+PLACEHOLDER_IDS = PLACEHOLDER_ALBUMS = 5  # one content under so many ids in so many albums is no photo of anything
 MAX_BYTES = 1 << 28  # a file of 256 MB is no photo; nobody waits for it
 
 _NO_FILE = (errno.ENXIO, errno.ENODEV, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)

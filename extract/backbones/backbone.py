@@ -3,7 +3,7 @@
 A torchvision classifier by name gives the input of its last Linear. `module:factory` names a callable without
 arguments that returns (module, spec): a module from (B, 3, size, size) normalised float to (B, width), and a dict with
 `width`, `size`, `resize` ("squash" or "crop"), `interpolation`, `mean`, `std`, and optionally `short_side` (what
-"crop" scales the shorter side to) and `licence`.
+"crop" scales the shorter side to) and `licence`. `timm:NAME.TAG` and `open_clip:NAME/TAG` give the same pair.
 """
 import importlib
 import importlib.util
@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from torch import nn
 from data.errors import UserError
 from data.pictures.pictures import INTERPOLATIONS, RESIZE_RULES, Resize
 from extract.backbones.folding import fold
-from extract.backbones.weights import IMAGENET, RANDOM, find_imagenet, fit_weights, hash_weights, read_weights
+from extract.backbones.named import build_named, is_named
+from extract.backbones.weights import IMAGENET, OWN, RANDOM, find_imagenet, fit_weights, hash_weights, read_weights
 
 SEED = 42  # of random weights
 CROP_FRACTION = 0.875  # of the shorter side, where nobody says otherwise
@@ -38,6 +39,7 @@ class Spec:
     Attributes:
         width: D of its features. size: side of the square picture, pixels. short_side: what "crop" scales to first.
         mean, std: per channel, of pictures in [0, 1].
+        origin: where a net that is known by name comes from: tag, source, revision, licence; part of the recipe.
     """
 
     width: int
@@ -48,6 +50,7 @@ class Spec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     licence: str = "unknown"
+    origin: dict[str, str] = field(default_factory=dict)
 
     def resize_for(self, exact: bool) -> Resize:
         """How a photo becomes this backbone's input."""
@@ -80,9 +83,9 @@ def build_backbone(name: str, weights: str, resize: str | None = None) -> Backbo
     """Build a backbone with its weights.
 
     Args:
-        name: a torchvision classifier, or `module:factory`.
+        name: a torchvision classifier, `module:factory`, `timm:NAME.TAG` or `open_clip:NAME/TAG`.
         weights: "random" (seeded; the global generator is left alone), "imagenet", or a path. A plug-in brings its
-            own weights unless a path is given.
+            own weights unless a path is given; "imagenet" of a library's tag are the tag's.
         resize: "squash" or "crop" overrides the spec's rule.
 
     Raises:
@@ -91,12 +94,19 @@ def build_backbone(name: str, weights: str, resize: str | None = None) -> Backbo
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision's notes on how old models are initialised
         torch.manual_seed(SEED)
-        module, spec, head, source = _build_plugin(name, weights) if ":" in name else _build_torchvision(name, weights)
-    if source is not None:
+        if is_named(name):
+            module, raw, source = build_named(name, weights)
+            spec = _check_spec(name, raw)
+        else:
+            build = _build_plugin if ":" in name else _build_torchvision
+            module, spec, head, source = build(name, weights)
+    if source is not None and not is_named(name):
         fit_weights(module, read_weights(source), head, source)
         weights = source.name if weights != IMAGENET else IMAGENET
+    elif is_named(name):
+        weights = weights if weights == RANDOM or source is None else OWN if weights in (IMAGENET, OWN) else source.name
     elif ":" in name:
-        weights = "own"
+        weights = OWN
     origin = getattr(_find_spec(name.partition(":")[0]), "origin", None) if ":" in name else None
     files = tuple(path for path in (source, Path(origin) if origin else None) if path is not None)
     module.eval().requires_grad_(False)
@@ -161,7 +171,7 @@ def _build_plugin(name: str, weights: str) -> tuple[nn.Module, Spec, str, Path |
         raise UserError(f"expected {name} to return (torch module, spec), found {type(made).__name__}; return both")
     if weights == IMAGENET:
         log.warning("%s brings its own weights: --weights imagenet names torchvision's and is not used", name)
-    source = None if weights in (RANDOM, IMAGENET) else Path(weights)
+    source = None if weights in (RANDOM, IMAGENET, OWN) else Path(weights)
     return made[0], _check_spec(name, made[1]), "", source
 
 
@@ -186,7 +196,8 @@ def _check_spec(name: str, raw: Mapping[str, Any]) -> Spec:
         size = int(raw["size"])
         short_side = int(raw.get("short_side", round(size / CROP_FRACTION)))
         spec = Spec(int(raw["width"]), size, str(raw["resize"]), short_side, str(raw["interpolation"]),
-                    mean, std, str(raw.get("licence", "the plug-in's own")))  # type: ignore[arg-type]
+                    mean, std, str(raw.get("licence", "the plug-in's own")),  # type: ignore[arg-type]
+                    {str(key): str(value) for key, value in dict(raw.get("origin", {})).items()})
         fits = (spec.width > 0 and len(mean) == len(std) == 3 and min(std) > 0 and spec.resize in RESIZE_RULES
                 and spec.interpolation in INTERPOLATIONS and 1 <= size <= spec.short_side)
     except (TypeError, ValueError):
@@ -202,6 +213,8 @@ def spec_fields(spec: Spec) -> dict[str, Any]:
     """The part of a spec that changes features, as plain JSON values."""
     fields = asdict(spec)
     del fields["licence"]
+    if not spec.origin:
+        del fields["origin"]
     if spec.resize == "squash":
         del fields["short_side"]
     return {**fields, "mean": list(spec.mean), "std": list(spec.std)}

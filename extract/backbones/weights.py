@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from data.errors import UserError
 from data.lock import hold_when_free
 
-RANDOM, IMAGENET = "random", "imagenet"
+RANDOM, IMAGENET, OWN = "random", "imagenet", "own"  # own: what a plug-in or a library's tag brings
 PREFIXES = ("module.", "backbone.", "_orig_mod.")  # what data parallel, wrappers and torch.compile put before a name
 CONTAINERS = ("state_dict", "model", "model_state_dict", "backbone")
 DOWNLOAD_SECONDS = 30.0  # silence after which a download is given up

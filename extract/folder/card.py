@@ -22,14 +22,12 @@ for row, ids in zip(photo[0], token[0]):  # the five frames of the first story
 TEXT = '''\
 # Features of {photos} photos for visual storytelling
 
-Each photo went through `{backbone}` once ({width} numbers a photo, float16). Captions are token ids and tags. With
+{how} ({width} numbers a photo, float16). Captions are token ids and tags. With
 this folder alone a model can be trained and evaluated; no photo is needed again.
 
 | | |
 |---|---|
-| backbone | `{backbone}`, weights `{weights}` (sha256 of the tensors {weights_sha256:.12}...) |
-| licence of the weights | {licence} |
-| a photo becomes | {size} x {size} pixels by {resize}, {interpolation}, {precision}; recipe `{recipe:.12}` |
+{made}
 | photos | {photos}: {status} |
 | bad photos by cause | {causes} |
 | placeholders | {placeholders} photos that are one picture under many ids |
@@ -52,6 +50,17 @@ multi-hot by `tags.json`, `tag_source` (S, 5) bit 0 caption, bit 1 descriptions,
 shards, `story_id`, `album_id`, `caption` with `offset`. `manifest.json` lists every file with its sha256.
 '''
 
+MADE = '''\
+| backbone | `{backbone}`, weights `{named}` (sha256 of the tensors {weights:.12}...) |
+| licence of the weights | {licence} |
+| a photo becomes | {size} x {size} pixels by {resize}, {interpolation}, {precision}; recipe `{recipe:.12}` |'''
+
+IMPORTED = '''\
+| backbone | said to be `{backbone}`; nobody here looked at a photo |
+| licence of the features | {licence} |
+| given as | {given_as}, sha256 of ids and values {source:.12}...; recipe `{recipe:.12}` |
+| `content` | sha256 of a feature's bytes as given, not of a photo |'''
+
 
 def write_card(folder: Path, manifest: Manifest) -> Path:
     """Write the folder's README.md."""
@@ -59,11 +68,12 @@ def write_card(folder: Path, manifest: Manifest) -> Path:
     name = "default" if "default" in manifest.words else min(manifest.words)
     split = next(split for split in SPLITS if f"words/{name}/{split}" in manifest.shards)
     text = TEXT.format(
-        photos=counts["photos"], backbone=fields["backbone"], width=manifest.width,
-        licence=manifest.versions["licence"],
-        weights=manifest.versions["weights"], weights_sha256=fields["weights"], size=fields["size"],
-        resize=fields["resize"], interpolation=fields["interpolation"], precision=fields["precision"],
-        recipe=manifest.recipe["id"], status=_spell(counts["status"]), causes=_spell(counts["causes"]) or "none",
+        photos=counts["photos"], width=manifest.width,
+        how="Features that were made elsewhere" if "imported" in fields else
+        f"Each photo went through `{fields['backbone']}` once",
+        made=(IMPORTED if "imported" in fields else MADE).format(
+            **fields, named=manifest.versions["weights"], licence=manifest.versions["licence"],
+            recipe=manifest.recipe["id"]), status=_spell(counts["status"]), causes=_spell(counts["causes"]) or "none",
         placeholders=counts["placeholder_photos"], distinct=counts["distinct_contents"],
         across=counts["contents_in_several_splits"], word_sets=_spell_words(manifest),
         reader=READER.format(words=name, split=split))

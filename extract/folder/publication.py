@@ -20,7 +20,7 @@ from data.folder.manifest import Manifest, Shard, WordsEntry
 from data.folder.shards import map_shard
 from data.lock import is_gone
 from data.pictures.augmentation import VERSION as AUGMENTATION_VERSION
-from data.pictures.photos import MISSING, OK, STATUS
+from data.pictures.photos import MISSING, OK, PLACEHOLDER_ALBUMS, PLACEHOLDER_IDS, STATUS
 from extract.folder.canaries import GROUP as CANARIES
 from extract.folder.canaries import write_canaries
 from extract.folder.card import write_card
@@ -32,7 +32,6 @@ from extract.folder.work import Asked, find_unread, usable_source
 
 SOURCE_VERSION = 1
 STALE_SECONDS = 90.0  # of a half-written file: its writer is dead
-PLACEHOLDER_IDS = PLACEHOLDER_ALBUMS = 5  # one content under so many ids in so many albums is no photo of anything
 UNUSED = "unused"  # photos that no story names, in the counts by split
 
 log = logging.getLogger(__name__)

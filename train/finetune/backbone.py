@@ -37,8 +37,7 @@ def open_backbone(manifest: Manifest, features_path: Path, weights: str = "") ->
     if not weights and made_with not in ("random", "imagenet", "own"):
         raise UserError(f"expected to find the weights that {features_path} was made with ({made_with or 'unnamed'}), "
                         "found no path to them; name the file with --weights")
-    backbone = build_backbone(str(fields.get("backbone")), weights or made_with.replace("own", "random"),
-                              fields.get("resize"))
+    backbone = build_backbone(str(fields.get("backbone")), weights or made_with, fields.get("resize"))
     found = identify({**fields, **spec_fields(backbone.spec), "weights": backbone.weights_sha256})
     require_same("recipe", manifest.recipe, found, f"features folder {features_path}", "the backbone opened for it",
                  "name the weights it was made with: --weights random|imagenet|PATH")

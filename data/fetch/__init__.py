@@ -1,0 +1,1 @@
+"""Missing photos of a data folder, fetched from the addresses that its annotations name."""

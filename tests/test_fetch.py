@@ -1,0 +1,356 @@
+"""Photos from the web: fetched, checked, resumed, refused, from a server that misbehaves in every way."""
+import csv
+import io
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from email.utils import formatdate
+
+import numpy as np
+import pytest
+
+from data.__main__ import main
+from data.errors import UserError
+from data.fetch import addresses, fetch
+from data.fetch.config import FetchConfig
+from data.pictures.photos import find_photos
+from tests.misbehaving_server import Server, answer, drip, drip_headers, hang_up, in_turn, redirect
+from tests.photo_dataset import draw_photo, photo_id, write_stories
+
+RANDOM = np.random.default_rng(3)
+
+
+def jpeg(size=(64, 48), kind="JPEG"):
+    file = io.BytesIO()
+    draw_photo(RANDOM, size).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture
+def server():
+    made = Server()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(fetch, "BACK_OFF", 0.01)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Stories of six albums, six photos each, none of them there."""
+    for split, albums in (("train", 4), ("val", 1), ("test", 1)):
+        write_stories(tmp_path / "d", split, albums)
+    return tmp_path / "d"
+
+
+IDS = [photo_id(split, album, number) for split, albums in (("train", 4), ("val", 1), ("test", 1))
+       for album in range(albums) for number in range(6)]
+
+
+def name_urls(root, urls):
+    """Give images their addresses: id -> url_o, or (url_o, url_m)."""
+    for path in (root / "annotations").glob("*.json"):
+        raw = json.loads(path.read_text())
+        for image in raw["images"]:
+            given = urls.get(image["id"], ())
+            image.update(zip(("url_o", "url_m"), (given,) if isinstance(given, str) else given))
+        path.write_text(json.dumps(raw))
+
+
+def serve(root, server, **special):
+    """Every photo at /<id>, as a small JPEG of its own unless a function is given for its id."""
+    for name in IDS:
+        server.routes[f"/{name}"] = special.get(name) or answer(jpeg())
+    name_urls(root, {name: f"{server.url}/{name}" for name in IDS})
+
+
+def run(root, *flags):
+    return main(["fetch", str(root), "--allow-private", "--silence", "0.4", "--patience", "0.8", "--tries", "3",
+                 *flags])
+
+
+def report(root):
+    with open(root / "fetch-report.csv", newline="") as file:
+        return {row["photo_id"]: (row["result"], row["cause"]) for row in csv.DictReader(file)}
+
+
+def test_photos_are_fetched_named_by_what_they_are_and_asked_for_once(root, server, capsys):
+    png, gif = jpeg(kind="PNG"), jpeg(kind="GIF")
+    serve(root, server, **{IDS[0]: answer(png), IDS[1]: answer(gif, kind="application/octet-stream"),
+                           IDS[2]: answer(jpeg(kind="WEBP"), kind=None)})
+    assert run(root) == 0
+    photos = find_photos(root)
+    assert sorted(photos) == sorted(IDS)
+    assert [photos[name].suffix for name in IDS[:4]] == [".png", ".gif", ".webp", ".jpg"]
+    assert photos[IDS[0]].read_bytes() == png and report(root) == {}
+    assert "36 fetched" in capsys.readouterr().out
+    assert run(root) == 0 and len(server.asked) == 36
+    photos[IDS[5]].unlink()
+    assert run(root) == 0 and server.asked[36:] == [f"/{IDS[5]}"]
+    assert not list(root.rglob("*.part"))
+
+
+GOOD = jpeg()
+FAULTS = {
+    "404": (answer(status=404), "gone", "404 Not Found", 1),
+    "410": (answer(status=410), "gone", "410 Gone", 1),
+    "a web page": (answer(b"<html>", kind="text/html; charset=utf-8"), "gone", "content type text/html", 1),
+    "a web page called a picture": (answer(b"<html>sorry"), "gone", "a web page", 1),
+    "no picture": (answer(b"\0" * 99), "gone", "not an image", 1),
+    "too large, said so": (answer(b"", Content_Length=9 << 20), "gone", "larger than 1 MB", 1),
+    "too large, not said": (answer(b"\xff" * (2 << 20), Content_Length=None, Connection="close"), "gone",
+                            "larger than 1 MB", 1),
+    "half a picture": (answer(GOOD[:len(GOOD) // 2]), "failed", "truncated", 3),
+    "cut short": (answer(GOOD[:99], Content_Length=len(GOOD), Connection="close"), "failed", "connection broken", 3),
+    "nothing": (answer(b""), "failed", "empty answer", 3),
+    "hangs up": (hang_up, "failed", "connection broken", 3),
+    "500": (answer(status=500), "failed", "500 Internal Server Error", 3),
+    "silence": (lambda handler: time.sleep(0.8), "failed", "time-out", 3),
+    "drips": (drip(0.1), "failed", "time-out", 3),
+    "drips headers": (drip_headers, "failed", "time-out", 3),
+    "speaks no HTTP": (lambda handler: handler.wfile.write(b"220 ready\r\n\r\n"), "failed", "connection broken", 3),
+    "packs it badly": (answer(b"\x1f\x8bno", Content_Encoding="gzip"), "failed", "connection broken", 3),
+    "goes in circles": (lambda handler: redirect(handler.path)(handler), "gone", "too many redirects", 6),
+    "sends to a file": (redirect("file:///etc/passwd"), "gone", "no http(s) address", 1),
+    "unavailable": (redirect("/en-us/photo_unavailable.png"), "gone", "placeholder picture", 1),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_has_its_cause_and_as_many_tries_as_may_help(root, server, fault, monkeypatch):
+    send, result, cause, tries = FAULTS[fault]
+    monkeypatch.setattr(fetch, "read_dataset", first_story)
+    serve(root, server, **{IDS[2]: send})
+    code = run(root, "--max-megabytes", "1")
+    assert code == (3 if result == "failed" else 0)
+    found = report(root)
+    assert list(found) == [IDS[2]] and found[IDS[2]][0] == result and cause in found[IDS[2]][1]
+    assert server.asked.count(f"/{IDS[2]}") == tries
+    assert sorted(find_photos(root)) == sorted({*IDS[:5]} - {IDS[2]}) and not list(root.rglob("*.part"))
+    before = len(server.asked)
+    run(root, "--max-megabytes", "1")  # what is gone is not asked for again, what failed is, and so is --retry's
+    asked = server.asked[before:]
+    assert bool(asked) == (result == "failed" or "larger" in cause)
+    if result == "gone":
+        run(root, "--max-megabytes", "1", "--retry")
+        assert len(server.asked) > before + len(asked)
+
+
+def first_story(root):
+    """The dataset with the first story alone: its five photos."""
+    from data.annotations.stories import read_dataset
+    dataset = read_dataset(root)
+    for split, stories in dataset.stories.items():
+        del stories[1 if split == "train" else 0:]
+    return dataset
+
+
+def test_what_passes_is_overcome(root, server):
+    serve(root, server, **{
+        IDS[0]: in_turn(answer(status=503), hang_up, answer(GOOD)),
+        IDS[1]: in_turn(answer(GOOD[:50], Content_Length=500, Connection="close"), answer(jpeg())),
+        IDS[2]: redirect(f"/{IDS[3]}", 301)})
+    assert run(root) == 0 and len(find_photos(root)) == 36
+
+
+def test_the_second_address_is_asked_where_the_first_is_of_no_use(root, server):
+    serve(root, server)
+    server.routes |= {"/gone": answer(status=404), "/page": answer(b"<html>"), "/gone_m": answer(status=410)}
+    name_urls(root, {IDS[0]: (f"{server.url}/gone", f"{server.url}/{IDS[0]}"),
+                     IDS[1]: (f"{server.url}/page", f"{server.url}/{IDS[1]}"),
+                     IDS[2]: (f"{server.url}/gone", f"{server.url}/gone_m")})
+    assert run(root) == 0
+    assert report(root) == {IDS[2]: ("gone", "404 Not Found; 410 Gone")} and len(find_photos(root)) == 35
+
+
+@pytest.mark.parametrize("wait", [lambda: "1", lambda: formatdate(time.time() + 2, usegmt=True)])
+def test_who_asks_for_patience_is_left_alone_so_long(root, server, wait):
+    times = []
+
+    def busy(handler):
+        times.append(time.monotonic())
+        (answer(status=429, Retry_After=wait()) if len(times) == 1 else answer(GOOD))(handler)
+    serve(root, server, **{name: busy for name in IDS})
+    assert run(root, "--per-host", "1") == 0
+    assert times[1] - times[0] >= 0.9 and times[-1] - times[1] < 5  # the whole host, not the photo alone
+
+
+def test_who_asks_for_an_hour_is_asked_by_the_next_run(root, server):
+    serve(root, server, **{IDS[0]: answer(status=429, Retry_After=3600)})
+    assert run(root) == 3 and report(root) == {IDS[0]: ("failed", "429 Too Many Requests, come back in 3600 s")}
+
+
+def test_so_many_at_a_time_from_one_host(root, server):
+    def slow(handler):
+        time.sleep(0.03)
+        answer(GOOD[:-2] + bytes(RANDOM.integers(0, 9, 1, np.uint8)) + GOOD[-2:])(handler)
+    serve(root, server, **{name: slow for name in IDS})
+    run(root, "--per-host", "3")
+    assert server.most == 3
+
+
+def test_a_host_that_is_away_is_not_asked_for_ever(root, server):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        name_urls(root, {name: f"http://127.0.0.1:{port}/{name}" for name in IDS})
+        started = time.monotonic()
+        assert run(root, "--tries", "100") == 3 and time.monotonic() - started < 20
+    assert {result for result, _ in report(root).values()} == {"failed"} and len(report(root)) == 36
+    assert any("host does not answer" in cause for _, cause in report(root).values())
+
+
+def test_one_picture_under_many_ids_of_many_albums_is_taken_back(root, server):
+    sorry = jpeg()
+    first_of_album = IDS[::6]
+    serve(root, server, **{name: answer(sorry) for name in first_of_album})
+    name_urls(root, {first_of_album[0]: (f"{server.url}/{first_of_album[0]}", f"{server.url}/better")})
+    server.routes["/better"] = answer(jpeg())
+    assert run(root) == 0
+    assert report(root) == {name: ("gone", "placeholder picture") for name in first_of_album[1:]}
+    assert sorted(find_photos(root)) == sorted(set(IDS) - set(first_of_album[1:]))
+
+
+def test_placeholders_are_counted_over_runs(root, server):
+    sorry, first_of_album = jpeg(), IDS[::6]
+    serve(root, server, **{name: answer(sorry) for name in first_of_album[:4]},
+          **{name: in_turn(answer(status=500), answer(status=500), answer(status=500), answer(sorry))
+             for name in first_of_album[4:]})
+    assert run(root) == 3 and len(find_photos(root)) == 34
+    assert run(root) == 0 and sorted(report(root)) == sorted(first_of_album) and len(find_photos(root)) == 30
+
+
+def test_a_killed_run_goes_on(root, server, monkeypatch):
+    serve(root, server, **{IDS[3]: answer(status=404)})
+    keep, kept = fetch.Fetching._keep, []
+
+    def stop(self, photo, outcome):
+        keep(self, photo, outcome)
+        kept.append(photo.id)
+        if len(kept) == 10:
+            raise KeyboardInterrupt
+    monkeypatch.setattr(fetch.Fetching, "_keep", stop)
+    assert run(root, "--per-host", "2") == 130 and 10 <= len(find_photos(root)) <= 14
+    monkeypatch.undo()
+    journal = root / ".fetch" / "journal.jsonl"
+    journal.write_text(journal.read_text() + '{"id": "half')
+    before = len(server.asked)
+    assert run(root) == 0 and len(find_photos(root)) == 35 and len(server.asked) < before + 30
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "192.168.0.1", "100.64.0.1", "0.0.0.0",
+                                     "224.0.0.1", "::1", "fe80::1", "fc00::1", "fec0::1", "::ffff:127.0.0.1",
+                                     "2002:7f00:1::", "64:ff9b::7f00:1", "::"])
+def test_these_addresses_are_private(address):
+    assert not addresses.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_these_are_not(address):
+    assert addresses.is_public(address)
+
+
+def plain(root):
+    return main(["fetch", str(root), "--silence", "2", "--tries", "1"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::1]", "[::ffff:127.0.0.1]"])
+def test_private_addresses_are_refused_however_they_are_written(root, server, host):
+    port = server.server_address[1]
+    name_urls(root, {name: f"http://{host}:{port}/{name}" for name in IDS})
+    plain(root)
+    assert not server.asked and not find_photos(root)
+    assert {cause.partition(" ")[0] for _, cause in report(root).values()} <= {"private", "host"}
+
+
+def test_a_redirect_to_a_private_address_is_refused(root, server, monkeypatch):
+    """127.0.0.2 stands for an address outside."""
+    outside = Server("127.0.0.2")
+    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.2")
+    for name in IDS:
+        outside.routes[f"/{name}"] = redirect(f"{server.url}/{name}")
+    name_urls(root, {name: f"{outside.url}/{name}" for name in IDS})
+    assert plain(root) == 0 and len(outside.asked) == 36 and not server.asked
+    assert set(report(root).values()) == {("gone", "private address 127.0.0.1 of 127.0.0.1")}
+    serve(root, server)
+    name_urls(root, {name: f"{outside.url}/{name}" for name in IDS})
+    assert run(root) == 0 and len(find_photos(root)) == 36  # allowed now, they are asked for again
+    outside.shutdown()
+
+
+def test_a_name_is_connected_to_where_it_was_found_when_checked(root, server, monkeypatch):
+    """The second answer of a name that changes its mind would lead inside: nobody asks a second time."""
+    answers = []
+
+    async def resolve(host, port):
+        answers.append(host)
+        return ["127.0.0.2"] if len(answers) % 2 else ["127.0.0.1"]
+    outside = Server("127.0.0.2")
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.2")
+    asked_as = []
+
+    def send(handler):
+        asked_as.append(handler.headers["Host"])
+        answer(jpeg())(handler)
+    port = outside.server_address[1]
+    outside.routes = {f"/{name}": send for name in IDS}
+    name_urls(root, {name: f"http://photos.example:{port}/{name}" for name in IDS})
+    plain(root)
+    assert len(find_photos(root)) == len(outside.asked) == 18 and not server.asked
+    assert set(asked_as) == {f"photos.example:{port}"}
+    assert {cause for _, cause in report(root).values()} == {"private address 127.0.0.1 of photos.example"}
+    outside.shutdown()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+@pytest.mark.parametrize("name", ["photos.example", "other.example"])
+def test_a_certificate_is_held_against_the_name_not_the_address(root, tmp_path, monkeypatch, name):
+    subprocess.run([*"openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2".split(),
+                    "-subj", "/CN=photos.example", "-addext", "subjectAltName=DNS:photos.example"],
+                   cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    secure = Server()
+    secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
+    secure.routes = {f"/{photo}": answer(jpeg()) for photo in IDS}
+
+    async def resolve(host, port):
+        return ["127.0.0.1"]
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    monkeypatch.setattr(addresses.httpx, "create_ssl_context",
+                        lambda: ssl.create_default_context(cafile=str(tmp_path / "cert.pem")))
+    name_urls(root, {photo: f"https://{name}:{secure.server_address[1]}/{photo}" for photo in IDS})
+    run(root)
+    assert len(find_photos(root)) == (36 if name == "photos.example" else 0)
+    secure.shutdown()
+
+
+def test_photos_of_the_albums_are_fetched_when_asked_for(root, server):
+    untold = photo_id("train", 0, 6)
+    serve(root, server)
+    server.routes[f"/{untold}"] = answer(jpeg())
+    name_urls(root, {untold: f"{server.url}/{untold}"})
+    assert run(root) == 0 and untold not in find_photos(root)
+    assert run(root, "--photos", "albums") == 0 and untold in find_photos(root)
+    assert all(cause == "no address in the annotations" for _, cause in report(root).values())
+
+
+@pytest.mark.parametrize("url", ["storyworld:17", "ftp://example.org/a.jpg", "http://[broken", "no address", "http://"])
+def test_what_is_no_web_address_is_said_to_be_none(root, url):
+    name_urls(root, {name: url for name in IDS})
+    assert run(root) == 0 and len(report(root)) == 36
+    assert all(result == "gone" and cause.startswith("no http(s) address") for result, cause in report(root).values())
+
+
+def test_settings_out_of_range_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--per-host from 1 to 64, found 0"):
+        FetchConfig(tmp_path, per_host=0)
+    assert main(["fetch", str(tmp_path / "nowhere")]) == 2
