@@ -8,7 +8,16 @@ from pathlib import Path
 
 from data.errors import CommandParser, UserError, require_command
 from extract.config import ExtractConfig
-from extract.flags import add_extraction_flags, add_gc_flags, add_inspect_flags, add_plan_flags, add_verify_flags
+from extract.flags import (
+    add_extraction_flags,
+    add_gc_flags,
+    add_inspect_flags,
+    add_pack_flags,
+    add_plan_flags,
+    add_pull_flags,
+    add_push_flags,
+    add_verify_flags,
+)
 
 # name -> (module with run(arguments), its flags, what it does); modules are imported when their command runs
 COMMANDS = {
@@ -18,6 +27,10 @@ COMMANDS = {
                "check that a features folder is what was written, to the bit with --full"),
     "inspect": ("extract.inspection.inspection", add_inspect_flags,
                 "show what a features folder holds, also while it is being made"),
+    "pack": ("extract.sharing.pack", add_pack_flags, "write a features folder, or a part of it, as one tar"),
+    "push": ("extract.sharing.push", add_push_flags, "bring what is not there yet to a folder, s3:// or hf://"),
+    "pull": ("extract.sharing.pull", add_pull_flags,
+             "get a features folder, or a part, from a folder, a tar, http(s)://, s3:// or hf://"),
     "gc": ("extract.folder.garbage", add_gc_flags, "remove shards that the manifest no longer names"),
 }
 
