@@ -14,6 +14,7 @@ from extract.sharing.address import parse_address
 from extract.sharing.contents import Choice, File, Parcel, check_contents, list_files, read_offer, write_notes
 from extract.sharing.pack import prepare
 from extract.sharing.target import Target, open_target
+from extract.sharing.transport import first_line
 
 INCOMING = "incoming.json"  # the manifest of a push that has not ended: what it brought so far can be told by it
 
@@ -116,5 +117,5 @@ def _finish(target: Target, parcel: Parcel, whole: Manifest, others: list[File],
 
 
 def _refusal(shown: str, error: Exception) -> str:
-    return (f"expected to be able to write to {shown}, found {type(error).__name__}: {error!s:.300}; mend that and "
-            "give the same command again: it goes on where this one stopped")
+    return (f"expected to be able to write to {shown}, found {first_line(error)}; mend that and give the "
+            "same command again: it goes on where this one stopped")

@@ -8,7 +8,7 @@ from data.errors import UserError
 from extract.sharing.address import Address
 from extract.sharing.transport import Absent, Transport, make_transport
 
-HEADER_BYTES = 1 << 16  # read at a time while a tar's headers are looked through
+HEADER_BYTES = 1 << 14  # read at a time while a tar's headers are looked through
 MAX_MEMBERS = 1 << 20
 
 

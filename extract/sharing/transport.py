@@ -72,8 +72,8 @@ def open_store(address: Address) -> Any:
 
     from obstore.fsspec import FsspecStore
     make: Any = FsspecStore
-    return make("s3", client_options={"allow_http": True}, skip_instance_cache=True, use_listings_cache=False,
-                       retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)})
+    return make("s3", client_options={"allow_http": True}, skip_instance_cache=True,
+                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)})
 
 
 class Files:
@@ -100,13 +100,13 @@ class Web:
         from fsspec.implementations.http import HTTPFileSystem
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         self._files = HTTPFileSystem(skip_instance_cache=True, use_listings_cache=False, client_kwargs={
-            "timeout": timeout, "read_bufsize": 2 * CHUNK_BYTES, "trust_env": True})
+            "timeout": timeout, "trust_env": True})
         self._errors = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
 
     def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
         """See `Transport.stream`."""
         headers = {"Accept-Encoding": "identity"}  # a range of packed bytes would be no range of the file
-        if start or stop is not None:
+        if start:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         try:
             with self._files.open(place, block_size=0, size=1, headers=headers) as file:
@@ -127,11 +127,14 @@ class Store:
 
     def __init__(self, files: Any) -> None:
         self.files = files
+        self._sizes: dict[str, int] = {}
 
     def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
         """See `Transport.stream`."""
         try:
-            stop = int(self.files.info(place)["size"]) if stop is None else stop
+            if place not in self._sizes:
+                self._sizes[place] = int(self.files.info(place)["size"])
+            stop = self._sizes[place] if stop is None else min(stop, self._sizes[place])
             while start < stop:
                 piece = self.files.cat_file(place, start=start, end=min(start + RANGE_BYTES, stop))
                 if not piece:
@@ -145,7 +148,12 @@ class Store:
                             "environment (AWS_ACCESS_KEY_ID and so on, AWS_SKIP_SIGNATURE=true for a public bucket, "
                             "HF_TOKEN), or ask for access") from None
         except Exception as error:  # each library has its own kinds, without a common root
-            raise Failed(f"{type(error).__name__}: {error!s:.300}") from None
+            raise Failed(first_line(error)) from None
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without what a library adds for its authors."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
 
 
 def _explain(error: Exception) -> Exception:
