@@ -1,6 +1,8 @@
-"""Servers that tests of sharing start: a web server that fails in every way, and as much of S3 as is asked of it."""
+"""Servers that tests of sharing start: a web server that fails in every way, and as much of S3 and a hub as is asked."""
+import base64
 import contextlib
 import hashlib
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -168,3 +170,53 @@ def serve(handler, **state):
 def serve_folder(root: Path):
     """A web server over a folder."""
     return serve(WebHandler, root=root)
+
+
+class HubHandler(Handler):
+    """One data set repository of a Hugging Face hub, files as they are asked for by huggingface_hub."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        parts = urlsplit(self.path)
+        path, objects = unquote(parts.path), self.server.objects
+        if "/resolve/main/" in path:
+            body = objects.get(path.partition("/resolve/main/")[2])
+            if body is None:
+                return self.send(404, X_Error_Code="EntryNotFound")
+            part = self.asked_range(len(body))
+            return self.send(206 if part else 200, body[slice(*part)] if part else body, ETag='"x"',
+                             X_Repo_Commit="0" * 40)
+        if "/tree/main" in path:
+            folder = path.partition("/tree/main")[2].strip("/")
+            found = [entry(name, body) for name, body in objects.items() if name.startswith(folder)]
+            folders = {name.rpartition("/")[0] for name in objects if "/" in name}
+            return self.answer(found + [{"type": "directory", "path": name, "oid": "0" * 40} for name in folders])
+        return self.answer({"id": "owner/name", "sha": "0" * 40, "private": False, "siblings": [], "tags": [],
+                            "downloads": 0, "likes": 0, "author": "owner", "gated": False, "disabled": False})
+
+    def do_POST(self):
+        body, objects = self.rfile.read(int(self.headers["Content-Length"])), self.server.objects
+        if "/paths-info/" in self.path:
+            asked = json.loads(body)["paths"] if body[:1] == b"{" else parse_qs(body.decode())["paths"]
+            return self.answer([entry(name, objects[name]) for name in asked if name in objects])
+        if "/preupload/" in self.path:
+            return self.answer({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                                          for file in json.loads(body)["files"]]})
+        lines = [json.loads(line) for line in body.splitlines()]
+        for line in lines:
+            if line["key"] == "file":
+                objects[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            elif line["key"] == "deletedFile":
+                del objects[line["value"]["path"]]
+        self.server.log.append([line["value"]["path"] for line in lines if line["key"] != "header"])
+        return self.answer({"success": True, "commitOid": "0" * 40, "commitUrl": f"{self.server.url}/datasets/owner/"
+                            f"name/commit/{'0' * 40}", "hookOutput": ""})
+
+    def answer(self, value):
+        return self.send(200, json.dumps(value).encode(), Content_Type="application/json")
+
+
+def entry(name, body):
+    return {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}

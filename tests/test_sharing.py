@@ -2,10 +2,13 @@
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,12 +24,13 @@ from extract.sharing.push import INCOMING, push_folder
 from extract.verification.verify import verify_folder
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import write_dataset
-from tests.share_servers import S3Handler, serve, serve_folder
+from tests.share_servers import HubHandler, S3Handler, serve, serve_folder
 from tests.tiny_runs import TINY
 from train.config import make_config
 from train.distributed import World
 from train.prepare import open_splits, resolve
 
+ROOT = Path(__file__).resolve().parents[1]
 ALL = Choice()
 MINE = ("machine-of-mine", "somebody-of-mine")
 
@@ -293,3 +297,20 @@ def test_addresses_that_are_none(tmp_path, url, message, monkeypatch):
 def test_nothing_can_be_pushed_to_the_web(make_features, tmp_path):
     with pytest.raises(UserError, match="an s3:// or an hf:// address to push to"):
         push_folder(make_features(), "https://host/f", ALL)
+
+
+def test_the_hub(make_features, tmp_path):
+    whole, url = make_features(), "hf://datasets/owner/name/f"
+
+    def call(*words):  # the hub's address is read when the library is imported
+        environment = {**os.environ, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home")}
+        subprocess.run([sys.executable, "-m", "extract", *words], check=True, cwd=ROOT, env=environment, timeout=120)
+
+    with serve(HubHandler) as server:
+        call("push", str(whole), url, "--splits", "train")
+        first = len(server.log)
+        call("push", str(whole), url)
+        call("pull", url, str(tmp_path / "g"))
+    assert server.log[first - 2] == server.log[-3] == ["f/manifest.json"] and server.log[-1] == [f"f/{INCOMING}"]
+    assert not any("train-0" in name for names in server.log[first:] for name in names)
+    assert snapshot(tmp_path / "g") == snapshot(whole)
