@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,13 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Flush many files and their folders to the disk."""
+    paths = list(paths)
+    for path in (*paths, *sorted({path.parent for path in paths})):
+        sync(path)
 
 
 def sync_and_forget(path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.errors import UserError, printable, shell_word
-from data.files import require_room, settle_text, sync
+from data.files import require_room, settle_text
 from data.folder.identity import require_same
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.folder.part import PART, PULLING, REST, describe_lacks, read_lacks, without, write_part
@@ -95,6 +95,7 @@ def pull_folder(url: str, root: Path, choice: Choice) -> tuple[int, int]:
         with closing(download.show(sum(shard.bytes for shard in rows))):
             fetched += _fetch_all(download, map(as_file, rows))
             fetched += _fetch_all(download, choose_texts(visible, choice))
+        download.settle()
         _publish(root, offer)
     return fetched, story_bytes + download.fetched_bytes
 
@@ -165,9 +166,6 @@ def _fetch_all(download: Download, files: Iterable[File]) -> int:
 
 def _publish(root: Path, offer: Offer) -> None:
     """Note what lacks, then write the manifest: from now on there is a folder."""
-    for folder in sorted({(root / name).parent for name in list_files(offer.whole)}):
-        if folder.is_dir():
-            sync(folder)
     write_part(root, (name for name in list_files(offer.whole) if not (root / name).exists()))
     settle_text(root / MANIFEST, offer.text.decode("utf-8"))
     shutil.rmtree(root / PULLING)

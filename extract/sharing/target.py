@@ -1,4 +1,5 @@
 """Where a features folder is pushed to: what is there, and how a file comes there whole or not at all."""
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data.errors import UserError
-from data.files import replace_file
+from data.files import TEMPORARY, sync_all
 from data.folder.published import refuse_links
 from extract.sharing.address import Address
 from extract.sharing.contents import THREADS
@@ -72,13 +73,20 @@ class FolderTarget:
 
     def put(self, files: Iterable[tuple[str, Path | bytes]]) -> Iterator[str]:
         """See `Target.put`."""
+        written = []
         with ThreadPoolExecutor(THREADS) as pool:
-            yield from pool.map(lambda file: self._put(*file), files)
+            for name in pool.map(lambda file: self._put(*file), files):
+                written.append(self._root / name)
+                yield name
+        sync_all(written)
 
     def _put(self, name: str, content: Path | bytes) -> str:
         refuse_links(self._root, name)
-        with replace_file(self._root / name) as partial:
-            partial.write_bytes(content) if isinstance(content, bytes) else shutil.copyfile(content, partial)
+        path = self._root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}{TEMPORARY}")
+        partial.write_bytes(content) if isinstance(content, bytes) else shutil.copyfile(content, partial)
+        os.replace(partial, path)
         return name
 
     def remove(self, name: str) -> None:
