@@ -1,4 +1,4 @@
-"""Servers that tests of sharing start: a web server that fails in every way, and as much of S3 and a hub as is asked."""
+"""Servers that tests of sharing start: a web server that fails in every way, as much of S3 and a hub as is asked."""
 import base64
 import contextlib
 import hashlib
@@ -84,8 +84,7 @@ class S3Handler(Handler):
         return bucket, key, {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
 
     def body(self):
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        return raw
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def do_PUT(self):
         _, key, query = self.split()

@@ -7,6 +7,7 @@ import numpy as np
 from data.errors import UserError
 from data.folder.manifest import MANIFEST, Manifest, Shard, load_manifest
 from data.folder.mapped import MappedRows
+from data.folder.part import read_lacks, without
 from data.folder.published import map_published
 from data.folder.word_reader import SplitWords
 from data.pictures.photos import OK, STATUS
@@ -43,9 +44,11 @@ def open_rows(folder: Path) -> tuple[Manifest | None, PhotoRows]:
     Raises:
         UserError: if the folder has neither, or a shard is damaged.
     """
-    manifest = load_manifest(folder) if (folder / MANIFEST).exists() else None
+    lacks = read_lacks(folder)
+    manifest = without(load_manifest(folder), lacks) if (folder / MANIFEST).exists() else None
     if manifest is not None:
-        shards, thumbs = manifest.shards.get("photos", ()), manifest.shards.get("thumbs", ())
+        shards, thumbs = (tuple(shard for shard in manifest.shards.get(kind, ()) if shard.name not in lacks)
+                          for kind in ("photos", "thumbs"))
     else:
         entries = sorted(read_ledger(folder).values(), key=lambda entry: (entry.number, entry.turn))
         newest = {entry.ids: entry for entry in entries if exists(folder, entry.files.values())}

@@ -93,8 +93,8 @@ def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard
     for what, asked, there in (("split", choice.splits, splits),
                                ("word set", choice.words, sorted(manifest.words))):
         if unknown := [name for name in asked if name not in there]:
-            raise UserError(f"expected a {what} {unknown[0]!r:.80} in {where}, found {', '.join(there) or 'none'}; name "
-                            "one of those")
+            raise UserError(f"expected a {what} {unknown[0]!r:.80} in {where}, found {', '.join(there) or 'none'}; "
+                            "name one of those")
     return [shard for name in choice.words or sorted(manifest.words) for split in choice.splits or splits
             for shard in manifest.shards.get(f"words/{name}/{split}", ())]
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from data.errors import UserError
 from data.folder.identity import require_same
@@ -13,9 +14,10 @@ from extract.pipeline.progress import Progress
 from extract.sharing.address import parse_address
 from extract.sharing.contents import Choice, File, Parcel, check_contents, list_files, read_offer, write_notes
 from extract.sharing.pack import prepare
-from extract.sharing.target import Target, open_target
+from extract.sharing.target import FolderTarget, StoreTarget, open_target
 from extract.sharing.transport import first_line
 
+Target: TypeAlias = FolderTarget | StoreTarget
 INCOMING = "incoming.json"  # the manifest of a push that has not ended: what it brought so far can be told by it
 
 

@@ -4,39 +4,19 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from data.errors import UserError
 from data.files import TEMPORARY, sync_all
 from data.folder.published import refuse_links
 from extract.sharing.address import Address
 from extract.sharing.contents import THREADS
-from extract.sharing.transport import PACKAGES, open_store
+from extract.sharing.transport import name_package, open_store
 
 COMMIT_FILES = 64  # that go to the hub at a time: it counts commits
 
 
-class Target(Protocol):
-    """A place to write to."""
-
-    def sizes(self) -> dict[str, int]:
-        """The size of every file there by its name inside the folder."""
-        ...
-
-    def read(self, name: str) -> bytes | None:
-        """A small file; None where there is none."""
-        ...
-
-    def put(self, files: Iterable[tuple[str, Path | bytes]]) -> Iterator[str]:
-        """Write files, each whole or not at all; gives the name of each when it is there."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Remove a file that is there."""
-        ...
-
-
-def open_target(address: Address) -> Target:
+def open_target(address: Address) -> "FolderTarget | StoreTarget":
     """The place to push to.
 
     Raises:
@@ -47,12 +27,9 @@ def open_target(address: Address) -> Target:
                         "or write a tar with: make pack")
     if address.scheme == "file":
         return FolderTarget(Path(address.place))
-    try:
+    with name_package(address):
         store = open_store(address)
         return HubTarget(address.place, store) if address.scheme == "hf" else StoreTarget(address.place, store)
-    except ImportError as error:
-        raise UserError(f"expected the package {PACKAGES[address.scheme]} for {address.shown}, found none ({error}); "
-                        "install it with: pip install -c constraints.txt '.[share]'") from None
 
 
 class FolderTarget:
@@ -62,17 +39,17 @@ class FolderTarget:
         self._root = root
 
     def sizes(self) -> dict[str, int]:
-        """See `Target.sizes`."""
+        """The size of every file there by its name inside the folder."""
         return {path.relative_to(self._root).as_posix(): path.stat().st_size for path in self._root.rglob("*")
                 if path.is_file() and not path.is_symlink()}
 
     def read(self, name: str) -> bytes | None:
-        """See `Target.read`."""
+        """A small file; None where there is none."""
         path = self._root / name
         return path.read_bytes() if path.is_file() else None
 
     def put(self, files: Iterable[tuple[str, Path | bytes]]) -> Iterator[str]:
-        """See `Target.put`."""
+        """Write files, each whole or not at all; gives the name of each when it is there."""
         written = []
         with ThreadPoolExecutor(THREADS) as pool:
             for name in pool.map(lambda file: self._put(*file), files):
@@ -90,7 +67,7 @@ class FolderTarget:
         return name
 
     def remove(self, name: str) -> None:
-        """See `Target.remove`."""
+        """Remove a file that is there."""
         (self._root / name).unlink()
 
 
@@ -101,7 +78,7 @@ class StoreTarget:
         self._place, self._store = place.rstrip("/"), store
 
     def sizes(self) -> dict[str, int]:
-        """See `Target.sizes`."""
+        """The size of every file there by its name inside the folder."""
         try:
             found = self._store.find(self._place, detail=True)
         except FileNotFoundError:
@@ -109,14 +86,14 @@ class StoreTarget:
         return {name.lstrip("/")[len(self._place) + 1:]: int(entry["size"]) for name, entry in found.items()}
 
     def read(self, name: str) -> bytes | None:
-        """See `Target.read`."""
+        """A small file; None where there is none."""
         try:
             return bytes(self._store.cat_file(f"{self._place}/{name}"))
         except FileNotFoundError:
             return None
 
     def put(self, files: Iterable[tuple[str, Path | bytes]]) -> Iterator[str]:
-        """See `Target.put`."""
+        """Write files, each whole or not at all; gives the name of each when it is there."""
         with ThreadPoolExecutor(THREADS) as pool:
             yield from pool.map(lambda file: self._put(*file), files)
 
@@ -128,7 +105,7 @@ class StoreTarget:
         return name
 
     def remove(self, name: str) -> None:
-        """See `Target.remove`."""
+        """Remove a file that is there."""
         self._store.rm_file(f"{self._place}/{name}")
 
 
@@ -142,7 +119,7 @@ class HubTarget(StoreTarget):
         self._repo = store.resolve_path(self._place)
 
     def put(self, files: Iterable[tuple[str, Path | bytes]]) -> Iterator[str]:
-        """See `Target.put`."""
+        """Write files, each whole or not at all; gives the name of each when it is there."""
         waiting: list[tuple[str, Path | bytes]] = []
         for file in files:
             waiting.append(file)

@@ -7,8 +7,8 @@ import email.utils
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
 
 from data.errors import UserError
 from extract.sharing.address import Address
@@ -36,19 +36,7 @@ class IgnoresRanges(Exception):
     """The server sends files from their beginning only."""
 
 
-class Transport(Protocol):
-    """Reads files of one place."""
-
-    def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """The bytes of a file from `start` up to `stop`, or to its end, in pieces.
-
-        Raises:
-            Absent, Failed, IgnoresRanges: see there. UserError: if it is not allowed.
-        """
-        ...
-
-
-def make_transport(address: Address) -> Transport:
+def make_transport(address: Address) -> "Transport":
     """The reader for an address.
 
     Raises:
@@ -56,8 +44,15 @@ def make_transport(address: Address) -> Transport:
     """
     if address.scheme == "file":
         return Files()
-    try:
+    with name_package(address):
         return Web() if address.scheme.startswith("http") else Store(open_store(address))
+
+
+@contextmanager
+def name_package(address: Address) -> Iterator[None]:
+    """Turn a package that is not installed into a UserError that says how to get it."""
+    try:
+        yield
     except ImportError as error:
         raise UserError(f"expected the package {PACKAGES[address.scheme]} for {address.shown}, found none ({error}); "
                         "install it with: pip install -c constraints.txt '.[share]'") from None
@@ -80,7 +75,7 @@ class Files:
     """Files of this machine and what is mounted on it."""
 
     def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """See `Transport.stream`."""
+        """The bytes of a file from `start` up to `stop`, or to its end, in pieces; see `Transport`."""
         try:
             with open(place, "rb", buffering=0) as file:
                 file.seek(start)
@@ -104,7 +99,7 @@ class Web:
         self._errors = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
 
     def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """See `Transport.stream`."""
+        """The bytes of a file from `start` up to `stop`, or to its end, in pieces; see `Transport`."""
         headers = {"Accept-Encoding": "identity"}  # a range of packed bytes would be no range of the file
         if start:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -130,7 +125,7 @@ class Store:
         self._sizes: dict[str, int] = {}
 
     def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """See `Transport.stream`."""
+        """The bytes of a file from `start` up to `stop`, or to its end, in pieces; see `Transport`."""
         try:
             if place not in self._sizes:
                 self._sizes[place] = int(self.files.info(place)["size"])
@@ -154,6 +149,9 @@ class Store:
 def first_line(error: Exception) -> str:
     """What went wrong, without what a library adds for its authors."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
+
+
+Transport: TypeAlias = Files | Web | Store  # `stream` raises Absent, Failed, IgnoresRanges, or UserError
 
 
 def _explain(error: Exception) -> Exception:

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.sharing [--stories 10000] [--repeats 3]
 
-cp and curl only copy; ours also hash every byte. The web server is Python's own, in a process of its own, on this machine.
+cp and curl only copy; ours also hash every byte. The web server is Python's own, in a process of its own, here.
 """
 import argparse
 import os
