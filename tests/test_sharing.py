@@ -215,7 +215,7 @@ def test_what_is_there_is_not_sent_again_and_the_manifest_comes_last(make_featur
 def test_a_push_that_broke_off_is_no_folder_and_goes_on(make_features, s3, tmp_path):
     whole = make_features()
     s3.objects["f/photos/00000.h5"] = bytes((whole / "photos/00000.h5").stat().st_size)  # another's, of equal size
-    s3.refuses = lambda key: "train-0" in key
+    s3.refuses = lambda key: "train-0" in key or key.endswith("photos/00000.h5")
     with pytest.raises(UserError, match=r"able to write to s3://bucket/f, found Perm.*goes on where"):
         push_folder(whole, "s3://bucket/f", ALL)
     with pytest.raises(UserError, match="found no manifest.json there.*wait for the push"):
