@@ -17,9 +17,12 @@ equal = $(if $(subst x$(1)x,,x$(2)x)$(subst x$(2)x,,x$(1)x),,yes)
 # What a command works on: the DATA named, else what the newest `make features` made (artifacts/current: its name, and
 # on a second line its FEATURES), else the storyworld.
 DATA ?=
-MAKES := $(filter features plan demo crossval,$(MAKECMDGOALS))
+URL ?=
+MAKES := $(filter features plan demo crossval pull,$(MAKECMDGOALS))
+PULLED := $(if $(filter pull,$(MAKECMDGOALS)),$(shell url=$(call quote,$(URL)); url=$${url%%\?*}; url=$${url%/}; \
+	url=$${url%.tar}; basename -- "$${url%/features}"))
 NEWEST := $(if $(MAKES),,$(shell sed -n 1p artifacts/current 2>/dev/null))
-NAME := $(if $(DATA),$(shell basename -- $(call quote,$(DATA))),$(or $(NEWEST),storyworld))
+NAME := $(if $(DATA),$(shell basename -- $(call quote,$(DATA))),$(or $(NEWEST),$(PULLED),storyworld))
 FEATURES ?= $(or $(if $(MAKES),,$(if $(call equal,$(NAME),$(NEWEST)),$(shell sed -n 2p artifacts/current \
 	2>/dev/null))),artifacts/$(NAME)/features)
 RUN ?= $(shell folder=$(call quote,$(FEATURES)); [[ "$$folder" == */features ]] && echo "$${folder%/features}/run" || \
@@ -38,13 +41,14 @@ FOLDS ?= 5
 CROSSVAL ?= artifacts/$(NAME)/crossval
 GRID ?=
 RUNS ?=
+SPLITS ?=
 ARGS ?=
 
 # What may be given is what has a default (?=) here: a misspelt variable would work on another folder, in silence.
 KNOWN := $(shell sed -n 's/^\([A-Z]*\) ?=.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 UNKNOWN := $(filter-out $(KNOWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error there is no variable $(firstword $(UNKNOWN)): did you mean $(shell $(PYTHON) -c 'import difflib, \
-	sys; print(*(difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1, 0) or sys.argv[2:3]))' \
+	sys; print(*(difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1, 0) or sys.argv[2:3]))' \
 	$(call quote,$(firstword $(UNKNOWN))) $(KNOWN))? See: make help))
 $(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(error expected NPROC as a number of processes \
 	from 1 on, found $(NPROC)))
@@ -52,8 +56,8 @@ $(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(erro
 # More than one process: torchrun starts them, each takes its share by rank.
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
-.PHONY: help demo test test-slow test-coverage test-mutation lint world fetch plan features verify inspect train finetune eval \
-	runs compare ablate crossval bench
+.PHONY: help demo test test-slow test-coverage test-mutation lint world fetch plan features verify inspect pack push pull train finetune \
+	eval runs compare ablate crossval bench
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
@@ -114,6 +118,16 @@ verify: $(STAMP)  ## check a features folder (FEATURES; ARGS=--full reads every 
 
 inspect: $(STAMP)  ## show what a features folder holds (FEATURES)
 	@$(PY) -m extract inspect $(call quote,$(FEATURES)) $(ARGS)
+
+pack: $(STAMP)  ## a features folder, or some SPLITS of it, as one tar beside it (FEATURES SPLITS; ARGS="--out TAR")
+	@$(PY) -m extract pack $(call quote,$(FEATURES)) $(if $(SPLITS),--splits $(SPLITS)) $(ARGS)
+
+push: $(STAMP)  ## bring it where others can pull it: a folder, s3://, hf:// (URL FEATURES SPLITS ARGS)
+	@$(PY) -m extract push $(call quote,$(FEATURES)) $(call quote,$(URL)) $(if $(SPLITS),--splits $(SPLITS)) $(ARGS)
+
+pull: $(STAMP)  ## get one, or parts of one, from a folder, a tar, http(s)://, s3://, hf:// (URL FEATURES SPLITS ARGS)
+	@$(PY) -m extract pull $(call quote,$(URL)) $(call quote,$(FEATURES)) $(if $(SPLITS),--splits $(SPLITS)) $(ARGS)
+	@mkdir -p artifacts && printf '%s\n' $(call quote,$(NAME)) $(call quote,$(FEATURES)) > artifacts/current
 
 train: $(STAMP)  ## train on the features, no photo is opened (FEATURES RUN PRESET TASK NPROC ARGS)
 	@$(python) -m train --features $(call quote,$(FEATURES)) --out $(call quote,$(RUN)) --preset $(PRESET) --task $(TASK) $(ARGS)

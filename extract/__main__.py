@@ -1,4 +1,4 @@
-"""python -m extract --data DIR --out FEATURES, and python -m extract plan|verify|inspect|pack|pull|gc FEATURES."""
+"""python -m extract --data DIR --out FEATURES, and python -m extract COMMAND FEATURES."""
 import sys
 
 from data.errors import run_command

@@ -14,7 +14,10 @@ from extract.flags import (
     add_gc_flags,
     add_import_flags,
     add_inspect_flags,
+    add_pack_flags,
     add_plan_flags,
+    add_pull_flags,
+    add_push_flags,
     add_verify_flags,
 )
 
@@ -30,6 +33,10 @@ COMMANDS = {
                         "make a features folder of other people's features, keyed by photo id"),
     "export-features": ("extract.exchange.exporting", add_export_flags,
                         "write a folder's features for other tools: npy, parquet, arrow, webdataset"),
+    "pack": ("extract.sharing.pack", add_pack_flags, "write a features folder, or a part of it, as one tar"),
+    "push": ("extract.sharing.push", add_push_flags, "bring what is not there yet to a folder, s3:// or hf://"),
+    "pull": ("extract.sharing.pull", add_pull_flags,
+             "get a features folder, or a part, from a folder, a tar, http(s)://, s3:// or hf://"),
     "gc": ("extract.folder.garbage", add_gc_flags, "remove shards that the manifest no longer names"),
 }
 

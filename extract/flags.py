@@ -78,6 +78,35 @@ def add_gc_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--damaged", action="store_true", help="remove what verify set aside as damaged too")
 
 
+def add_pack_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of pack."""
+    parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder; it is only read")
+    parser.add_argument("--out", type=Path, metavar="TAR", help="where to (default: FEATURES.tar)")
+    _add_choice_flags(parser)
+
+
+def add_push_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of push."""
+    parser.add_argument("folder", type=Path, metavar="FEATURES", help="features folder; it is only read")
+    parser.add_argument("url", metavar="URL", help="a folder, s3://BUCKET/PLACE or hf://datasets/OWNER/NAME")
+    _add_choice_flags(parser)
+
+
+def add_pull_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of pull."""
+    parser.add_argument("url", metavar="URL", help="a folder or a tar: a path, or http(s)://, s3://, hf://")
+    parser.add_argument("folder", type=Path, metavar="FEATURES", help="where to; a part that is there is completed")
+    _add_choice_flags(parser)
+
+
+def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--splits", nargs="+", default=(), metavar="SPLIT",
+                        help="train, val, test: stories of these and the photo rows that they name (all)")
+    parser.add_argument("--words", nargs="+", default=(), metavar="NAME", help="these word sets (all)")
+    parser.add_argument("--leave-out", nargs="+", default=(), choices=("thumbs", "grid", "views"), metavar="KIND",
+                        help="without thumbs, grid or views; features always go")
+
+
 def add_import_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of import-features."""
     parser.add_argument("source", type=Path, metavar="SOURCE", help="their file or folder; README lists the layouts")

@@ -15,7 +15,7 @@ FLOORS = {
     "data": ("errors", "files lock pictures progress", "annotations storyworld", "fetch folder folds", "words", "check",
              "__main__"),
     "extract": ("config extras", "backbones flags", "folder", "pipeline", "exchange extraction verification",
-                "command inspection", "__main__ plan_report"),
+                "command inspection sharing", "__main__ plan_report"),
 }
 EXCEPTIONS = {("train/finetune/backbone.py", "extract")}  # the one stage that looks at photos again
 
@@ -103,7 +103,8 @@ def test_every_dependency_is_named_and_pinned():
     pinned = {line.partition("==")[0].lower().replace("_", "-")
               for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     assert named <= pinned, named - pinned
-    distribution = {"PIL": "pillow", "sklearn": "scikit-learn", "rouge_score": "rouge-score"}
+    distribution = {"PIL": "pillow", "sklearn": "scikit-learn", "rouge_score": "rouge-score",
+                    "huggingface_hub": "huggingface-hub"}
     used = set().union(*(imported_packages(path) for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")))
     foreign = used - set(sys.stdlib_module_names) - MAY_IMPORT.keys()
     assert {distribution.get(name, name) for name in foreign} <= named

@@ -76,6 +76,20 @@ def test_what_was_made_last_is_what_is_trained_and_evaluated(make):
     assert "<--data><artifacts/storyworld/data><--out><artifacts/storyworld/features>" in ran
 
 
+def test_what_was_pulled_is_what_is_trained_on(make):
+    *_, ran = make("pull", "URL=https://host/my set/features/?key=x", "SPLITS=train val", "ARGS=--leave-out thumbs")
+    assert ran == ("<python><-m><extract><pull><https://host/my set/features/?key=x><artifacts/my set/features>"
+                   "<--splits><train><val><--leave-out><thumbs>")
+    *_, ran = make("train")
+    assert "<--features><artifacts/my set/features><--out><artifacts/my set/run><--preset><base>" in ran
+    *_, ran = make("pack", "SPLITS=val")
+    assert ran == "<python><-m><extract><pack><artifacts/my set/features><--splits><val>"
+    *_, ran = make("push", "URL=s3://bucket/f")
+    assert ran == "<python><-m><extract><push><artifacts/my set/features><s3://bucket/f>"
+    *_, ran = make("pull", "URL=other/books.tar")
+    assert ran == "<python><-m><extract><pull><other/books.tar><artifacts/books/features>"
+
+
 def test_the_demo_calls_itself(make):
     code, said, *ran = make("demo")
     assert code == "0" and [line.split("><")[2] for line in ran] == ["data", "extract", "train", "evaluate"], said

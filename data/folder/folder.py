@@ -1,4 +1,5 @@
 """An opened features folder: photos, thumbnails and word sets, mapped into memory."""
+import logging
 from functools import cached_property
 from pathlib import Path
 
@@ -6,17 +7,37 @@ import numpy as np
 
 from data.errors import UserError, shell_word
 from data.folder.identity import require_whole
-from data.folder.manifest import load_manifest
+from data.folder.manifest import MANIFEST, Shard, load_manifest
 from data.folder.mapped import MappedRows
+from data.folder.part import PULLING, REST, describe_lacks, read_lacks, stand_in, without
 from data.folder.published import map_published
 from data.folder.word_reader import WordSet
 from data.pictures.photos import MISSING, OK, STATUS, TOO_LARGE, UNREADABLE
 
 __all__ = ["MISSING", "OK", "STATUS", "TOO_LARGE", "UNREADABLE", "Features", "WordSet"]
 
+log = logging.getLogger(__name__)
+
+
+def require_folder(root: Path) -> None:
+    """Refuse a place where there is no folder, or one that is still on its way or being made.
+
+    Raises:
+        UserError: with what to do.
+    """
+    if not root.is_dir():
+        raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
+                        f"FEATURES={shell_word(root)}, or get one with: make pull URL=...")
+    if not (root / MANIFEST).exists() and (root / PULLING).exists():
+        raise UserError(f"expected a whole features folder at {root}, found one whose pull has not ended; give the "
+                        "command python -m extract pull again, it goes on where it stopped")
+
 
 class Features:
     """A features folder opened for reading; N photos of width D.
+
+    Of a folder handed on in part, photos that lack are rows with status 1; word sets, splits and kinds that lack are
+    not there.
 
     Attributes:
         feature: (N, D) float16 rows, zeros where the status is not ok.
@@ -25,10 +46,13 @@ class Features:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.manifest = load_manifest(root)
+        whole, self.lacks = load_manifest(root), read_lacks(root)
+        self.manifest = without(whole, self.lacks)
+        if self.lacks:
+            log.warning("features folder %s is a part: it lacks %s; %s", root, describe_lacks(whole, self.lacks), REST)
         for kind, identity in (("recipe", self.recipe), ("source", self.source)):
             require_whole(kind, identity, f"features folder {root}")
-        shards = [map_published(root, shard, "photos") for shard in self.manifest.shards.get("photos", ())]
+        shards = self._map("photos")
         if not shards:
             raise UserError(f"expected photo shards in {root}, found none; make the folder with: make features")
         self.feature, self.photo_id, self.content, self._status = (
@@ -45,10 +69,17 @@ class Features:
         Raises:
             UserError: if there is no folder, or anything in it is not what the manifest says.
         """
-        if not root.is_dir():
-            raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
-                            f"FEATURES={shell_word(root)}")
+        require_folder(root)
         return cls(root)
+
+    def _map(self, kind: str) -> list[dict[str, np.ndarray]]:
+        """The shards of a kind that lies beside photo rows, in order."""
+        return [self._map_shard(shard, kind) for shard in self.manifest.shards.get(kind, ())]
+
+    def _map_shard(self, shard: Shard, kind: str) -> dict[str, np.ndarray]:
+        if shard.name in self.lacks:
+            return stand_in(shard, kind, self.manifest)
+        return map_published(self.root, shard, kind)
 
     @property
     def width(self) -> int:
@@ -102,21 +133,21 @@ class Features:
         """
         if name not in self.manifest.words:
             raise UserError(f"expected a word set {name!r} in {self.root}, found "
-                            f"{', '.join(self.word_sets) or 'none'}; name one of those with --words")
+                            f"{', '.join(self.word_sets) or 'none'}; name one of those with --words"
+                            + (f", or {REST}" if self.lacks else ""))
         require_whole(f"words {name!r}", self.manifest.words[name].identity, f"features folder {self.root}")
         return WordSet(self.root, name, self.manifest)
 
     @cached_property
     def grid(self) -> MappedRows | None:
         """(N, D, 7, 7) float16, the map before pooling of every photo row; None where the folder has none."""
-        shards = self.manifest.shards.get("grid", ())
-        return MappedRows([map_published(self.root, shard, "grid")["feature"] for shard in shards]) if shards else None
+        pieces = [arrays["feature"] for arrays in self._map("grid")]
+        return MappedRows(pieces) if pieces else None
 
     @cached_property
     def views(self) -> MappedRows | None:
         """(N, W, D) float16, W augmented views of every photo row; None where the folder has none."""
-        shards = self.manifest.shards.get("views", ())
-        pieces = [map_published(self.root, shard, "views")["feature"] for shard in shards]
+        pieces = [arrays["feature"] for arrays in self._map("views")]
         if not pieces:
             return None
         shapes = {piece.shape[1:] for piece in pieces}
@@ -138,7 +169,7 @@ class Features:
 
     @cached_property
     def _thumbs(self) -> list[dict[str, np.ndarray]]:
-        return [map_published(self.root, shard, "thumbs") for shard in self.manifest.shards.get("thumbs", ())]
+        return self._map("thumbs")
 
     def thumbnail(self, row: int) -> bytes | None:
         """The small JPEG of a photo row, or None where the folder has none."""

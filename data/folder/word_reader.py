@@ -10,6 +10,7 @@ from data.errors import UserError
 from data.files import read_json, sha256_file
 from data.folder.manifest import Manifest, Shard
 from data.folder.mapped import MappedRows
+from data.folder.part import REST, read_lacks
 from data.folder.published import map_published, refuse_links
 from data.folder.shards import SCHEMA
 
@@ -90,7 +91,8 @@ class WordSet:
         shards = self._manifest.shards.get(self._group(split))
         if not shards:
             raise UserError(f"expected stories of split {split!r} in {self._root} (word set {self.name!r}), found "
-                            f"{', '.join(self.splits) or 'none'}; name one of those or add its annotations")
+                            f"{', '.join(self.splits) or 'none'}; name one of those or "
+                            f"{REST if read_lacks(self._root) else 'add its annotations'}")
         mapped = [map_published(self._root, shard, "words") for shard in shards]
         for shard, arrays in zip(shards, mapped):
             self._require_known(shard, arrays)

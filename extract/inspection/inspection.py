@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from data.errors import printable
-from data.folder.manifest import Manifest
+from data.folder.manifest import Manifest, load_manifest
+from data.folder.part import describe_lacks, read_lacks
 from data.folder.word_reader import DII, SplitWords, WordSet
 from data.pictures.photos import OK, STATUS
 from data.words.tokens import RESERVED, UNK
@@ -99,7 +100,8 @@ def draw_bars(labels: Sequence[str], counts: Sequence[int]) -> Iterator[str]:
 def _describe_recipe(folder: Path, manifest: Manifest | None) -> dict[str, str]:
     if manifest is not None:
         fields, weights = manifest.recipe["fields"], manifest.versions.get("weights", "unknown")
-        facts = {"state": "complete"}
+        lacks = read_lacks(folder)
+        facts = {"state": f"a part: it lacks {describe_lacks(load_manifest(folder), lacks)}" if lacks else "complete"}
     else:
         noted = recall_recipe(folder) or {}
         fields, weights = _as_mapping(_as_mapping(noted.get("recipe")).get("fields")), noted.get("weights", "unknown")

@@ -44,14 +44,18 @@ class Report:
 
     Attributes:
         facts: what was looked at, by name: shown also when all is well.
+        lacks: files that are not there because the folder is a part.
     """
 
     root: Path
     findings: list[Finding] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
+    lacks: frozenset[str] = frozenset()
 
     def damage(self, name: str, found: str, remedy: str = "") -> None:
-        """Note that a file of the folder must be made again."""
+        """Note that a file of the folder must be made again; not of one that a part lacks on purpose."""
+        if name in self.lacks:
+            return
         self.findings.append(Finding(DAMAGED, name, found, remedy, name))
 
     def contradict(self, where: str, found: str, remedy: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from data.errors import UserError, shell_word
 from data.files import sync
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
+from data.folder.part import PART, REST, describe_lacks, read_lacks
 from extract.folder.garbage import hold_alone
 from extract.folder.ledger import exists, read_ledger
 from extract.folder.recipe import LOCAL
@@ -20,6 +21,7 @@ from extract.verification.check_photos import check_beside, check_canaries, chec
 from extract.verification.check_words import FILES, check_words
 from extract.verification.findings import Report
 
+FOR_THE_WAY = ("croissant.json", "SHA256SUMS")  # that a packed folder brings, see extract.sharing
 DAMAGED_FOLDER = f"{LOCAL}/damaged"
 REBUILD = "give the command that made the folder again (make features): it makes this file anew"
 DOUBTFUL = "it may be the manifest that is wrong: verify again when that was made anew"
@@ -56,6 +58,8 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
         raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
                         f"FEATURES={shell_word(root)}")
     report = Report(root)
+    with report.blame(PART):
+        report.lacks = read_lacks(root)
     is_ours = bool(read_ledger(root))
     if not (root / MANIFEST).exists() and is_ours:
         _check_unfinished(root, full, report)
@@ -82,6 +86,9 @@ def _load(root: Path, report: Report) -> Manifest | None:
 def _check_finished(root: Path, manifest: Manifest, full: bool, report: Report) -> None:
     fields = manifest.recipe["fields"]
     report.facts["recipe"] = f"{manifest.recipe['id']:.12} ({fields.get('backbone')}, {fields.get('precision')})"
+    if report.lacks:
+        report.note(PART, f"the folder is a part, what is there was looked at: it lacks "
+                    f"{describe_lacks(manifest, report.lacks)}; {REST}")
     check_files.check_manifest(root, manifest, report)
     check_files.check_own_files(root, manifest, report)
     check_photos(root, manifest, report)
@@ -96,8 +103,9 @@ def _check_finished(root: Path, manifest: Manifest, full: bool, report: Report) 
 
 
 def name_files(manifest: Manifest) -> list[str]:
-    """Every file of a whole folder, by its path inside it."""
-    return [MANIFEST, *check_files.OWN_FILES, *(shard.name for shards in manifest.shards.values() for shard in shards),
+    """Every file that a folder may have, by its path inside it."""
+    shards = (shard.name for shards in manifest.shards.values() for shard in shards)
+    return [MANIFEST, PART, *FOR_THE_WAY, *check_files.OWN_FILES, *shards,
             *(f"words/{name}/{file}" for name, entry in manifest.words.items() for file in {*FILES, *entry.files})]
 
 

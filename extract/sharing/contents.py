@@ -1,0 +1,183 @@
+"""What of a features folder is handed on: some splits and word sets, with the photo rows that their stories name."""
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data.annotations.stories import SPLITS
+from data.errors import UserError
+from data.files import sha256_file
+from data.folder.manifest import MANIFEST, Manifest, Shard, load_manifest
+from data.folder.part import PART, format_part, read_lacks
+from data.folder.published import map_published, refuse_links
+from extract.sharing.croissant import CROISSANT, describe_dataset
+from extract.verification.check_files import OWN_FILES
+
+BESIDE = ("thumbs", "grid", "views")  # what may be left out; features themselves never
+SUMS = "SHA256SUMS"
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a manifest names; `bytes` is None for a text, whose size it does not tell."""
+
+    name: str
+    sha256: str
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which splits and word sets; empty for all there are. `leave_out`: names of BESIDE."""
+
+    splits: Sequence[str] = ()
+    words: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
+
+
+@dataclass
+class Parcel:
+    """What is handed on of a folder.
+
+    Attributes:
+        files: sorted by name; each is in the folder and what the manifest says.
+        notes: text by name of what is written for the way: the manifest, what lacks, Croissant, SHA256SUMS.
+    """
+
+    root: Path
+    files: list[File]
+    sizes: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, bytes] = field(default_factory=dict)
+
+
+def list_files(manifest: Manifest) -> dict[str, File]:
+    """Every file that a whole folder has beside its manifest, by its path inside; nothing else is ever handed on."""
+    files = [as_file(shard) for shards in manifest.shards.values() for shard in shards]
+    files += [File(f"words/{name}/{text}", sha256) for name, entry in manifest.words.items()
+              for text, sha256 in entry.files.items() if text.endswith(".json")]
+    files += [File(name, manifest.files[name]) for name in OWN_FILES if name in manifest.files]
+    return {file.name: file for file in files}
+
+
+def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifest, frozenset[str]]:
+    """Read what a place says that it has: its manifest, and which files lack there.
+
+    Raises:
+        UserError: if that is no manifest, or no list.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / MANIFEST).write_bytes(manifest)
+        if part is not None:
+            (Path(place) / PART).write_bytes(part)
+        try:
+            return load_manifest(Path(place)), read_lacks(Path(place))
+        except UserError as error:
+            raise UserError(str(error).replace(place, shown)) from None
+
+
+def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard]:
+    """The story shards of a choice.
+
+    Args:
+        manifest: less what lacks (see `data.folder.part.without`). where: it is, for the error.
+
+    Raises:
+        UserError: if there is no such split or word set.
+    """
+    splits = [split for split in SPLITS if any(group.endswith(f"/{split}") for group in manifest.shards)]
+    for what, asked, there in (("split", choice.splits, splits),
+                               ("word set", choice.words, sorted(manifest.words))):
+        if unknown := [name for name in asked if name not in there]:
+            raise UserError(f"expected a {what} {unknown[0]!r:.80} in {where}, found {', '.join(there) or 'none'}; "
+                            "name one of those")
+    return [shard for name in choice.words or sorted(manifest.words) for split in choice.splits or splits
+            for shard in manifest.shards.get(f"words/{name}/{split}", ())]
+
+
+def choose_texts(manifest: Manifest, choice: Choice) -> list[File]:
+    """The card, the list of what was skipped, and the JSON files of the chosen word sets."""
+    left = {f"words/{name}/" for name in manifest.words if choice.words and name not in choice.words}
+    return [file for file in list_files(manifest).values()
+            if file.bytes is None and not any(file.name.startswith(folder) for folder in left)]
+
+
+def choose_rows(root: Path, manifest: Manifest, stories: Sequence[Shard], choice: Choice) -> list[Shard]:
+    """The shards with the photo rows that stories name, and what lies beside them.
+
+    Args:
+        root: a folder that has the stories' shards already.
+    """
+    photos = manifest.shards.get("photos", ())
+    is_asked = np.ones(len(photos), bool)
+    if choice.splits or choice.words:
+        rows = [map_published(root, shard, "words")["photo"].ravel() for shard in stories]
+        ends = np.cumsum([shard.rows for shard in photos])
+        asked = np.unique(np.searchsorted(ends, np.unique(np.concatenate([np.zeros(0, np.int32), *rows])), "right"))
+        is_asked = np.isin(np.arange(len(photos)), asked)
+    chosen = [shard for shard, asked in zip(photos, is_asked) if asked]
+    starts = {shard.offset for shard in chosen}
+    for kind in BESIDE:
+        if kind not in choice.leave_out:
+            chosen += [shard for shard in manifest.shards.get(kind, ()) if shard.offset in starts]
+    return chosen + list(manifest.shards.get("canaries", ()))
+
+
+def gather(root: Path, manifest: Manifest, lacks: frozenset[str], choice: Choice) -> Parcel:
+    """Read what is to be handed on of a folder, whole or itself a part; every file is hashed.
+
+    Args:
+        manifest: less what lacks. lacks: files that the folder has not.
+
+    Raises:
+        UserError: if the choice is none, or a file is not what the manifest says.
+    """
+    stories = choose_stories(manifest, choice, str(root))
+    shards = [shard for shard in [*stories, *choose_rows(root, manifest, stories, choice)] if shard.name not in lacks]
+    files = sorted([*map(as_file, shards), *choose_texts(manifest, choice)], key=lambda file: file.name)
+    return Parcel(root, files, {file.name: _require_size(root, file) for file in files})
+
+
+def check_contents(parcel: Parcel) -> Iterator[File]:
+    """Hash a parcel's files in the background; gives each in order when it is known to be what the manifest says.
+
+    Raises:
+        UserError: at the first that is not.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets go of the interpreter
+        for file, found in zip(parcel.files, pool.map(lambda file: sha256_file(parcel.root / file.name), parcel.files)):
+            if found != file.sha256:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise UserError(f"expected sha256 {file.sha256:.12} of {parcel.root / file.name} as the manifest says, "
+                                f"found {found:.12}; run verify")
+            yield file
+
+
+def write_notes(parcel: Parcel, whole: Manifest, lacks: Iterable[str]) -> None:
+    """Write what goes with the files; `lacks` is what the receiver will not have."""
+    parcel.notes = {MANIFEST: (parcel.root / MANIFEST).read_bytes()}
+    if names := sorted(lacks):
+        parcel.notes[PART] = format_part(names).encode()
+    parcel.notes[CROISSANT] = describe_dataset(whole, [(file.name, file.sha256, parcel.sizes[file.name])
+                                                       for file in parcel.files]).encode()
+    sums = {file.name: file.sha256 for file in parcel.files}
+    sums |= {name: hashlib.sha256(text).hexdigest() for name, text in parcel.notes.items()}
+    parcel.notes[SUMS] = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
+
+
+def as_file(shard: Shard) -> File:
+    """A shard as a file."""
+    return File(shard.name, shard.sha256, shard.bytes)
+
+
+def _require_size(root: Path, file: File) -> int:
+    refuse_links(root, file.name)
+    size = (root / file.name).stat().st_size if (root / file.name).is_file() else -1
+    if size < 0 or file.bytes not in (None, size):
+        raise UserError(f"expected {file.bytes or 'a number of'} bytes in {root / file.name}, found "
+                        f"{size if size >= 0 else 'no such file'}; run verify")
+    return size

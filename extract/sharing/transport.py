@@ -1,0 +1,174 @@
+"""Bytes from a place, from any position on: one kind of reader for files, web servers, S3 and the Hugging Face hub.
+
+A reader tries once; who asks again, and when, is decided in `extract.sharing.download`.
+"""
+import asyncio
+import email.utils
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
+
+from data.errors import UserError
+from extract.sharing.address import Address
+
+CHUNK_BYTES = 1 << 20
+RANGE_BYTES = 1 << 23  # asked of an object store at a time
+CONNECT_SECONDS, SILENCE_SECONDS = 30.0, 60.0
+NOT_ALLOWED = (401, 402, 403, 407, 451)
+PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "obstore", "hf": "huggingface_hub"}
+
+
+class Failed(Exception):
+    """It may come out well another time; not before `wait` seconds where the other side named a time."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class Absent(Exception):
+    """There is no such file."""
+
+
+class IgnoresRanges(Exception):
+    """The server sends files from their beginning only."""
+
+
+def make_transport(address: Address) -> "Transport":
+    """The reader for an address.
+
+    Raises:
+        UserError: if the package that it takes is not installed.
+    """
+    if address.scheme == "file":
+        return Files()
+    with name_package(address):
+        return Web() if address.scheme.startswith("http") else Store(open_store(address))
+
+
+@contextmanager
+def name_package(address: Address) -> Iterator[None]:
+    """Turn a package that is not installed into a UserError that says how to get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"expected the package {PACKAGES[address.scheme]} for {address.shown}, found none ({error}); "
+                        "install it with: pip install -c constraints.txt '.[share]'") from None
+
+
+def open_store(address: Address) -> Any:
+    """The fsspec file system of an S3 or hub address; keys and the end point come from the environment."""
+    if address.scheme == "hf":
+        from huggingface_hub import HfFileSystem
+        return HfFileSystem(skip_instance_cache=True, use_listings_cache=False)
+    from datetime import timedelta
+
+    from obstore.fsspec import FsspecStore
+    make: Any = FsspecStore
+    return make("s3", client_options={"allow_http": True}, skip_instance_cache=True,
+                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)})
+
+
+class Files:
+    """Files of this machine and what is mounted on it."""
+
+    def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
+        """The bytes of a file from `start` up to `stop`, or to its end, in pieces; see `Transport`."""
+        try:
+            with open(place, "rb", buffering=0) as file:
+                file.seek(start)
+                left = os.fstat(file.fileno()).st_size - start if stop is None else stop - start
+                while left > 0 and (piece := file.read(min(CHUNK_BYTES, left))):
+                    left -= len(piece)
+                    yield piece
+        except (FileNotFoundError, NotADirectoryError):
+            raise Absent(place) from None
+
+
+class Web:
+    """A web server, through fsspec's aiohttp session; one that ignores ranges is found out."""
+
+    def __init__(self) -> None:
+        import aiohttp
+        from fsspec.implementations.http import HTTPFileSystem
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        self._files = HTTPFileSystem(skip_instance_cache=True, use_listings_cache=False, client_kwargs={
+            "timeout": timeout, "trust_env": True})
+        self._errors = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
+
+    def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
+        """The bytes of a file from `start` up to `stop`, or to its end, in pieces; see `Transport`."""
+        headers = {"Accept-Encoding": "identity"}  # a range of packed bytes would be no range of the file
+        if start:
+            headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        try:
+            with self._files.open(place, block_size=0, size=1, headers=headers) as file:
+                if start and file.r.status != 206:
+                    raise IgnoresRanges(place)
+                if start and not file.r.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                    raise Failed(f"another range: {file.r.headers.get('Content-Range', 'none')!r:.80}")
+                while piece := file.read(CHUNK_BYTES):
+                    yield piece
+        except FileNotFoundError:
+            raise Absent(place) from None
+        except self._errors as error:
+            raise _explain(error) from None
+
+
+class Store:
+    """S3 and the hub, through fsspec; a range at a time."""
+
+    def __init__(self, files: Any) -> None:
+        self.files = files
+        self._sizes: dict[str, int] = {}
+
+    def stream(self, place: str, start: int, stop: int | None) -> Iterator[bytes]:
+        """The bytes of a file from `start` up to `stop`, or to its end, in pieces; see `Transport`."""
+        try:
+            if place not in self._sizes:
+                self._sizes[place] = int(self.files.info(place)["size"])
+            stop = self._sizes[place] if stop is None else min(stop, self._sizes[place])
+            while start < stop:
+                piece = self.files.cat_file(place, start=start, end=min(start + RANGE_BYTES, stop))
+                if not piece:
+                    return
+                start += len(piece)
+                yield piece
+        except FileNotFoundError:
+            raise Absent(place) from None
+        except PermissionError as error:
+            raise UserError(f"expected to be allowed to read {place}, found: {error!s:.300}; give keys in the "
+                            "environment (AWS_ACCESS_KEY_ID and so on, AWS_SKIP_SIGNATURE=true for a public bucket, "
+                            "HF_TOKEN), or ask for access") from None
+        except Exception as error:  # each library has its own kinds, without a common root
+            raise Failed(first_line(error)) from None
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without what a library adds for its authors."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
+
+
+Transport: TypeAlias = Files | Web | Store  # `stream` raises Absent, Failed, IgnoresRanges, or UserError
+
+
+def _explain(error: Exception) -> Exception:
+    status = getattr(error, "status", None)
+    if status in NOT_ALLOWED:
+        return UserError(f"expected to be allowed to read, found the answer {status}; ask for access, or for another "
+                         "address")
+    if status == 416:
+        return IgnoresRanges()
+    wait = read_retry_after((getattr(error, "headers", None) or {}).get("Retry-After", ""))
+    return Failed(f"the answer {status}" if status else f"{type(error).__name__}: {error!s:.200}", wait)
+
+
+def read_retry_after(header: str) -> float | None:
+    """Seconds that a Retry-After header asks to wait, given as seconds or as a date; None where it says neither."""
+    if header.strip().isdecimal():
+        return float(header)
+    with suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+    return None
