@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from evaluate.config import HEADLINE_T
+from train.task import NEXT, TASKS
 
 PHOTO, PIXELS, CAPTION = "Next photo", "Pixels of the photo found", "Next caption"
 TAGS = {"tags_next.": "Next tags", "tags_next.undescribed.": "Next tags, undescribed photos",
@@ -120,7 +121,7 @@ def find_metric(name: str) -> Metric:
 
 def name_group(group: str, task: str) -> str:
     """A group's name as a title, for a run of some task."""
-    return STORY if group == CAPTION and task == "tell" else group
+    return STORY if group == CAPTION and not TASKS.get(task, NEXT).looks_ahead else group
 
 
 def list_metrics(use: str) -> tuple[Metric, ...]:

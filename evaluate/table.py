@@ -2,17 +2,28 @@
 from collections.abc import Iterable
 from typing import Any
 
-from evaluate.baselines.oracle import ORACLE
 from evaluate.metrics import GROUPS, METRICS, Metric, format_value, list_metrics, name_group
-from evaluate.rows import MODEL, PERMUTED
+from evaluate.rows import (
+    AS_HUMAN,
+    BASELINE,
+    CHANCE,
+    CONSTANT_CAPTION,
+    CONSTANT_STORY,
+    COPY,
+    HUMAN,
+    MODEL,
+    NEAREST,
+    ORACLE,
+    PERMUTED,
+    kind_of,
+)
 from evaluate.statistics.bootstrap import MIN_ALBUMS
 from evaluate.terminal import align
 
-ROW_ORDER = (MODEL, ORACLE, "human", "model, scored as human", PERMUTED, "chance", "train mean", "copy last frame",
-             "mean of inputs", "recency blend", "ridge from last frame", "ridge from last frame and caption",
-             "ridge from all inputs", "constant caption", "constant story", "nearest train story", "unigram", "trigram",
-             "text-only LSTM", "tag prior", "copy last tags", "linear probe", "no tags")
-NOT_BASELINES = (MODEL, "chance", ORACLE, "human", "model, scored as human")
+ROW_ORDER = (MODEL, ORACLE, HUMAN, AS_HUMAN, PERMUTED, CHANCE, "train mean", COPY, "mean of inputs", "recency blend",
+             "ridge from last frame", "ridge from last frame and caption", "ridge from all inputs", CONSTANT_CAPTION,
+             CONSTANT_STORY, NEAREST, "unigram", "trigram", "text-only LSTM", "tag prior", "copy last tags",
+             "linear probe", "no tags")
 SPREAD = "+/- (95 %)"  # a line under the model's own: half of its interval
 LEGEND = ("+ the model is better than this row, - worse, by the paired difference's 95 % interval over albums; "
           "no mark: not told apart")
@@ -77,7 +88,7 @@ def describe_result(evaluation: dict) -> list[str]:
     lost, sentences = [], []
     for metric in list_metrics("headline"):
         verdicts = {row: found[metric.name]["better"] for row, found in evaluation["differences"].items()
-                    if metric.name in found and row not in NOT_BASELINES and not row.startswith(f"{MODEL},")}
+                    if metric.name in found and kind_of(row) == BASELINE}
         if not verdicts:
             continue
         beaten, tied, better = ([row for row in sort_rows(verdicts) if verdicts[row] is verdict]

@@ -18,10 +18,10 @@ from data.folder.folder import Features
 from evaluate.__main__ import main
 from evaluate.ablation.grid import DEFAULT_GRID, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.ablation.plots import find_curves
-from evaluate.ablation.processes import Processes, share_cores
 from evaluate.ablation.runner import Ablation, list_left_out, measure_ablation
 from evaluate.ablation.step_cost import StepCost, describe_cost
 from evaluate.ablation.table import format_text, list_records
+from evaluate.processes import Processes, share_cores
 from tests.tiny_runs import TINY
 from train.order import draw_curriculum
 from train.runs import read_record

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evaluate.__main__ import main
-from evaluate.statistics.compare import compare_systems, describe_claims
-from evaluate.statistics.compare_config import CompareConfig
+from evaluate.comparison.compare import compare_systems, describe_claims
+from evaluate.config import CompareConfig
 from tests.tiny_runs import write_run
 
 WORDS = "we saw the dog run to a big tree then home was happy".split()

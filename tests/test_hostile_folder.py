@@ -13,7 +13,7 @@ from data.files import seal as sha256_over
 from data.folder.folder import Features
 from data.folder.manifest import is_sealed
 from evaluate.config import EvalConfig
-from evaluate.evaluation import Evaluation
+from evaluate.evaluation.evaluation import Evaluation
 from tests.tiny_runs import TINY, write_run
 from train.config import make_config
 from train.distributed import World

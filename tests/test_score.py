@@ -7,10 +7,10 @@ import pytest
 
 from data.errors import UserError
 from evaluate.__main__ import main
-from evaluate.published.score import format_result, match_stories, score_predictions
-from evaluate.published.score_config import ScoreConfig
-from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
-from evaluate.published.story_files import read_predictions, read_references
+from evaluate.comparison.score import format_result, match_stories, score_predictions
+from evaluate.comparison.story_files import read_predictions, read_references
+from evaluate.config import ScoreConfig
+from evaluate.stories.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="no java on the PATH: METEOR cannot run")
 

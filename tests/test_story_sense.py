@@ -10,7 +10,7 @@ from data.folder.folder import Features
 from evaluate import story_sense
 from evaluate.__main__ import main
 from evaluate.split import EvaluatedSplit
-from evaluate.story_sense import (
+from evaluate.stories.sense import (
     FIRST_PLACES,
     ORDERS,
     draw_endings,

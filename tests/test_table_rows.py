@@ -11,14 +11,14 @@ from pycocoevalcap.cider.cider import Cider
 from data.folder.folder import Features
 from evaluate.baselines.oracle import believed_candidates
 from evaluate.captions.caption_scores import CaptionScorer, score_surprise
+from evaluate.evaluation.scoring import compare_rows
 from evaluate.photos.photo_scores import PhotoScorer
 from evaluate.photos.space import PhotoSpace
-from evaluate.scoring import compare_rows
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
+from evaluate.stories.alignment import score_agreement, score_caption_choice
 from evaluate.table import SPREAD, describe_result, format_markdown, format_tables
 from evaluate.tags import alignment
-from evaluate.tags.alignment import score_agreement, score_caption_choice
 from evaluate.tags.tag_scores import TagGuess, choose_thresholds, describe_left_out, score_tags
 
 ALL_TAGS = np.ones(51, bool)

@@ -19,10 +19,10 @@ from evaluate.baselines.text_lstm import (
     train_text_lstm,
     write_text_lstm,
 )
-from evaluate.captions.writing_config import WritingConfig
 from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run
 from train.augment import find_rare_words
+from train.writing_config import WritingConfig
 
 CONFIG = LSTMConfig(embedding_dim=12, hidden_dim=16, dropout=0.0, lr=5e-2, batch_size=24, epochs=60, patience=60)
 

@@ -9,9 +9,9 @@ import numpy as np
 from data.files import write_text
 from evaluate.ablation.plots import draw_plots
 from evaluate.ablation.runner import SPLIT, Ablation
+from evaluate.comparison.compare import LEVEL
 from evaluate.metrics import LOSS, find_metric, format_value
 from evaluate.statistics.bootstrap import MIN_ALBUMS, holm, side_of_zero
-from evaluate.statistics.compare import LEVEL
 from evaluate.terminal import align, wrap
 from train.monitor import format_time
 

@@ -34,6 +34,16 @@ class AllInputs:
     weights: tuple[np.ndarray, ...]
     penalties: np.ndarray
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything by name."""
+        return {"frames": self.frames, "penalties": self.penalties,
+                **{f"weights_{t}": weights for t, weights in zip(TS, self.weights)}}
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, np.ndarray]) -> "AllInputs":
+        """What `arrays` gave."""
+        return cls(arrays["frames"], tuple(arrays[f"weights_{t}"] for t in TS), arrays["penalties"])
+
     def ridge(self, split: EvaluatedSplit, train: EvaluatedSplit, space: PhotoSpace, linear: LinearMaps
               ) -> dict[int, np.ndarray]:
         """By t the (S, D) float32 next photos of a split.

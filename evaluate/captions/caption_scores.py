@@ -3,7 +3,7 @@
 A unit's references are the captions at t + 1 of all its stories, in the vocabulary's words (see `data.words.tokens`);
 document frequencies come from these references, each t apart.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,11 +12,9 @@ from evaluate.captions.ngrams import TextTable
 from evaluate.captions.original_scores import score_as_original
 from evaluate.captions.text_scores import BLEU_NAMES, UnitScores, corpus_bleu, score_rows
 from evaluate.captions.variety import measure_rows, vocabulary_share
+from evaluate.rows import AS_HUMAN, HUMAN, Captions
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
-
-Captions = Sequence[Sequence[str]]  # one a story, each a list of words
-HUMAN, AS_HUMAN = "human", "model, scored as human"
 
 
 class CaptionScorer:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from rapidfuzz.distance import LCSseq
 from scipy.sparse import csr_array
 
 MAX_ORDER = 4
@@ -27,7 +28,6 @@ class TextTable:
         self.words = list(index)
         self.num_words = np.array([len(ids) for ids in self.word_ids], np.int64)
         self._common: dict[tuple[int, int], int] = {}
-        self._places: tuple[int, dict[int, int]] = -1, {}  # of the text that was last compared
 
     def __len__(self) -> int:
         return len(self.word_ids)
@@ -53,38 +53,8 @@ class TextTable:
         return counts
 
     def common_length(self, first: int, second: int) -> int:
-        """Length of the longest common subsequence of two texts, in words; remembered.
-
-        Quickest where `first` stays the same from call to call.
-        """
+        """Length of the longest common subsequence of two texts, in words; remembered."""
         key = (min(first, second), max(first, second))
         if key not in self._common:
-            if self._places[0] != first:
-                self._places = first, find_places(self.word_ids[first])
-            self._common[key] = longest_common_subsequence(len(self.word_ids[first]), self._places[1],
-                                                           self.word_ids[second])
+            self._common[key] = LCSseq.similarity(self.word_ids[first].tolist(), self.word_ids[second].tolist())
         return self._common[key]
-
-
-def find_places(word_ids: np.ndarray) -> dict[int, int]:
-    """Word -> where it stands in a text, as the bits of an integer."""
-    places: dict[int, int] = {}
-    for position, word in enumerate(word_ids.tolist()):
-        places[word] = places.get(word, 0) | 1 << position
-    return places
-
-
-def longest_common_subsequence(length: int, places: dict[int, int], other: np.ndarray) -> int:
-    """Length of the longest common subsequence of two texts.
-
-    Bit-parallel over the first, which is held in one integer (Hyyro 2004): O(words of the other) steps.
-
-    Args:
-        length: words of the first text. places: its `find_places`. other: the word ids of the second.
-    """
-    full = (1 << length) - 1
-    row = full
-    for word in other.tolist():
-        matches = row & places.get(word, 0)
-        row = (row + matches | row - matches) & full
-    return length - row.bit_count()

@@ -1,17 +1,13 @@
 """python -m evaluate ab-sheet RUN_A RUN_B [--out sheet.html], then ab-sheet --key sheet.key.json --answers *.json"""
 import argparse
-from dataclasses import fields
 from pathlib import Path
 
 from data.errors import CommandParser, UserError
-from evaluate.config import SPLITS
-from evaluate.page.ab_config import AbConfig
-
-DEFAULTS = {field.name: field.default for field in fields(AbConfig)}
+from evaluate.config import AbConfig, add_flags, make
 
 
 def build_parser(prog: str) -> CommandParser:
-    """The flags; their defaults are AbConfig's."""
+    """The flags."""
     parser = CommandParser(prog=prog, description="Write a blind comparison of two runs for human judges, or read "
                                                   "their answers back (--key and --answers).")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="two evaluated runs or predictions files")
@@ -21,12 +17,7 @@ def build_parser(prog: str) -> CommandParser:
                         help="features folder (default: the one the first run was trained on)")
     parser.add_argument("--data", type=Path, dest="dataset", metavar="DIR",
                         help="photos, for a folder without thumbnails")
-    parser.add_argument("--stories", type=int, dest="num_stories", default=DEFAULTS["num_stories"],
-                        help="questions at most (%(default)s)")
-    parser.add_argument("--split", choices=SPLITS, default=DEFAULTS["split"], help="(%(default)s)")
-    parser.add_argument("--words", default=DEFAULTS["words"], metavar="NAME", help="word set (%(default)s)")
-    parser.add_argument("--t", type=int, default=DEFAULTS["t"], help="frames seen (%(default)s)")
-    parser.add_argument("--seed", type=int, default=DEFAULTS["seed"], help="of stories, order, sides (%(default)s)")
+    add_flags(parser, AbConfig)
     parser.add_argument("--key", type=Path, metavar="JSON", help="read answers back: the sheet's key")
     parser.add_argument("--answers", type=Path, nargs="+", default=[], metavar="JSON", help="one file a judge")
     return parser
@@ -43,16 +34,11 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if len(arguments.runs) != 2:
         raise UserError(f"expected two runs to compare, found {len(arguments.runs)}; name RUN_A and RUN_B")
-    config = AbConfig(**{name: getattr(arguments, name) for name in DEFAULTS})
+    config = make(AbConfig, arguments)
     from data.folder.folder import Features
     from evaluate.page.ab_sheet import key_path_of, write_ab_sheet
-    features = Features.open(arguments.features or _trained_on(arguments.runs[0]))
+    from train.runs import read_record
+    features = Features.open(arguments.features or Path(read_record(arguments.runs[0]).features))
     sheet = write_ab_sheet(arguments.runs[0], arguments.runs[1], features, arguments.out, config, arguments.dataset)
     print(f"sheet  {sheet}   for the judges\nkey    {key_path_of(sheet)}   not for the judges\n\nThen: python -m "
           f"evaluate ab-sheet --key {key_path_of(sheet)} --answers answers-*.json")
-
-
-def _trained_on(run_path: Path) -> Path:
-    from data.files import read_json
-    record = read_json(run_path / "config.json", "a run's config.json", "name the features folder with --features")
-    return Path(str(record.get("features", "")))

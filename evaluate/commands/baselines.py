@@ -16,6 +16,6 @@ def build_parser(prog: str) -> CommandParser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train what is not there yet."""
-    from evaluate.baselines.training import train_baselines
+    from evaluate.baselines.fitted import train_baselines
     print(f"baselines of {arguments.features} lie in {train_baselines(arguments.features, arguments.words)}; every "
           "evaluation on it shows them from now on")

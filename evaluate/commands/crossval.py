@@ -1,31 +1,20 @@
 """python -m evaluate crossval DATA --out DIR: grouped folds, features made once, one pooled table."""
 import argparse
 import shlex
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 from data.errors import CommandParser
-from evaluate.crossval.config import CrossvalConfig
+from evaluate.config import CrossvalConfig, add_flags, make
 from train.settings import FIELDS, add_settings
-
-DEFAULTS = {field.name: field.default for field in fields(CrossvalConfig) if field.default is not MISSING}
-NUMBERS = (("folds", "how many folds"), ("fold_seed", "of the deal of albums into folds"),
-           ("jobs", "folds side by side"), ("resamples", "bootstrap draws over albums"))
 
 
 def build_parser(prog: str) -> CommandParser:
-    """The flags; their defaults are CrossvalConfig's, and every setting of training is one too."""
+    """The flags; every setting of training is one too."""
     parser = CommandParser(prog=prog, allow_abbrev=False, argument_default=argparse.SUPPRESS,
                            description="Deal a data folder's albums into folds, make features once, train and evaluate "
                                        "each fold, and print one table over the test stories of all.")
     parser.add_argument("dataset", type=Path, metavar="DATA", help="data folder; see python -m data folds --help")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folds, runs and tables go there")
-    parser.add_argument("--features", type=Path, metavar="FEATURES",
-                        help="features folder to make or to add the folds' words to (default: DIR/features)")
-    for name, what in NUMBERS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=DEFAULTS[name],
-                            help=f"{what} (%(default)s)")
-    parser.add_argument("--meteor", action="store_true", help="score METEOR too, where Java is")
+    add_flags(parser, CrossvalConfig)
     features = parser.add_argument_group("features (default: as the features folder was made)")
     features.add_argument("--weights", metavar="random|imagenet|PATH", help="of the backbone")
     features.add_argument("--backbone", metavar="NAME|module:factory", help="what looks at the photos")
@@ -43,10 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
     extraction = [f"--{name}={given[name]}" for name in ("weights", "backbone") if name in given]
     training = [*(("--config", str(given["config"])) if "config" in given else ()),
                 *(_flag(name, given[name]) for name in FIELDS if name in given)]
-    config = CrossvalConfig(
-        dataset=arguments.dataset, out=arguments.out, features=given.get("features"), meteor="meteor" in given,
-        extraction=(*extraction, *shlex.split(arguments.features_args)), training=tuple(training),
-        **{name: given[name] for name, _ in NUMBERS})
+    config = make(CrossvalConfig, arguments, training=tuple(training),
+                  extraction=(*extraction, *shlex.split(arguments.features_args)))
     from data.files import read_json
     from evaluate.crossval.measuring import TABLES
     from evaluate.crossval.runner import run_crossval

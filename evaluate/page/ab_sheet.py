@@ -12,10 +12,11 @@ from data.files import write_json, write_text
 from data.folder.folder import Features
 from data.folder.word_reader import SplitWords
 from evaluate.captions.detokenise import detokenise
-from evaluate.page.ab_config import AbConfig
+from evaluate.config import AbConfig
 from evaluate.page.pictures import Pictures
 from evaluate.page.report import ASSETS, content_policy, embed_json, environment
-from evaluate.page.run_files import Prediction, read_predictions
+from evaluate.page.run_files import read_run_predictions
+from evaluate.predictions import Prediction
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ class _Sheet:
 
 
 def _by_story(run: Path, split: str, t: int) -> dict[str, Prediction]:
-    predictions = read_predictions(run, split)
-    if any(prediction.sentences for prediction in predictions):
+    predictions = read_run_predictions(run, split)
+    if any(prediction.is_story for prediction in predictions):
         raise UserError(f"expected single captions to judge, of the task 'next', found whole stories of {run}; compare "
                         f"those by their scores: make compare RUNS=\"{run} OTHER\"")
     return {prediction.story_id: prediction for prediction in predictions if prediction.t == t}
@@ -99,7 +100,7 @@ def _choose(story_ids: list[str], said: dict[str, Prediction], wanted: int, chan
 def _question(said_a: Prediction, said_b: Prediction, a_is_left: bool) -> dict[str, Any]:
     left, right = (said_a, said_b) if a_is_left else (said_b, said_a)
     return {"story": said_a.story_id, "photos": said_a.photos,
-            "left": detokenise(left.written.split()), "right": detokenise(right.written.split())}
+            "left": detokenise((left.written or "").split()), "right": detokenise((right.written or "").split())}
 
 
 def _render(questions: list[dict[str, Any]], features: Features, config: AbConfig,

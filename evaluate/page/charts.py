@@ -9,7 +9,9 @@ from typing import Any
 
 from evaluate.metrics import Metric
 from evaluate.page.labels import format_value
-from evaluate.page.run_files import EvaluatedRun, Prediction, Score
+from evaluate.page.run_files import EvaluatedRun, Score
+from evaluate.predictions import Prediction
+from evaluate.rows import BASELINE, HUMAN, MODEL, ORACLE, REFERENCE, kind_of
 
 WIDTH = 320
 LABEL_WIDTH, VALUE_WIDTH = 118, 46
@@ -18,7 +20,6 @@ ROW_HEIGHT = 21
 TOP = 6
 CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 36, 44, 20
 LOG_RATIO = 30  # values that span more than this are drawn on a logarithmic scale
-MODEL, ORACLE, BASELINE, REFERENCE = "model", "oracle", "baseline", "reference"
 
 _BRIEF = (("from last frame and caption", "on frame + text"), ("from last frame", "on last frame"),
           ("inputs permuted", "permuted"))
@@ -90,16 +91,6 @@ class TagBar:
     y: float
 
 
-def kind_of(row: str) -> str:
-    """What a row stands for: the model, the oracle, a baseline, or a reference that nothing has to beat.
-
-    References are chance, people, and the model under other conditions ("model, inputs permuted").
-    """
-    if row == MODEL:
-        return MODEL
-    return ORACLE if row.startswith(ORACLE) else REFERENCE if row.startswith((MODEL, "human", "chance")) else BASELINE
-
-
 def brief_row(row: str) -> str:
     """A row's name short enough for a chart's margin."""
     plain = row.replace("_", " ")
@@ -110,7 +101,7 @@ def brief_row(row: str) -> str:
 
 def is_comparable(row: str) -> bool:
     """False for rows scored on other references than the rest: people, and the model scored as they are."""
-    return "human" not in row
+    return HUMAN not in row
 
 
 def order_rows(rows: Iterable[str]) -> list[str]:
@@ -184,8 +175,7 @@ def draw_tags(run: EvaluatedRun, scores: dict[str, Score], tag_names: Sequence[s
                    for kind in ("tags_next", "tags_seen"))
     if not ahead:
         predictions = [prediction for prediction in run.predictions if prediction.t == t]
-        ahead, seen = ({name: _f1(predictions, name, kind) for name in tag_names[2:]}
-                       for kind in ("tags_next", "tags_seen"))
+        ahead, seen = ({name: _f1(predictions, name, kind) for name in tag_names[2:]} for kind in ("next", "seen"))
     bars: dict[str, list[TagBar]] = {}
     for name, score in sorted(ahead.items(), key=lambda item: -(item[1].n or 0)):
         if score.n:
@@ -194,10 +184,10 @@ def draw_tags(run: EvaluatedRun, scores: dict[str, Score], tag_names: Sequence[s
     return bars
 
 
-def _f1(predictions: Iterable[Prediction], name: str, field: str) -> Score:
+def _f1(predictions: Iterable[Prediction], name: str, kind: str) -> Score:
     counts = {"hit": 0, "wrong": 0, "support": 0}
     for prediction in predictions:
-        said, is_true = name in getattr(prediction, field), name in prediction.tags
+        said, is_true = name in prediction.guessed.get(kind, ()), name in (prediction.tags or ())
         counts["hit"] += said and is_true
         counts["wrong"] += said != is_true
         counts["support"] += is_true

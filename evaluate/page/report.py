@@ -20,7 +20,6 @@ from evaluate.page.charts import (
     draw_dots,
     draw_tags,
     is_comparable,
-    kind_of,
     order_rows,
     spoken,
 )
@@ -40,6 +39,7 @@ from evaluate.page.verdict import (
     state_people,
     state_result,
 )
+from evaluate.rows import kind_of
 
 log = logging.getLogger(__name__)
 

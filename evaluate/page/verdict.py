@@ -2,11 +2,9 @@
 from collections.abc import Sequence
 
 from evaluate.metrics import Metric
-from evaluate.page.charts import BASELINE, MODEL, kind_of
 from evaluate.page.run_files import EvaluatedRun, Score
+from evaluate.rows import BASELINE, HUMAN, MODEL, PERMUTED, kind_of
 from evaluate.statistics.bootstrap import MIN_ALBUMS, side_of_zero
-
-PERMUTED, HUMAN = "model, inputs permuted", "human"
 
 
 def find_model_row(run: EvaluatedRun) -> str:

@@ -64,6 +64,11 @@ class Resamples:
         whole = np.ones((1, self.num_albums))
         self.counts = np.concatenate([whole, np.asarray(drawn, float).reshape(-1, self.num_albums)])  # (R + 1, A)
 
+    def describe(self, num_resamples: int, seed: int) -> dict[str, Any]:
+        """How the intervals come about, for a protocol; of what was asked for."""
+        return {"level": LEVEL, "over": "albums", "resamples": num_resamples, "seed": seed,
+                "least_albums": MIN_ALBUMS, "drawn": bool(self.enough and num_resamples)}
+
     def sums(self, columns: np.ndarray) -> np.ndarray:
         """Sum per-story numbers over the whole sample and each resample.
 

@@ -1,35 +1,13 @@
 """Tags of frame t + 1: seen (read off its photo) and next (said before it is seen)."""
-from dataclasses import dataclass
-
 import numpy as np
 
 from data.folder.word_reader import DII
+from evaluate.rows import Guesses, TagGuess
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.tags.tag_metrics import FIRST_TAG, TagScores, tune_thresholds
 
 KINDS = ("next", "seen")
-
-
-@dataclass(frozen=True)
-class TagGuess:
-    """What one row says about the tags of one frame of every story.
-
-    Attributes:
-        probs: (S, G) float, higher = surer; None for a row that only decides.
-        predicted: (S, G) bool, or None as long as thresholds have to be applied.
-    """
-
-    probs: np.ndarray | None
-    predicted: np.ndarray | None = None
-
-    def decide(self, thresholds: np.ndarray) -> "TagGuess":
-        """Apply thresholds, (G,) or for every story (S, G), unless the decision is made already."""
-        return self if self.probs is None or self.predicted is not None else TagGuess(self.probs,
-                                                                                      self.probs >= thresholds)
-
-
-Guesses = dict[int, TagGuess]  # by t: about frame t + 1
 
 
 def choose_thresholds(split: EvaluatedSplit, guesses: Guesses, counted: np.ndarray, cross_fit: bool = False

@@ -4,66 +4,42 @@ A run of task `next` goes on with the story: the sentence that follows, its tags
 task `tell` writes a sentence for every photo. The photos go through the backbone of the run's features (`own_photos`).
 """
 import hashlib
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
 from data.files import read_json
 from data.folder.folder import Features
 from data.words.tokens import Vocabulary, split_words
 from evaluate.captions.detokenise import detokenise
-from evaluate.captions.writing import write_captions
-from evaluate.captions.writing_config import WritingConfig
-from evaluate.config import TS
-from evaluate.evaluation import choose_device
-from evaluate.own_photos import look_at, open_backbone, read_contents
+from evaluate.config import StoryConfig
+from evaluate.evaluation.evaluation import choose_device
+from evaluate.own_story.photos import look_at, open_backbone, read_contents
 from evaluate.photos.retrieval import rank_candidates
 from evaluate.photos.space import PhotoSpace
-from evaluate.tags.alignment import load_table
+from evaluate.stories.alignment import load_table
 from evaluate.tags.tag_metrics import FIRST_TAG
 from train.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
+from train.task import Task, task_of
 from train.text import Context
+from train.writing import write_captions
 
 SHOWN_TAGS = 5
-MOST_PHOTOS = {"next": max(TS), "tell": max(TS) + 1}
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoryConfig:
-    """What is shown to which run, and how it answers."""
-
-    photos: tuple[Path, ...]              # in order: 1..4 to go on with, 1..5 where the run tells the whole story
-    run: Path
-    captions: tuple[str, ...] = ()        # one a photo, or none at all; a run that tells reads none
-    features: Path | None = None          # whose photos are matched; None: the run's folder
-    weights: str | None = None            # of the backbone; None: as this machine made the folder
-    backbone: str | None = None           # must be named where it is a plug-in: a folder does not choose what runs
-    top: int = 5                          # matching photos
-    device: str = "auto"
-    writing: WritingConfig = field(default_factory=WritingConfig)
-
-    def __post_init__(self) -> None:
-        if not self.photos:
-            raise UserError("expected the photos of a story, found none; name its first 1 to 4 photos, in order")
-        if self.captions and len(self.captions) != len(self.photos):
-            raise UserError(f"expected a --caption for each of the {len(self.photos)} photos or none, found "
-                            f"{len(self.captions)}; give one a photo, in their order")
-        if self.top < 0:
-            raise UserError(f"expected at least 0 matching photos, found {self.top}; change --top")
-
-    def require_task(self, task: str) -> None:
-        """Refuse more photos, or captions, than a run of this task reads."""
-        most = MOST_PHOTOS[task]
-        if len(self.photos) > most:
-            raise UserError(f"expected 1 to {most} photos for run {self.run} of task {task!r}, found "
-                            f"{len(self.photos)}; leave out the last {len(self.photos) - most}")
-        if task == "tell" and self.captions:
-            raise UserError(f"expected no --caption for run {self.run}, which writes a sentence for every photo and "
-                            f"reads none (task 'tell'), found {len(self.captions)}; leave --caption out, or name a run "
-                            "of task 'next'")
+def require_task(config: StoryConfig, task: Task) -> None:
+    """Refuse more photos, or captions, than a run of this task reads."""
+    most = task.most_given(NUM_FRAMES)
+    if len(config.photos) > most:
+        raise UserError(f"expected 1 to {most} photos for run {config.run} of task {task.name!r}, found "
+                        f"{len(config.photos)}; leave out the last {len(config.photos) - most}")
+    if config.captions and not task.reads_captions:
+        raise UserError(f"expected no --caption for run {config.run}, which writes a sentence for every photo and "
+                        f"reads none (task {task.name!r}), found {len(config.captions)}; leave --caption out, "
+                        "or name a run of task 'next'")
 
 
 @dataclass(frozen=True)
@@ -88,7 +64,8 @@ def tell_story(config: StoryConfig) -> ToldStory:
     Raises:
         UserError: if a photo cannot be read, or the backbone or the folder are not those of the run.
     """
-    config.require_task(read_record(config.run).config.task)
+    task = task_of(read_record(config.run).config)
+    require_task(config, task)
     device = choose_device(config.device)
     contents = read_contents(config.photos)
     run = load_run(config.run, device)
@@ -98,9 +75,9 @@ def tell_story(config: StoryConfig) -> ToldStory:
     looked_at = look_at(config.photos, contents, backbone, run.recipe["fields"], device)
     names = read_json(config.run / VOCABULARY, "the run's words", f"train it again: make train RUN={config.run}")
     vocabulary, length = Vocabulary(names["words"]), int(run.words["fields"]["length"])
-    batch = make_batch(looked_at, config.captions, vocabulary, names["tags"], length, run.config.task == "next")
+    batch = make_batch(looked_at, config.captions, vocabulary, names["tags"], length, task.looks_ahead)
     count = len(config.photos)
-    places = [count - 1] if run.config.task == "next" else list(range(count))
+    places = [count - 1] if task.looks_ahead else list(range(count))
     writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
     with torch.inference_mode():
         outputs = run.model.encode({name: tensor.to(device) for name, tensor in batch.items()})
@@ -108,7 +85,7 @@ def tell_story(config: StoryConfig) -> ToldStory:
     seen, ahead = (outputs[name].sigmoid().cpu().numpy()[0] for name in ("seen_logits", "next_logits"))
     sentences = [detokenise(vocabulary.decode(caption.token_ids)) for caption in captions]
     tags_seen = [_likeliest(row, names["tags"]) for row in seen[:count]]
-    if run.config.task == "tell":
+    if not task.looks_ahead:
         return ToldStory(sentences, tags_seen, [], [])
     predicted = outputs["predicted_features"][0, count - 1].cpu().numpy()
     return ToldStory(sentences, tags_seen, _likeliest(ahead[count - 1], names["tags"]),

@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.words.tokens import PAD, UNK
-from evaluate.captions.writing import write_captions
-from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
+from evaluate.rows import MODEL, Row, TagGuess
 from evaluate.split import EvaluatedSplit
 from train.batches import Batch
 from train.model import StoryModel
 from train.text import Context
+from train.writing import write_captions
+from train.writing_config import WritingConfig
 
 Rearrange = Callable[[Batch, np.ndarray], Batch]
 
@@ -68,6 +69,20 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
             written += [texts[first:first + len(TS)] for first in range(0, len(texts), len(TS))]
     features, next_probs, seen_probs, nll, known = (np.concatenate(column) for column in zip(*parts))
     return ModelPredictions(features, next_probs, seen_probs, nll, known, written)
+
+
+def model_row(predictions: ModelPredictions, name: str = MODEL, ts: tuple[int, ...] = TS) -> Row:
+    """A model's predictions as a row, for some t."""
+    row = Row(name)
+    for t in ts:
+        row.photo[t] = predictions.features[:, t - 1]
+        if predictions.written:
+            row.written[t] = [captions[t - 1] for captions in predictions.written]
+            row.nll[t], row.nll_known[t] = predictions.nll[:, t - 1], predictions.nll_known[:, t - 1]
+    row.tags = {"next": {t: TagGuess(predictions.next_probs[:, t - 1]) for t in ts}}
+    if ts == TS:
+        row.tags["seen"] = {t: TagGuess(predictions.seen_probs[:, t]) for t in (0, *TS)}
+    return row
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:

@@ -13,12 +13,13 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import write_json
+from evaluate.comparison.lines import level_lines, lines_by_frame, measure_lines
+from evaluate.comparison.story_files import Stories, read_references, read_stories
+from evaluate.config import CompareConfig
 from evaluate.metrics import find_metric, format_value, list_metrics
-from evaluate.published.scorer import SYSTEM, Corpus, PublishedScorer
-from evaluate.published.story_files import Stories, read_own_references, read_predictions, read_references
+from evaluate.predictions import Prediction, find_predictions
 from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, enough_resamples, holm, judge
-from evaluate.statistics.compare_config import CompareConfig
-from evaluate.statistics.measure_lines import Line, level_lines, measure_lines, read_lines
+from evaluate.stories.scorer import SYSTEM, Corpus, PublishedScorer
 from evaluate.terminal import align, wrap
 
 LEVEL = 0.05
@@ -106,19 +107,15 @@ def format_comparison(result: dict[str, Any]) -> str:
 
 
 def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
-    paths = [_find_predictions(path, config.split) for path in config.systems]
-    own = read_own_references(paths[0]) if config.references is None else None
-    if config.references is not None or own is not None:
-        return _measure_stories(config, names, paths, own)
-    lines = [read_lines(path) for path in paths]
-    common = set(lines[0])
-    for more in lines[1:]:
-        common &= set(more)
-    common = {key for key in common if key[1] == config.t}
-    if not common:
+    paths = [find_predictions(path, config.split) for path in config.systems]
+    first = None if config.references is not None else read_stories(paths[0])
+    if not isinstance(first, list):
+        return _measure_stories(config, names, paths, first[1] if first is not None else None)
+    lines = [lines_by_frame(path) for path in paths]
+    keys = sorted(key for key in set(lines[0]).intersection(*lines) if key[1] == config.t)
+    if not keys:
         raise UserError(f"expected stories that all of {', '.join(names)} were asked with t = {config.t}, found none; "
                         "compare predictions of the same split")
-    keys = sorted(common)
     notes = [f"{name}: {left} of its captions at t = {config.t} have no counterpart and are left out"
              for name, own in zip(names, lines)
              if (left := sum(key[1] == config.t for key in own) - len(keys))]
@@ -132,44 +129,32 @@ def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
 def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequence[Path], own: Stories | None
                      ) -> Measured:
     """Whole stories by the published protocol, on the albums that all systems and the references have."""
-    if config.references is not None:
-        references, notes = read_references(config.references, config.split)
-    else:
-        assert own is not None
-        references, notes = own, []
+    if config.references is None and own is None:
+        raise UserError(f"expected --references for the stories of {paths[0]}, found none; name a JSON file of stories "
+                        "by album, a file of story annotations or a data folder")
+    references, notes = read_references(config.references, config.split) if config.references else (own or {}, [])
     systems = []
     for path in paths:
-        stories = read_predictions(path)
-        if not isinstance(stories, dict):
+        stories = read_stories(path)
+        if isinstance(stories, list):
             raise UserError(f"expected whole stories in {path} like the others, found captions of task next; compare "
                             "systems of one kind")
-        systems.append(stories)
+        systems.append(stories[0])
     common = sorted(set(references).intersection(*systems))
     if not common:
         raise UserError(f"expected albums that {config.references or names[0]} and all of {', '.join(names)} share, "
                         "found none; check that they are of the same split")
-    notes += [f"{name}: {len(own) - len(common)} of its albums are not common to all and are left out"
-              for name, own in zip(names, systems) if len(own) > len(common)]
+    notes += [f"{name}: {len(told) - len(common)} of its albums are not common to all and are left out"
+              for name, told in zip(names, systems) if len(told) > len(common)]
     estimates, num_albums = {}, 0
-    for name, own in zip(names, systems):
-        scorer = PublishedScorer(Corpus(common, [own[album] for album in common],
+    for name, told in zip(names, systems):
+        scorer = PublishedScorer(Corpus(common, [told[album] for album in common],
                                         [references[album] for album in common]), config.resamples, config.seed)
         estimates[name], num_albums = scorer.score()[SYSTEM], scorer.resamples.num_albums
     return Measured(estimates, num_albums, notes)
 
 
-def _find_predictions(path: Path, split: str) -> Path:
-    """A run's predictions, or the file itself."""
-    if not path.is_dir():
-        return path
-    file = path / f"predictions-{split}.jsonl"
-    if not file.exists():
-        raise UserError(f"expected the predictions of split {split!r} at {file}, found no such file; evaluate "
-                        f"the run first: make eval RUN={path} SPLIT={split}")
-    return file
-
-
-def _tell_other_truths(names: Sequence[str], lines: Sequence[dict[tuple[str, int], Line]],
+def _tell_other_truths(names: Sequence[str], lines: Sequence[dict[tuple[str, int], Prediction]],
                        keys: Sequence[tuple[str, int]]) -> list[str]:
     notes = []
     for name, own in zip(names[1:], lines[1:]):

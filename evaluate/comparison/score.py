@@ -7,17 +7,12 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_json
 from evaluate.captions.variety import VARIETY_NAMES
+from evaluate.comparison.story_files import Stories, read_references, read_stories
+from evaluate.config import ScoreConfig
 from evaluate.metrics import find_metric
-from evaluate.published.score_config import ScoreConfig
-from evaluate.published.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
-from evaluate.published.story_files import (
-    Stories,
-    WrittenCaption,
-    read_own_references,
-    read_predictions,
-    read_references,
-)
-from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate, side_of_zero
+from evaluate.predictions import Prediction
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, side_of_zero
+from evaluate.stories.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
 from evaluate.terminal import align, wrap
 
 logger = logging.getLogger(__name__)
@@ -57,21 +52,8 @@ def score_predictions(config: ScoreConfig) -> dict[str, Any]:
     """
     if config.out and config.out.is_dir():
         raise UserError(f"expected a file to write to at {config.out}, found a folder; change --out")
-    predictions = read_predictions(config.predictions)
-    if isinstance(predictions, list):
-        matched = match_captions(predictions, config)
-    else:
-        own = read_own_references(config.predictions) if config.references is None else None
-        if config.references is not None:
-            references, notes = read_references(config.references, config.split)
-        elif own is not None:
-            references, notes = own, ["references: the true stories in the predictions themselves, in the words of "
-                                      "the vocabulary; published figures have those of --references"]
-        else:
-            raise UserError(f"expected --references for the stories of {config.predictions}, found none; name a JSON "
-                            "file of stories by album, a file of story annotations or a data folder")
-        matched = match_stories(predictions, references, config.missing)
-        matched.notes += notes
+    predictions = read_stories(config.predictions)
+    matched = match_captions(predictions, config) if isinstance(predictions, list) else _match(*predictions, config)
     rows, scorer, no_meteor = score_corpus(matched.corpus, config.meteor, config.resamples, config.seed)
     matched.notes += scorer.notes
     result = {"rows": {row: {metric: estimate.summary() for metric, estimate in found.items()}
@@ -84,6 +66,21 @@ def score_predictions(config: ScoreConfig) -> dict[str, Any]:
     if config.out:
         write_json(config.out, result)
     return result
+
+
+def _match(stories: Stories, own: Stories | None, config: ScoreConfig) -> Matched:
+    """Stories beside the references that are named, else beside those they bring along."""
+    if config.references is not None:
+        references, notes = read_references(config.references, config.split)
+    elif own is not None:
+        references, notes = own, ["references: the true stories in the predictions themselves, in the words of the "
+                                  "vocabulary; published figures have those of --references"]
+    else:
+        raise UserError(f"expected --references for the stories of {config.predictions}, found none; name a JSON file "
+                        "of stories by album, a file of story annotations or a data folder")
+    matched = match_stories(stories, references, config.missing)
+    matched.notes += notes
+    return matched
 
 
 def match_stories(predictions: Stories, references: Stories, missing: str) -> Matched:
@@ -132,12 +129,12 @@ def match_stories(predictions: Stories, references: Stories, missing: str) -> Ma
     return matched
 
 
-def match_captions(captions: Sequence[WrittenCaption], config: ScoreConfig) -> Matched:
+def match_captions(captions: Sequence[Prediction], config: ScoreConfig) -> Matched:
     """Units of our own predictions of task `next`: a distinct photo sequence, at one t; see DESIGN's units."""
     if config.references is not None:
         raise UserError(f"expected whole stories in {config.predictions} to score against {config.references}, found "
                         "single captions of task next, which bring their references along; leave out --references")
-    units: dict[tuple[str, ...], list[WrittenCaption]] = {}
+    units: dict[tuple[str, ...], list[Prediction]] = {}
     for line in captions:
         if line.t == config.t:
             units.setdefault(line.photos, []).append(line)
@@ -145,9 +142,10 @@ def match_captions(captions: Sequence[WrittenCaption], config: ScoreConfig) -> M
         raise UserError(f"expected captions with t = {config.t} in {config.predictions}, found t = "
                         f"{', '.join(map(str, sorted({line.t for line in captions})))}; change --t")
     matched = Matched(Corpus([lines[0].album_id for lines in units.values()],
-                             [[line.written for line in lines] for lines in units.values()],
+                             [[line.written or "" for line in lines] for lines in units.values()],
                              [[line.caption for line in lines] for lines in units.values()]))
-    matched.empty = [lines[0].album_id for lines in units.values() if not all(line.written.strip() for line in lines)]
+    matched.empty = [lines[0].album_id for lines in units.values()
+                     if not all((line.written or "").strip() for line in lines)]
     if matched.empty:
         matched.notes.append(f"albums with an empty caption, which scores 0: {_list(matched.empty)}")
     return matched
@@ -217,8 +215,7 @@ def _describe_protocol(config: ScoreConfig, matched: Matched, scorer: PublishedS
         "constants": scorer.constants, "missing_policy": config.missing,
         "missing": matched.missing, "extra": matched.extra, "empty": matched.empty, "several": matched.several,
         "notes": matched.notes,
-        "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
-                      "least_albums": MIN_ALBUMS, "drawn": bool(scorer.resamples.enough and config.resamples)}}
+        "intervals": scorer.resamples.describe(config.resamples, config.seed)}
 
 
 def _list(names: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 
 from data.words.tags import TagTable
 from evaluate.baselines.linear import LinearMaps
-from evaluate.captions.caption_scores import Captions
 from evaluate.photos.photo_scores import PhotoResult
 from evaluate.photos.retrieval import normalise, pool_ranks
+from evaluate.rows import Captions
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate, divide
 from evaluate.tags.tag_metrics import FIRST_TAG

@@ -13,8 +13,8 @@ from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable, best_refe
 from evaluate.captions.ngrams import TextTable
 from evaluate.captions.text_scores import average_over_units, group_references, rouge_l, score_rows
 from evaluate.captions.variety import measure_rows, vocabulary_share
-from evaluate.published.constant_story import choose_constant, deal_halves
 from evaluate.statistics.bootstrap import Estimate, Resamples
+from evaluate.stories.constant_story import choose_constant, deal_halves
 
 SYSTEM, CONSTANT, HUMAN, AS_HUMAN = "system", "constant", "human", "system, scored as human"
 MAX_FOLDS = 5  # of the human rows: each of the first five references is held out once

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from data.words.tokens import END, PAD, START, UNK
-from evaluate.captions.writing_config import WritingConfig
+from train.writing_config import WritingConfig
 
 FORBIDDEN = [PAD, START, UNK]  # never written; <END> ends
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from data.folder.word_reader import DII
-from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import HEADLINE_T, TS, EvalConfig
 from evaluate.photos.pools import MIN_ALBUM_POOL
 from evaluate.split import EvaluatedSplit
-from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS
+from evaluate.statistics.bootstrap import MIN_ALBUMS
+from train.writing_config import WritingConfig
 
 SIMILARITY = "cosine of features standardised by the run's train statistics"
 
@@ -19,12 +19,10 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
     """Units, pools, intervals, thresholds and cautions of an evaluation; `absent`: baselines it lacks, and why."""
     inputs, target = split.candidate[:, :HEADLINE_T], split.candidate[:, HEADLINE_T]
     return {
-        "version": 1, "task": "next", "split": split.name, "t": list(TS), "headline_t": HEADLINE_T,
-        "stories": len(split), "units": split.units.num_units, "albums": split.resamples.num_albums,
-        "stories_left_out": split.dataset.num_dropped,
+        **(common := describe_common(config, split)), "task": "next", "t": list(TS), "headline_t": HEADLINE_T,
+        "units": split.units.num_units, "stories_left_out": split.dataset.num_dropped,
         "unit": "a distinct sequence of five photos; stories that share it are averaged, their captions are each "
                 "other's references",
-        "missing": config.missing, "limit": config.limit,
         "frames_without_photo": int((~split.usable).sum()),
         "described_frames": int((split.tag_source & DII > 0).sum()),
         "tags": "labels from the story's caption and the photo's descriptions; where only some photos are described, "
@@ -35,25 +33,28 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
                       "smallest_album_pool": MIN_ALBUM_POOL,
                       "target_missing": int((target < 0).sum()),
                       "target_is_an_input": int(((inputs == target[:, None]).any(axis=1) & (target >= 0)).sum())},
-        "captions": {"words": "as the vocabulary's (lower case; text split on blanks, original_text tokenised)",
-                     "method": config.writing.method, **describe_writing(config),
+        "captions": {**common["captions"],
+                     "words": "as the vocabulary's (lower case; text split on blanks, original_text tokenised)",
                      "document_frequencies": "this split's references, each t apart",
                      "perplexity": "exp(sum of nats / number of real words and <END>), every caption once; known: both "
                                    "without <UNK>"},
         "pixels": "of the true photo and the one retrieved first; copy last frame: the last photo seen; chance: any "
                   "candidate, seeded",
         "story_sense": {"ordered": config.sense, "by": "the model's own unweighted loss"},
-        "intervals": {"level": LEVEL, "over": "albums", "resamples": config.resamples, "seed": config.seed,
-                      "least_albums": MIN_ALBUMS, "drawn": bool(split.resamples.enough and config.resamples)},
         "thresholds": _thresholds(split, val),
         "notes": list_cautions(config, split) + absent + _list_next_cautions(split)}
 
 
-def describe_writing(config: EvalConfig) -> dict[str, Any]:
-    """What of free writing is not as plain as can be, so that it can be done again; the seed is the intervals'."""
-    expected = WritingConfig(no_repeat_ngram=0, repetition_penalty=1.0)
-    return {name: value for name, value in asdict(config.writing).items()
-            if name not in ("method", "seed", "max_words", "batch_size") and value != getattr(expected, name)}
+def describe_common(config: EvalConfig, split: EvaluatedSplit) -> dict[str, Any]:
+    """What is told of either task. Of free writing: what is not as plain as can be, so that it can be done again (the
+    seed is the intervals')."""
+    plain = WritingConfig(no_repeat_ngram=0, repetition_penalty=1.0)
+    writing = {name: value for name, value in asdict(config.writing).items()
+               if name not in ("method", "seed", "max_words", "batch_size") and value != getattr(plain, name)}
+    return {"version": 1, "split": split.name, "stories": len(split), "albums": split.resamples.num_albums,
+            "missing": config.missing, "limit": config.limit,
+            "captions": {"method": config.writing.method, **writing},
+            "intervals": split.resamples.describe(config.resamples, config.seed)}
 
 
 def _thresholds(split: EvaluatedSplit, val: EvaluatedSplit | None) -> str:

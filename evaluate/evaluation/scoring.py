@@ -1,21 +1,31 @@
 """Rows of predictions to estimates: every metric of every row, and how the model differs from each row."""
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from evaluate.captions.caption_scores import AS_HUMAN, HUMAN, CaptionScorer, score_surprise
+from evaluate.captions.caption_scores import CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
 from evaluate.metrics import direction
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
-from evaluate.rows import CHANCE, MODEL, Row
+from evaluate.rows import AS_HUMAN, CHANCE, CONSTANT_CAPTION, HUMAN, MODEL, Row
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate, judge
 from evaluate.tags.tag_scores import score_tags
 
 Scores = dict[str, dict[str, Estimate]]  # row -> metric -> estimate
 
-ORIGINAL_ROWS = (MODEL, "constant caption")
+ORIGINAL_ROWS = (MODEL, CONSTANT_CAPTION)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task's evaluator found; `reasons`: why the model lacks a metric."""
+
+    scores: Scores
+    reasons: dict[str, str]
+    protocol: dict[str, Any]
 
 
 def metric_name(metric: str, t: int) -> str:

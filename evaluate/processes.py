@@ -1,9 +1,12 @@
 """Our own commands as processes side by side, each with its share of the cores; whoever stops us stops them."""
+import itertools
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -11,6 +14,9 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from data.errors import UserError
+from train.monitor import format_time
+
+logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 
@@ -90,14 +96,21 @@ def interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes], None]) -> None:
-    """Do tasks, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way."""
+def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes], str]) -> None:
+    """Do tasks, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way.
+
+    Args:
+        work: does one, and says which it was, for the log.
+    """
     processes, failed = Processes(share_cores(jobs)), threading.Event()
+    started, told = time.monotonic(), itertools.count(1)
 
     def attempt(task: Task) -> None:
         try:
             if not failed.is_set():  # a worker takes the next task before anybody can cancel it
-                work(task, processes)
+                said, finished = work(task, processes), next(told)
+                left = (time.monotonic() - started) / finished * (len(tasks) - finished)
+                logger.info("%d of %d: %s; %s to go", finished, len(tasks), said, format_time(left))
         except BaseException:
             failed.set()
             raise
