@@ -7,9 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -79,23 +78,6 @@ class Processes:
                 process.terminate()
 
 
-@contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end this block as an interrupt from the keyboard does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes], str]) -> None:
     """Do tasks, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way.
 
@@ -115,7 +97,7 @@ def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes],
             failed.set()
             raise
 
-    with interrupted_by_sigterm(), ThreadPoolExecutor(jobs) as workers:
+    with ThreadPoolExecutor(jobs) as workers:
         futures = [workers.submit(attempt, task) for task in tasks]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)

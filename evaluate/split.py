@@ -164,10 +164,3 @@ class EvaluatedSplit:
     def candidate(self) -> np.ndarray:
         """(S, K) int64, the candidate each frame shows, -1 where its photo is unusable."""
         return self.candidates.of_photo[self.units.photo]
-
-    def spread(self, unit_values: np.ndarray) -> np.ndarray:
-        """Per-unit values (U, ...) at the first story of each unit, zeros at the others: (S, ...)."""
-        _, first = np.unique(self.units.unit, return_index=True)
-        spread = np.zeros((len(self), *unit_values.shape[1:]))
-        spread[first] = unit_values
-        return spread

@@ -2,28 +2,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from evaluate.metrics import GROUPS, METRICS, Metric, format_value, list_metrics, name_group
-from evaluate.rows import (
-    AS_HUMAN,
-    BASELINE,
-    CHANCE,
-    CONSTANT_CAPTION,
-    CONSTANT_STORY,
-    COPY,
-    HUMAN,
-    MODEL,
-    NEAREST,
-    ORACLE,
-    PERMUTED,
-    kind_of,
-)
+from evaluate.metrics import GROUPS, METRICS, Metric, format_interval, format_value, list_metrics, name_group
+from evaluate.rows import BASELINE, MODEL, ROW_ORDER, kind_of
 from evaluate.statistics.bootstrap import MIN_ALBUMS
 from evaluate.terminal import align
 
-ROW_ORDER = (MODEL, ORACLE, HUMAN, AS_HUMAN, PERMUTED, CHANCE, "train mean", COPY, "mean of inputs", "recency blend",
-             "ridge from last frame", "ridge from last frame and caption", "ridge from all inputs", CONSTANT_CAPTION,
-             CONSTANT_STORY, NEAREST, "unigram", "trigram", "text-only LSTM", "tag prior", "copy last tags",
-             "linear probe", "no tags")
 SPREAD = "+/- (95 %)"  # a line under the model's own: half of its interval
 LEGEND = ("+ the model is better than this row, - worse, by the paired difference's 95 % interval over albums; "
           "no mark: not told apart")
@@ -64,7 +47,7 @@ def format_markdown(evaluation: dict) -> str:
         if names:
             lines = [["", *(f"{metric.label} {metric.arrow}".rstrip() for metric in shown)],
                      ["---"] * (len(shown) + 1)]
-            lines += [[row, *(_with_interval(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
+            lines += [[row, *(_with_mark(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
                               for metric in shown)] for row in names]
             table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
             parts.append(f"## {name_group(group, _task(evaluation))}\n\n{table}")
@@ -139,9 +122,5 @@ def _half_width(score: dict[str, Any] | None) -> str:
     return format_value((score["high"] - score["low"]) / 2)
 
 
-def _with_interval(score: dict[str, Any] | None, difference: dict[str, Any] | None) -> str:
-    if score is None or score["value"] is None:
-        return ""
-    interval = "" if score["low"] is None else f" [{format_value(score['low'])}, {format_value(score['high'])}]"
-    mark = MARKS[difference["better"] if difference else None]
-    return f"{format_value(score['value'])}{interval}{f' {mark}' if mark else ''}"
+def _with_mark(score: dict[str, Any] | None, difference: dict[str, Any] | None) -> str:
+    return f"{format_interval(score)} {MARKS[difference['better'] if difference else None]}".strip()

@@ -10,10 +10,10 @@ from PIL import Image
 
 from data.errors import UserError
 from data.folder.folder import Features
-from evaluate.page.labels import choose_headline, describe, format_value
 from evaluate.page.report import write_report
 from evaluate.page.run_files import Prediction
 from evaluate.page.stories import rank_stories
+from evaluate.page.verdict import choose_headline, describe, format_value
 from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run, write_told_run
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>window.hacked=1</script>", "{{7*7}} {% raw %}",

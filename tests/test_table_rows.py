@@ -13,7 +13,7 @@ from evaluate.baselines.oracle import believed_candidates
 from evaluate.captions.caption_scores import CaptionScorer, score_surprise
 from evaluate.evaluation.scoring import compare_rows
 from evaluate.photos.photo_scores import PhotoScorer
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.stories.alignment import score_agreement, score_caption_choice

@@ -5,11 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
+from evaluate.captions.caption_scores import ORIGINAL_NAMES, score_as_original
 from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable, best_reference, clean_text, meteor_score
-from evaluate.captions.ngrams import TextTable
-from evaluate.captions.original_scores import ORIGINAL_NAMES, score_as_original
+from evaluate.captions.ngrams import TextTable, measure_variety, perplexity
 from evaluate.captions.text_scores import score_units
-from evaluate.captions.variety import measure_variety, perplexity
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="no java on the PATH: METEOR cannot run")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluate.baselines.linear import BLOCK, PENALTIES, LinearMaps, solve_ridge
 from evaluate.config import TS
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
 VERSION = 1

@@ -5,7 +5,7 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
 from evaluate.captions.text_scores import score_units
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
 NUM_FREQUENT, NUM_DRAWN = 40, 40  # candidates for the constant: the commonest train captions and others at random

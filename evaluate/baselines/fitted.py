@@ -21,7 +21,7 @@ from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
 from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
 from evaluate.baselines.text_lstm import TextLSTM, choose_config, score_text_lstm, train_text_lstm, write_text_lstm
 from evaluate.config import TS
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.rows import CONSTANT_CAPTION, COPY, NEAREST, Row, TagGuess
 from evaluate.split import EvaluatedSplit
 from train.config import TrainConfig

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.kernel_ridge import KernelRidge
 
 from data.words.tokens import RESERVED
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
 VERSION = 2

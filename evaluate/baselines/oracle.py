@@ -8,7 +8,7 @@ from data.errors import UserError
 from evaluate.config import TS
 from evaluate.rows import ORACLE, Row, TagGuess
 from evaluate.split import EvaluatedSplit
-from evaluate.tags.tag_metrics import FIRST_TAG
+from evaluate.tags.tag_scores import FIRST_TAG
 
 logger = logging.getLogger(__name__)
 

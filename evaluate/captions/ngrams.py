@@ -1,9 +1,9 @@
-"""Texts as n-gram counts: what BLEU, CIDEr-D and the measures of variety are computed from, counted once per text.
+"""Texts as n-gram counts: what BLEU and CIDEr-D are computed from, counted once per text; and how varied texts are.
 
 Scoring the same references again (other hypotheses, one reference held out) then costs sparse matrix arithmetic
 instead of counting words in Python: a whole run of the published protocol takes a tenth of a second.
 """
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,8 @@ from rapidfuzz.distance import LCSseq
 from scipy.sparse import csr_array
 
 MAX_ORDER = 4
+REPEATED_ORDER = 4  # repetition is measured on 4-grams: shorter ones repeat in good English too
+VARIETY_NAMES = ("distinct_1", "distinct_2", "repetition", "self_repetition", "length", "vocabulary_share")
 
 
 class TextTable:
@@ -58,3 +60,51 @@ class TextTable:
         if key not in self._common:
             self._common[key] = LCSseq.similarity(self.word_ids[first].tolist(), self.word_ids[second].tolist())
         return self._common[key]
+
+
+def measure_variety(texts: Sequence[Sequence[str]], reference_words: Collection[str] = ()) -> dict[str, float | None]:
+    """Measures of a set of texts, each a list of words.
+
+    Args:
+        texts: N texts.
+        reference_words: the words that `vocabulary_share` counts against.
+
+    Returns:
+        - `distinct_1`, `distinct_2`: distinct n-grams of the whole set / all its n-grams (Li et al. 2016). They fall
+          as a set grows: compare sets of one size only.
+        - `repetition`: share of 4-grams that stood earlier in the same text.
+        - `self_repetition`: share of 4-grams that also stand in another text of the set (Salkar et al. 2022 count the
+          same event per text).
+        - `length`: mean words per text.
+        - `vocabulary_share`: share of the reference words that are written at least once.
+
+        None where there is nothing to divide by.
+    """
+    table = TextTable(texts)
+    values = measure_rows(table, np.arange(len(table)))
+    return {**values, "vocabulary_share": vocabulary_share(table.words, reference_words)}
+
+
+def measure_rows(table: TextTable, rows: np.ndarray) -> dict[str, float | None]:
+    """`measure_variety`, without the vocabulary, of some texts of a table."""
+    values: dict[str, float | None] = {}
+    for order in 1, 2:
+        per_gram = table.counts[order - 1][rows].sum(axis=0)
+        values[f"distinct_{order}"] = _share((per_gram > 0).sum(), per_gram.sum())
+    counts = table.counts[REPEATED_ORDER - 1][rows]
+    total = counts.sum()
+    in_texts = np.bincount(counts.indices, minlength=counts.shape[1])
+    values["repetition"] = _share(total - counts.nnz, total)
+    values["self_repetition"] = _share(counts.data[in_texts[counts.indices] > 1].sum(), total)
+    values["length"] = _share(table.num_words[rows].sum(), len(rows))
+    return values
+
+
+def vocabulary_share(written: Collection[str], reference_words: Collection[str]) -> float | None:
+    """Share of the reference words that were written at least once; None without reference words."""
+    wanted = set(reference_words)
+    return _share(len(wanted.intersection(written)), len(wanted))
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None

@@ -16,9 +16,9 @@ from data.files import write_json
 from evaluate.comparison.lines import level_lines, lines_by_frame, measure_lines
 from evaluate.comparison.story_files import Stories, read_references, read_stories
 from evaluate.config import CompareConfig
-from evaluate.metrics import find_metric, format_value, list_metrics
+from evaluate.metrics import find_metric, format_interval, list_metrics
 from evaluate.predictions import Prediction, find_predictions
-from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, enough_resamples, holm, judge
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, correct, enough_resamples, judge
 from evaluate.stories.scorer import SYSTEM, Corpus, PublishedScorer
 from evaluate.terminal import align, wrap
 
@@ -57,9 +57,7 @@ def compare_systems(config: CompareConfig) -> dict[str, Any]:
             difference = measured.estimates[second][metric] - measured.estimates[first][metric]
             pairs.append({"first": first, "second": second, "metric": metric, **difference.summary(),
                           "p": difference.p_value()})
-    tested = [pair for pair in pairs if pair["p"] is not None]
-    for pair, corrected in zip(tested, holm([pair["p"] for pair in tested])):
-        pair["p_holm"] = corrected
+    correct(pairs)
     for pair in pairs:
         pair["better"] = _better(pair)
     result = {"systems": {name: {metric: estimate.summary() for metric, estimate in metrics.items()}
@@ -94,12 +92,12 @@ def format_comparison(result: dict[str, Any]) -> str:
     metrics = [metric for metric in TESTED if any(metric in row for row in result["systems"].values())]
     cells = [["", *result["systems"]]]
     for metric in metrics:
-        cells.append([find_metric(metric).label, *(_with_interval(row[metric]) if metric in row else ""
+        cells.append([find_metric(metric).label, *(format_interval(row.get(metric))
                                                    for row in result["systems"].values())])
     parts = [align(cells, name_width=LABEL_WIDTH)]
     for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in result["pairs"]):
         lines = [[f"{second} - {first}", "difference", "p", "p (Holm)", "better"]]
-        lines += [[find_metric(pair["metric"]).label, _with_interval(pair), _p(pair.get("p")), _p(pair.get("p_holm")),
+        lines += [[find_metric(pair["metric"]).label, format_interval(pair), _p(pair.get("p")), _p(pair.get("p_holm")),
                    pair["better"] or ""]
                   for pair in result["pairs"] if (pair["first"], pair["second"]) == (first, second)]
         parts.append(align(lines, name_width=LABEL_WIDTH))
@@ -181,12 +179,6 @@ def _better(pair: dict[str, Any]) -> str | None:
     if better is None or pair["p_holm"] >= LEVEL:
         return None
     return pair["second"] if better else pair["first"]
-
-
-def _with_interval(score: dict[str, Any]) -> str:
-    if score["low"] is None:
-        return format_value(score["value"])
-    return f"{format_value(score['value'])} [{format_value(score['low'])}, {format_value(score['high'])}]"
 
 
 def _p(value: float | None) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from evaluate.captions.text_scores import BLEU_NAMES, corpus_bleu, score_units
-from evaluate.captions.variety import measure_variety
+from evaluate.captions.caption_scores import estimate_units, estimate_whole
+from evaluate.captions.ngrams import measure_variety
+from evaluate.captions.text_scores import score_units
 from evaluate.predictions import Prediction, read_predictions
 from evaluate.statistics.bootstrap import Estimate, Resamples, divide
 
@@ -56,26 +57,19 @@ def measure_lines(lines: Sequence[Prediction], num_resamples: int, seed: int, le
                     lines, kind, np.where(told & counted, weight, 0.0), resamples, left_out)
     if all(line.written is not None for line in lines):
         estimates |= _captions(lines, list(stories_of.values()), resamples)
-        variety = measure_variety([(line.written or "").split() for line in lines])
-        estimates |= {name: Estimate(np.array([np.nan if (value := variety[name]) is None else value]), len(lines))
-                      for name in VARIETY}  # of the whole set: they have no draws
     return estimates, resamples.num_albums
 
 
 def _captions(lines: Sequence[Prediction], stories_of: Sequence[Sequence[int]], resamples: Resamples
               ) -> dict[str, Estimate]:
+    written = [(line.written or "").split() for line in lines]
     unit = np.empty(len(lines), np.int64)
     for place, stories in enumerate(stories_of):
         unit[stories] = place
     references = [[(lines[story].reference or "").split() for story in stories] for stories in stories_of]
-    scores = score_units([(line.written or "").split() for line in lines], unit, references)
-    columns = np.zeros((len(lines), scores.bleu_counts.shape[1] + 3))
-    first = [stories[0] for stories in stories_of]
-    columns[first] = np.column_stack([scores.bleu_counts, scores.rouge_l, scores.cider, np.ones(len(scores))])
-    sums = resamples.sums(columns)
-    bleu, means = corpus_bleu(sums[:, :-3]), sums[:, -3:-1] / sums[:, -1:]
-    return {**{name: Estimate(bleu[:, column], len(scores)) for column, name in enumerate(BLEU_NAMES)},
-            "rouge_l": Estimate(means[:, 0], len(scores)), "cider": Estimate(means[:, 1], len(scores))}
+    variety = measure_variety(written)
+    return (estimate_units(resamples, score_units(written, unit, references), np.array([own[0] for own in stories_of]))
+            | estimate_whole({name: variety[name] for name in VARIETY}, len(lines)))
 
 
 def level_lines(systems: Sequence[dict[tuple[str, int], Prediction]], keys: Sequence[tuple[str, int]]

@@ -6,7 +6,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import write_json
-from evaluate.captions.variety import VARIETY_NAMES
+from evaluate.captions.ngrams import VARIETY_NAMES
 from evaluate.comparison.story_files import Stories, read_references, read_stories
 from evaluate.config import ScoreConfig
 from evaluate.metrics import find_metric

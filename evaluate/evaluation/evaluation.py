@@ -11,7 +11,7 @@ from data.folder.folder import Features
 from data.folder.identity import differences
 from evaluate.baselines.fitted import Baselines, cache_folder, open_train
 from evaluate.config import EvalConfig
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from train.runs import LoadedRun, load_run, open_features, require_same_folder
 from train.writing_config import WritingConfig

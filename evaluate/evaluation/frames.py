@@ -23,8 +23,7 @@ from evaluate.rows import CHANCE, CONSTANT_CAPTION, COPY, MODEL, NEAREST, ORACLE
 from evaluate.split import EvaluatedSplit
 from evaluate.stories.alignment import load_table, score_agreement, score_caption_choice
 from evaluate.stories.sense import chance_of_sense, score_cloze, score_ordering
-from evaluate.tags.tag_metrics import FIRST_TAG
-from evaluate.tags.tag_scores import choose_thresholds, describe_left_out
+from evaluate.tags.tag_scores import FIRST_TAG, choose_thresholds, describe_left_out
 
 logger = logging.getLogger(__name__)
 

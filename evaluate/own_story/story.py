@@ -18,10 +18,9 @@ from evaluate.captions.detokenise import detokenise
 from evaluate.config import StoryConfig
 from evaluate.evaluation.evaluation import choose_device
 from evaluate.own_story.photos import look_at, open_backbone, read_contents
-from evaluate.photos.retrieval import rank_candidates
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace, rank_candidates
 from evaluate.stories.alignment import load_table
-from evaluate.tags.tag_metrics import FIRST_TAG
+from evaluate.tags.tag_scores import FIRST_TAG
 from train.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
 from train.task import Task, task_of
 from train.text import Context

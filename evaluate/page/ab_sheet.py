@@ -3,7 +3,6 @@ import hashlib
 import json
 import logging
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,8 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
     chance.shuffle(a_is_left)
     questions = [_question(said_a[story_id], said_b[story_id], is_left)
                  for story_id, is_left in zip(chosen, a_is_left)]
-    page = _render(questions, features, config, dataset_root)
-    key = {"version": KEY_VERSION, "sheet": page.sheet, "runs": {RUN_A: str(run_a), RUN_B: str(run_b)},
+    sheet, text = _render(questions, features, config, dataset_root)
+    key = {"version": KEY_VERSION, "sheet": sheet, "runs": {RUN_A: str(run_a), RUN_B: str(run_b)},
            "split": config.split, "t": config.t, "seed": config.seed, "stories_shared": len(shared),
            "stories_written_alike": len(shared) - len(differing),
            "questions": [{"story_id": story_id, "album_id": said_a[story_id].album_id,
@@ -64,18 +63,12 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
                          for story_id, is_left in zip(chosen, a_is_left)]}
     write_json(key_path_of(out), key)
     log.info("sheet with %d questions: %s; its key, not for judges: %s", len(chosen), out, key_path_of(out))
-    return write_text(out, page.text)
+    return write_text(out, text)
 
 
 def key_path_of(sheet: Path) -> Path:
     """Where a sheet's key lies."""
     return sheet.with_suffix(".key.json")
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    sheet: str  # identity: sha256 over the questions, carried by the answers
-    text: str
 
 
 def _by_story(run: Path, split: str, t: int) -> dict[str, Prediction]:
@@ -104,8 +97,11 @@ def _question(said_a: Prediction, said_b: Prediction, a_is_left: bool) -> dict[s
 
 
 def _render(questions: list[dict[str, Any]], features: Features, config: AbConfig,
-            dataset_root: Path | None) -> _Sheet:
-    """The page. A question carries photos by number and texts; nothing in it comes from a run but its sentences."""
+            dataset_root: Path | None) -> tuple[str, str]:
+    """The sheet's identity, a sha256 over the questions that the answers carry, and the page.
+
+    A question carries photos by number and texts; nothing in it comes from a run but its sentences.
+    """
     frames, pictures = features.words(config.words).split(config.split), Pictures(features, dataset_root)
     row_of = {story_id.decode(): row for row, story_id in enumerate(frames.story_id.all())}
     shown = []
@@ -124,7 +120,7 @@ def _render(questions: list[dict[str, Any]], features: Features, config: AbConfi
     text = environment().get_template("ab_sheet.html").render(
         style=style, script=script, policy=content_policy(style, script), num_questions=len(shown), t=config.t,
         content=embed_json({"sheet": sheet, "questions": shown}))
-    return _Sheet(sheet, text)
+    return sheet, text
 
 
 def _caption(frames: SplitWords, row: int, order: int) -> str:

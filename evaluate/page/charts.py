@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluate.metrics import Metric
-from evaluate.page.labels import format_value
-from evaluate.page.run_files import EvaluatedRun, Score
-from evaluate.predictions import Prediction
+from evaluate.page.run_files import Score
+from evaluate.page.verdict import format_value
 from evaluate.rows import BASELINE, HUMAN, MODEL, ORACLE, REFERENCE, kind_of
 
 WIDTH = 320
@@ -162,36 +161,17 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> float | None:
     return min(totals, key=lambda epoch: totals[epoch]) if totals else None
 
 
-def draw_tags(run: EvaluatedRun, scores: dict[str, Score], tag_names: Sequence[str], categories: dict[str, str],
-              t: int) -> dict[str, list[TagBar]]:
-    """F1 of every tag with support, by category, the most frequent first.
-
-    Args:
-        scores: the model's row; where it has `tags_next.f1.<tag>` (n is the support) the tags are those, else they are
-            counted from the predictions.
-        t: frames seen before.
-    """
+def draw_tags(scores: dict[str, Score], tag_names: Sequence[str], categories: dict[str, str]
+              ) -> dict[str, list[TagBar]]:
+    """F1 of every tag with support, by category, the most frequent first; scores: the model's row."""
     ahead, seen = ({name: scores[f"{kind}.f1.{name}"] for name in tag_names if f"{kind}.f1.{name}" in scores}
                    for kind in ("tags_next", "tags_seen"))
-    if not ahead:
-        predictions = [prediction for prediction in run.predictions if prediction.t == t]
-        ahead, seen = ({name: _f1(predictions, name, kind) for name in tag_names[2:]} for kind in ("next", "seen"))
     bars: dict[str, list[TagBar]] = {}
     for name, score in sorted(ahead.items(), key=lambda item: -(item[1].n or 0)):
         if score.n:
             column = bars.setdefault(categories.get(name, "tag"), [])
             column.append(TagBar(name, score.n, score, seen.get(name, Score(None)), TOP + len(column) * ROW_HEIGHT))
     return bars
-
-
-def _f1(predictions: Iterable[Prediction], name: str, kind: str) -> Score:
-    counts = {"hit": 0, "wrong": 0, "support": 0}
-    for prediction in predictions:
-        said, is_true = name in prediction.guessed.get(kind, ()), name in (prediction.tags or ())
-        counts["hit"] += said and is_true
-        counts["wrong"] += said != is_true
-        counts["support"] += is_true
-    return Score(2 * counts["hit"] / max(1, 2 * counts["hit"] + counts["wrong"]), n=counts["support"])
 
 
 def _draw_curve(term: str, series: dict[str, list[tuple[float, float]]], best: float | None) -> CurveChart:

@@ -9,8 +9,7 @@ import numpy as np
 
 from evaluate.config import TS
 from evaluate.photos.pools import DISTRACTORS, PoolPairs, album_pools, draw_pools
-from evaluate.photos.retrieval import TIE, TiedRanks, normalise, pool_ranks, rank_candidates
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import TIE, PhotoSpace, TiedRanks, normalise, pool_ranks, rank_candidates
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 

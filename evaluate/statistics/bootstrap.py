@@ -179,6 +179,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def correct(tests: Sequence[dict[str, Any]]) -> None:
+    """Give every test that has a "p" its "p_holm", corrected for all of them."""
+    tested = [test for test in tests if test["p"] is not None]
+    for test, corrected in zip(tested, holm([test["p"] for test in tested])):
+        test["p_holm"] = corrected
+
+
 def enough_resamples(num_resamples: int, num_tests: int, level: float = 0.05) -> int:
     """Draws that leave a certain difference certain after Holm's correction over so many tests.
 

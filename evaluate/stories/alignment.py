@@ -14,7 +14,7 @@ from evaluate.photos.retrieval import normalise, pool_ranks
 from evaluate.rows import Captions
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate, divide
-from evaluate.tags.tag_metrics import FIRST_TAG
+from evaluate.tags.tag_scores import FIRST_TAG
 
 NUM_OTHERS = 4
 

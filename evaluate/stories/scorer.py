@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable, best_reference, meteor_score
-from evaluate.captions.ngrams import TextTable
+from evaluate.captions.ngrams import TextTable, measure_rows, vocabulary_share
 from evaluate.captions.text_scores import average_over_units, group_references, rouge_l, score_rows
-from evaluate.captions.variety import measure_rows, vocabulary_share
 from evaluate.statistics.bootstrap import Estimate, Resamples
 from evaluate.stories.constant_story import choose_constant, deal_halves
 
