@@ -84,7 +84,7 @@ _ROWS: dict[str, tuple[tuple[str, str, int, str], ...]] = {
               ("rouge_l_raw", "ROUGE-L, blanks counted", 1, ""),
               ("meteor", "METEOR", 1, "printed story"),
               ("perplexity", "perplexity|perpl.", -1, "printed headline story tested listed"),
-              ("perplexity_known", "perplexity, known words|perpl., known words", -1, "printed headline"),
+              ("perplexity_known", "perplexity, known words|perpl., known words", -1, "printed headline tested"),
               ("perplexity_word", "perplexity per word", -1, ""),
               ("unknown_share", "share of <UNK>", 0, ""),
               # people have their own share of these, and words at random the best: read them beside the oracle

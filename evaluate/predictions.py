@@ -5,8 +5,9 @@ caption: the true one of frame t + 1, raw; reference: its words as they are scor
 blanks; tags: true names of frame t + 1; described: whether its photo has descriptions, which then made its tags
 together with the caption; tags_seen: names read off its photo, null without a usable one; tags_next: names predicted
 ahead; retrieved: up to five photo ids of the split, best first; rank_all, rank_album, rank_1_of_5, rank_1_of_100: of
-the true photo, 1 = best, the mean where it ties, null where it is missing, an input, or the pool too small; nll: of the
-caption's words and <END>, in nats, and tokens, how many these are.
+the true photo, 1 = best, the mean where it ties, null where it is missing, an input, or the pool too small; tied_all,
+...: how many others it ties with (none, where a file does not say); nll: of the caption's words and <END>, in nats, and
+tokens, how many these are; nll_known and tokens_known: both without <UNK>.
 
 Task `tell`, a line per story: album_id, story_id; story: what was written; sentences: its five; reference: the true
 story's words as they are scored; photos: five ids; nll: nats of the true story's words and <END>s, and tokens.
@@ -43,8 +44,11 @@ class Prediction:
     guessed: dict[str, tuple[str, ...]] = field(default_factory=dict)   # by KINDS, those that were told
     retrieved: tuple[str, ...] = ()
     ranks: dict[str, float | None] = field(default_factory=dict)        # by POOLS
+    tied: dict[str, int] = field(default_factory=dict)
     nll: float | None = None
     tokens: int = 0
+    nll_known: float | None = None
+    tokens_known: int = 0
     sentences: tuple[str, ...] = ()
     is_story: bool = False
 
@@ -68,8 +72,9 @@ class Prediction:
         return {"story_id": self.story_id, "album_id": self.album_id, "t": self.t, "photos": self.photos,
                 "caption": self.caption, "reference": self.reference, "written": self.written, "tags": self.tags,
                 "described": self.described, **{f"tags_{kind}": self.guessed.get(kind) for kind in KINDS},
-                "retrieved": self.retrieved, **{f"rank_{pool}": self.ranks[pool] for pool in POOLS}, "nll": self.nll,
-                "tokens": self.tokens}
+                "retrieved": self.retrieved, **{f"rank_{pool}": self.ranks[pool] for pool in POOLS},
+                **{f"tied_{pool}": self.tied[pool] for pool in POOLS}, "nll": self.nll, "tokens": self.tokens,
+                "nll_known": self.nll_known, "tokens_known": self.tokens_known}
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> Path:
@@ -165,7 +170,7 @@ def _parse(raw: Any, place: str) -> Prediction:
         return Prediction(
             story_id=str(raw.get("story_id", "")), album_id=raw["album_id"], t=NUM_FRAMES,
             photos=_names(raw, "photos") or (), written=raw["story"], reference=raw.get("reference"),
-            sentences=_names(raw, "sentences") or (), nll=_number(raw, "nll"), tokens=int(_number(raw, "tokens") or 0),
+            sentences=_names(raw, "sentences") or (), nll=_number(raw, "nll"), tokens=_count(raw, "tokens"),
             is_story=True)
     _require(raw, CAPTION_KEYS, (str, list, int, str, str), place)
     described = raw.get("described")
@@ -176,7 +181,8 @@ def _parse(raw: Any, place: str) -> Prediction:
         described=None if described is None else bool(described),
         guessed={kind: told for kind in KINDS if (told := _names(raw, f"tags_{kind}")) is not None},
         retrieved=_names(raw, "retrieved") or (), ranks={pool: _number(raw, f"rank_{pool}") for pool in POOLS},
-        nll=_number(raw, "nll"), tokens=int(_number(raw, "tokens") or 0))
+        tied={pool: _count(raw, f"tied_{pool}") for pool in POOLS}, nll=_number(raw, "nll"),
+        tokens=_count(raw, "tokens"), nll_known=_number(raw, "nll_known"), tokens_known=_count(raw, "tokens_known"))
 
 
 def _require(raw: dict[str, Any], keys: Sequence[str], kinds: Sequence[type], place: str) -> None:
@@ -198,3 +204,7 @@ def _number(raw: dict[str, Any], key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _count(raw: dict[str, Any], key: str) -> int:
+    return int(_number(raw, key) or 0)

@@ -11,6 +11,7 @@ from data.errors import UserError
 from evaluate.captions.caption_scores import estimate_units, estimate_whole
 from evaluate.captions.ngrams import measure_variety
 from evaluate.captions.text_scores import score_units
+from evaluate.photos.retrieval import TiedRanks
 from evaluate.predictions import Prediction, read_predictions
 from evaluate.statistics.bootstrap import Estimate, Resamples, divide
 
@@ -41,14 +42,18 @@ def measure_lines(lines: Sequence[Prediction], num_resamples: int, seed: int, le
     weight = np.array([1 / len(stories_of[line.photos]) for line in lines])
     estimates = {}
     for metric, (pool, k) in RECALLS.items():
-        rank = np.array([math.nan if line.ranks[pool] is None else line.ranks[pool] for line in lines], float)
-        if not np.isnan(rank).all():
-            estimates[metric] = resamples.mean(np.where(np.isnan(rank), np.nan, rank <= k), weight)
+        mean = np.array([math.nan if line.ranks[pool] is None else line.ranks[pool] for line in lines], float)
+        tied = np.array([line.tied[pool] for line in lines])
+        tied = np.where((tied == 0) & (mean % 1 > 0), 1, tied)  # a half place, where a file does not say more
+        places = TiedRanks(np.maximum(mean - tied / 2, 1), tied)
+        if not np.isnan(mean).all():
+            estimates[metric] = resamples.mean(places.recall(k), weight)
             if metric == "r1_all":
-                estimates["mrr_all"] = resamples.mean(1 / rank, weight)
-    if all(line.nll is not None and line.tokens for line in lines):
-        nll, tokens = (np.array([getattr(line, name) for line in lines], float) for name in ("nll", "tokens"))
-        estimates["perplexity"] = resamples.ratio(nll, tokens, len(lines), np.exp)
+                estimates["mrr_all"] = resamples.mean(places.reciprocal(), weight)
+    for known in ("", "_known"):
+        nll, tokens = ([getattr(line, name + known) for line in lines] for name in ("nll", "tokens"))
+        if None not in nll and (known or all(tokens)) and any(tokens):
+            estimates[f"perplexity{known}"] = resamples.ratio(np.array(nll), np.array(tokens), len(lines), np.exp)
     for kind in ("next", "seen"):
         told = np.array([kind in line.guessed and line.tags is not None for line in lines])
         for prefix, counted in zip(("", "undescribed."), _described_apart(lines)):

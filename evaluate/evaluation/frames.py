@@ -157,6 +157,7 @@ def list_predictions(split: EvaluatedSplit, row: Row, photos: dict[int, PhotoRes
     def name_tags(flags: np.ndarray) -> tuple[str, ...]:
         return tuple(split.words.tag_names[column] for column in np.flatnonzero(flags).tolist() if column >= FIRST_TAG)
 
+    means = {t: {pool: places.mean for pool, places in photos[t].ranks.items()} for t in TS}
     for story in range(len(split)):
         for t in TS:
             guesses = {kind: row.tags[kind][t].predicted for kind in KINDS}
@@ -170,8 +171,11 @@ def list_predictions(split: EvaluatedSplit, row: Row, photos: dict[int, PhotoRes
                          if guess is not None and (kind == "next" or split.usable[story, t])},
                 retrieved=tuple(photo_ids[photo] for photo in photos[t].retrieved[story].tolist() if photo >= 0),
                 ranks={pool: None if np.isnan(rank := ranks[story]) else float(rank)
-                       for pool, ranks in photos[t].ranks.items()},
-                nll=float(row.nll[t][story]), tokens=int(split.num_tokens[story, t]))
+                       for pool, ranks in means[t].items()},
+                tied={pool: int(places.tied[story]) for pool, places in photos[t].ranks.items()},
+                nll=float(row.nll[t][story]), tokens=int(split.num_tokens[story, t]),
+                nll_known=float(row.nll_known[t][story]),
+                tokens_known=int(split.num_tokens[story, t] - split.num_unknown[story, t]))
 
 
 def _decide_tags(evaluation: Evaluation, rows: Sequence[Row]) -> None:
