@@ -208,10 +208,12 @@ def run_sheet(arguments: argparse.Namespace) -> None:
     if len(arguments.runs) != 2:
         raise UserError(f"expected two runs to compare, found {len(arguments.runs)}; name RUN_A and RUN_B")
     config = make(AbConfig, arguments)
+    from data.files import read_json
     from data.folder.folder import Features
     from evaluate.page.ab_sheet import key_path_of, write_ab_sheet
-    from train.runs import read_record
-    features = Features.open(arguments.features or Path(read_record(arguments.runs[0]).features))
+    record = {} if arguments.features else read_json(arguments.runs[0] / "config.json", "a run's config.json",
+                                                     "name the features folder with --features")
+    features = Features.open(arguments.features or Path(str(record.get("features", ""))))
     sheet = write_ab_sheet(arguments.runs[0], arguments.runs[1], features, arguments.out, config, arguments.dataset)
     print(f"sheet  {sheet}   for the judges\nkey    {key_path_of(sheet)}   not for the judges\n\nThen: python -m "
           f"evaluate ab-sheet --key {key_path_of(sheet)} --answers answers-*.json")
