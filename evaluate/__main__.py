@@ -1,22 +1,10 @@
-"""python -m evaluate --run RUN: numbers beside baselines, and a page. See the commands below for what else there is."""
-import importlib
+"""python -m evaluate --run RUN: numbers beside baselines, and a page; `evaluate.commands` has what else there is."""
 import logging
 import sys
 
 from data.errors import require_command, run_command
+from evaluate.commands import COMMANDS
 from train.threads import let_threads_sleep
-
-COMMANDS = {
-    "run": "evaluate a run (also without naming the command)",
-    "score": "score any system's stories by the published protocol",
-    "compare": "paired comparison of runs or prediction files",
-    "ablate": "a grid of cheap trainings, one table, one plot",
-    "crossval": "grouped folds of a data folder, features made once, one pooled table",
-    "runs": "list runs: what differs, headline numbers",
-    "story": "one story from photos of your own",
-    "ab-sheet": "a blind comparison page for human judges, and its answers",
-    "baselines": "train the baselines that need training, once a folder",
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,17 +12,13 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     argv = sys.argv[1:] if argv is None else argv
     let_threads_sleep()
-    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("run", argv)
-    command = importlib.import_module(f"evaluate.commands.{name.replace('-', '_')}")
+    is_named = bool(argv) and argv[0] in COMMANDS
+    command = COMMANDS[argv[0] if is_named else "run"]
 
     def run() -> None:
         require_command(argv or [], COMMANDS, "python -m evaluate")
-        parser = command.build_parser(f"python -m evaluate {name}" if argv and argv[0] == name else
-                                      "python -m evaluate")
-        if name == "run":
-            parser.epilog = "other commands: " + "; ".join(
-                f"{other}: {what}" for other, what in COMMANDS.items() if other != "run")
-        command.run(parser.parse_args(rest))
+        parser = command.build(f"python -m evaluate {argv[0]}" if is_named else "python -m evaluate")
+        command.run(parser.parse_args(argv[is_named:]))
     return run_command(run)
 
 

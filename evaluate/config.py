@@ -1,46 +1,232 @@
-"""Every setting of an evaluation and its default. No torch here: the flags of `--help` are made from this class."""
-from dataclasses import dataclass, field
-from pathlib import Path
+"""Every setting of every command of evaluation: its default, what it means, what it may be; flags are made from these.
 
+No torch here: `--help` reads this file.
+"""
+import argparse
+from collections.abc import Collection
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data.annotations.stories import DEFAULT_SEED
 from data.errors import UserError
-from evaluate.captions.writing_config import WritingConfig
+from data.folds.folds import DEFAULT_FOLDS
+from train.writing_config import WritingConfig
 
 SPLITS = ("train", "val", "test")
-MISSING = ("mask", "drop")
+DEVICES = ("auto", "cpu", "cuda")
 TS = (1, 2, 3, 4)  # frames seen before the one that is predicted
 HEADLINE_T = 4
+Config = TypeVar("Config")
+
+
+def setting(default: Any = MISSING, meaning: str = "", **rules: Any) -> Any:
+    """A field with its default (none: it must be given) and the words that `--help` prints beside it.
+
+    Args:
+        rules: kind, what makes it from a word, where the default does not tell; least, choices: what it may be; flag,
+            where that is another name; metavar, nargs: as argparse has them.
+    """
+    return field(default=default, metadata={"help": meaning, **rules})
+
+
+class Checked:
+    """Settings that are held against their rules when they are made."""
+
+    def __post_init__(self) -> None:
+        for known in fields(self):  # type: ignore[arg-type]
+            value, least, choices = (getattr(self, known.name), known.metadata.get("least"),
+                                     known.metadata.get("choices"))
+            expected = (f"one of {', '.join(map(str, choices))}" if choices and value not in choices else
+                        f"at least {least}" if least is not None and value is not None and value < least else "")
+            if expected:
+                raise UserError(f"setting {known.name}: expected {expected}, found {value!r}; change {flag_of(known)}")
+
+
+def flag_of(known: Field) -> str:
+    """The flag of a setting; one that is on by default is switched off by it."""
+    name = known.metadata.get("flag", known.name).replace("_", "-")
+    return f"--no-{name}" if known.default is True else f"--{name}"
+
+
+def add_flags(parser: argparse._ActionsContainer, config: type, only: Collection[str] = ()) -> None:
+    """A flag for each setting that has words for `--help`, or for some of them."""
+    for known in fields(config):
+        rules, default = known.metadata, known.default
+        if not rules.get("help") or only and known.name not in only:
+            continue
+        add = partial(parser.add_argument, flag_of(known), dest=known.name)
+        if isinstance(default, bool):
+            add(action=f"store_{str(not default).lower()}", help=rules["help"])
+            continue
+        shown = rules["help"] + (" (%(default)s)" if default not in (None, MISSING, ()) else "")
+        given = {name: rules[name] for name in ("metavar", "nargs", "choices") if name in rules}
+        add(type=rules.get("kind", type(default)), help=shown, **given,
+            **({"required": True} if default is MISSING else {"default": default}))
+
+
+def make(config: type[Config], arguments: argparse.Namespace, **given: Any) -> Config:
+    """Settings from a command line's flags, and those that are given beside it."""
+    names = {known.name for known in fields(config)}  # type: ignore[arg-type]
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()}
+    return config(**{name: value for name, value in {**told, **given}.items() if name in names})
+
+
+def _split(meaning: str) -> Any:
+    return setting("test", meaning, choices=SPLITS)
+
+
+def _t(meaning: str) -> Any:
+    return setting(HEADLINE_T, meaning, choices=TS, kind=int)
+
+
+def _resamples(default: int, least: int = 0) -> Any:
+    return setting(default, "bootstrap draws over albums" + "; 0: no intervals" * (not least), least=least)
+
+
+def _out(meaning: str = "write the result there as well") -> Any:
+    return setting(None, meaning, kind=Path, metavar="JSON")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
+class EvalConfig(Checked):
     """What is evaluated, on what, and how."""
 
-    run: Path
-    features: Path | None = None   # None: the folder the run was trained on
-    split: str = "test"
-    dataset: Path | None = None    # annotations and photos; only to show photos and to compare pixels
-    words: str | None = None       # word set of the folder; None: the run's
-    missing: str = "mask"          # mask: every story of the split counts; drop: only those with five usable photos
-    limit: int = 0                 # at most so many stories of each split; 0: all
-    resamples: int = 1000          # bootstrap draws over albums
-    seed: int = 42                 # of draws, distractors and permutations
-    batch_size: int = 64
-    device: str = "auto"
-    strict: bool = False           # refuse a folder with other photos than the run's
-    baselines: bool = True         # off: the model alone, for quick looks
-    meteor: bool = True            # off: spare the time of METEOR's jar
-    sense: int | None = None       # stories to put in order; None: a twentieth, 200 at most; 0: and no cloze
+    run: Path = setting(meaning="the run folder", kind=Path, metavar="RUN")
+    features: Path | None = setting(None, "features folder (default: the one it was trained on)", kind=Path)
+    split: str = _split("test is looked at by name, once")
+    dataset: Path | None = setting(None, "photos, to show them and to compare pixels", kind=Path, flag="data",
+                                   metavar="DIR")
+    words: str | None = setting(None, "word set of the folder (default: the run's)", kind=str, metavar="NAME")
+    missing: str = setting("mask", "stories with unusable photos: keep and mask, or leave out",
+                           choices=("mask", "drop"))
+    limit: int = setting(0, "at most so many stories of each split; 0: all", least=0)
+    resamples: int = _resamples(1000)
+    seed: int = setting(42, "of draws, distractors, permutations and writing", least=0)
+    batch_size: int = setting(64, "stories at once", least=1)
+    device: str = setting("auto", "where to run", choices=DEVICES)
+    strict: bool = setting(False, "refuse a folder with other photos than the run's")
+    baselines: bool = setting(True, "the model alone")
+    meteor: bool = setting(True, "spare METEOR's time")
+    sense: int | None = setting(None, "stories to put back in order (default: a twentieth of the split, at most 200); "
+                                      "0: none, and no endings to choose", kind=int, least=0, metavar="N")
+    writing: WritingConfig = field(default_factory=WritingConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(Checked):
+    """Which stories are scored against what, and how."""
+
+    predictions: Path = setting(meaning='{album_id: [story]} as JSON, lines of {"album_id", "story"}, or a run\'s '
+                                        "predictions", kind=Path, metavar="FILE")
+    references: Path | None = setting(None, "{album_id: [story, ...]} as JSON, a story annotation file, or a data "
+                                            "folder (--split); ours bring theirs along", kind=Path, metavar="PATH")
+    split: str = _split("of a data folder")
+    missing: str = setting("empty", "albums without a story: score as empty, leave out, or refuse",
+                           choices=("empty", "drop", "refuse"))
+    t: int = _t("frames seen, for predictions of single captions")
+    meteor: bool = setting(True, "spare the minute that METEOR takes")
+    resamples: int = _resamples(1000)
+    seed: int = setting(42, "of draws and of the constant story's halves", least=0)
+    out: Path | None = _out()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Checked):
+    """Which systems are compared, on what; run folders or prediction files."""
+
+    systems: tuple[Path, ...]
+    split: str = _split("of runs")
+    t: int = _t("frames seen, for predictions of task next")
+    references: Path | None = setting(None, "reference stories: the published protocol", kind=Path, metavar="PATH")
+    resamples: int = _resamples(2000, 1)
+    seed: int = setting(42, "of the draws", least=0)
+    out: Path | None = _out()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.systems) < 2:
+            raise UserError(f"expected two runs or prediction files at least, found {len(self.systems)}; name another: "
+                            "make compare RUNS=\"A B\"")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationConfig(Checked):
+    """Which grid is trained on which folder, and how it is judged: always on val."""
+
+    features: Path = setting(meaning="features folder", kind=Path)
+    grid: Path | None = setting(None, "the grid (default: evaluate/ablation/default_grid.toml)", kind=Path,
+                                metavar="TOML")
+    out: Path | None = setting(None, "where runs and tables go (default: beside features)", kind=Path, metavar="DIR")
+    fractions: tuple[float, ...] = setting((), "a learning curve instead: the reference row alone on these shares of "
+                                               "the train albums, for example 0.1 0.3 1", kind=float, nargs="+",
+                                           flag="fraction", metavar="F")
+    jobs: int = setting(1, "trainings side by side", least=1)
+    resamples: int = _resamples(2000, 1)
+    seed: int = setting(42, "of these draws", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalConfig(Checked):
+    """Which data are folded, with which features, how each fold is trained, and how the folds are pooled.
+
+    `extraction` and `training` are flags of these commands; no extraction: as the features folder was made.
+    """
+
+    dataset: Path
+    out: Path = setting(meaning="folds, runs and tables go there", kind=Path, metavar="DIR")
+    features: Path | None = setting(None, "features folder to make or to add the folds' words to (default: "
+                                          "DIR/features)", kind=Path, metavar="FEATURES")
+    folds: int = setting(DEFAULT_FOLDS, "how many folds", least=2)
+    fold_seed: int = setting(DEFAULT_SEED, "of the deal of albums into folds", least=0)
+    jobs: int = setting(1, "folds side by side", least=1)
+    resamples: int = _resamples(1000)
+    meteor: bool = setting(False, "score METEOR too, where Java is")
+    extraction: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
+
+    @property
+    def features_path(self) -> Path:
+        """The features folder."""
+        return self.features or self.out / "features"
+
+    def words(self, fold: int) -> str:
+        """The name of a fold's word set: features may hold those of other deals beside it."""
+        return f"fold-{fold}-of-{self.folds}-seed-{self.fold_seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbConfig(Checked):
+    """What a blind sheet asks."""
+
+    num_stories: int = setting(40, "questions at most", least=1, flag="stories")
+    split: str = _split("of the features folder")
+    words: str = setting("default", "word set", metavar="NAME")
+    t: int = _t("frames seen before the sentence that is judged")
+    seed: int = setting(42, "of stories, order, sides", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryConfig(Checked):
+    """What is shown to which run, and how it answers; photos in order, a caption a photo or none."""
+
+    photos: tuple[Path, ...]
+    run: Path = setting(meaning="the run folder", kind=Path)
+    captions: tuple[str, ...] = ()
+    features: Path | None = setting(None, "folder whose photos are matched (default: the run's)", kind=Path)
+    weights: str | None = setting(None, "of the backbone (default: as this machine made the folder)", kind=str,
+                                  metavar="random|imagenet|PATH")
+    backbone: str | None = setting(None, "where the folder's is a plug-in: a folder does not choose what runs here",
+                                   kind=str, metavar="MODULE:FACTORY")
+    top: int = setting(5, "matching photos", least=0)
+    device: str = setting("auto", "where to run", choices=DEVICES)
     writing: WritingConfig = field(default_factory=WritingConfig)
 
     def __post_init__(self) -> None:
-        for name, found, allowed in (("split", self.split, SPLITS), ("missing", self.missing, MISSING),
-                                     ("device", self.device, ("auto", "cpu", "cuda"))):
-            if found not in allowed:
-                raise UserError(f"setting {name}: expected one of {', '.join(allowed)}, found {found!r}; change "
-                                f"--{name}")
-        for name, number, least in (("resamples", self.resamples, 0), ("limit", self.limit, 0),
-                                    ("batch_size", self.batch_size, 1), ("sense", self.sense or 0, 0),
-                                    ("seed", self.seed, 0)):
-            if number < least:
-                raise UserError(f"setting {name}: expected at least {least}, found {number}; change "
-                                f"--{name.replace('_', '-')}")
+        super().__post_init__()
+        if not self.photos:
+            raise UserError("expected the photos of a story, found none; name its first 1 to 4 photos, in order")
+        if self.captions and len(self.captions) != len(self.photos):
+            raise UserError(f"expected a --caption for each of the {len(self.photos)} photos or none, found "
+                            f"{len(self.captions)}; give one a photo, in their order")

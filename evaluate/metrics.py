@@ -4,10 +4,13 @@ Names come from the scorers. A prefix `t1.` .. `t3.` says how many frames were s
 new metric needs one line here; a name that is not here is shown as it is and is neither good nor bad.
 """
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from evaluate.config import HEADLINE_T
+from train.task import NEXT, TASKS
 
 PHOTO, PIXELS, CAPTION = "Next photo", "Pixels of the photo found", "Next caption"
 TAGS = {"tags_next.": "Next tags", "tags_next.undescribed.": "Next tags, undescribed photos",
@@ -81,7 +84,7 @@ _ROWS: dict[str, tuple[tuple[str, str, int, str], ...]] = {
               ("rouge_l_raw", "ROUGE-L, blanks counted", 1, ""),
               ("meteor", "METEOR", 1, "printed story"),
               ("perplexity", "perplexity|perpl.", -1, "printed headline story tested listed"),
-              ("perplexity_known", "perplexity, known words|perpl., known words", -1, "printed headline"),
+              ("perplexity_known", "perplexity, known words|perpl., known words", -1, "printed headline tested"),
               ("perplexity_word", "perplexity per word", -1, ""),
               ("unknown_share", "share of <UNK>", 0, ""),
               # people have their own share of these, and words at random the best: read them beside the oracle
@@ -95,6 +98,18 @@ _ROWS: dict[str, tuple[tuple[str, str, int, str], ...]] = {
                 ("agreement.predicted_written", "next tags, written", 0, ""),  # the truth does not enter
                 ("agreement.predicted_retrieved", "next tags, photo found", 0, ""),
                 ("agreement.written_retrieved", "written, photo found", 0, "")),
+    SENSE: (("cloze.other_album.1_of_2", "ending 1 of 2", 1, "printed"),
+            ("cloze.other_album.1_of_4", "ending 1 of 4", 1, "printed"),
+            ("cloze.same_album.1_of_2", "ending 1 of 2, same album", 1, "printed"),
+            ("cloze.same_album.1_of_4", "ending 1 of 4, same album", 1, "printed"),
+            ("ordering.spearman", "order, Spearman", 1, "printed"),
+            ("ordering.pairwise", "order, pairs", 1, "printed"),
+            ("ordering.exact", "order, exact", 1, "printed")),
+    ORIGINAL: (("original_bleu_1", "BLEU-1, original's protocol|BLEU-1", 1, "printed"),
+               ("original_bleu_2", "BLEU-2, original's protocol|BLEU-2", 1, ""),
+               ("original_bleu_3", "BLEU-3, original's protocol|BLEU-3", 1, ""),
+               ("original_bleu_4", "BLEU-4, original's protocol|BLEU-4", 1, "printed"),
+               ("original_rouge_l", "ROUGE-L, original's protocol|ROUGE-L", 1, "printed")),
     TRAINING: ((LOSS, LOSS, -1, ""),)}
 _TAG_ROWS = (("map", "mAP", 1), ("micro_f1", "micro F1", 1), ("micro_precision", "micro precision", 1),
              ("micro_recall", "micro recall", 1), ("macro_f1", "macro F1", 1),
@@ -104,13 +119,6 @@ _TAG_USES = {"tags_next.map": "printed headline listed", "tags_seen.map": "print
              "tags_next.micro_f1": "printed tested", "tags_seen.micro_f1": "printed tested",
              "tags_next.hamming": "printed", "tags_next.undescribed.micro_f1": "tested",
              "tags_seen.undescribed.micro_f1": "tested"}
-_SENSE = {"cloze.other_album.1_of_2": "ending 1 of 2",
-          "cloze.other_album.1_of_4": "ending 1 of 4",
-          "cloze.same_album.1_of_2": "ending 1 of 2, same album",
-          "cloze.same_album.1_of_4": "ending 1 of 4, same album",
-          "ordering.spearman": "order, Spearman",
-          "ordering.pairwise": "order, pairs",
-          "ordering.exact": "order, exact"}
 
 
 def find_metric(name: str) -> Metric:
@@ -120,7 +128,7 @@ def find_metric(name: str) -> Metric:
 
 def name_group(group: str, task: str) -> str:
     """A group's name as a title, for a run of some task."""
-    return STORY if group == CAPTION and task == "tell" else group
+    return STORY if group == CAPTION and not TASKS.get(task, NEXT).looks_ahead else group
 
 
 def list_metrics(use: str) -> tuple[Metric, ...]:
@@ -154,14 +162,19 @@ def format_value(value: float | None) -> str:
     return f"{value:,.{digits}f}"
 
 
+def format_interval(score: Mapping[str, Any] | None) -> str:
+    """A summary's value and its interval, as far as there are any."""
+    if score is None or score["value"] is None:
+        return ""
+    interval = "" if score["low"] is None else f" [{format_value(score['low'])}, {format_value(score['high'])}]"
+    return format_value(score["value"]) + interval
+
+
 def _list_all() -> dict[str, Metric]:
     found = [Metric(name, *_split_label(label), group, sign, tuple(uses.split()), 1 if name == "length" else 100)
              for group, rows in _ROWS.items() for name, label, sign, uses in rows]
-    found += [_of_tags(prefix, rest, label, sign) for prefix in TAGS for rest, label, sign in _TAG_ROWS]
-    found += [Metric(name, label, label, SENSE, 1, ("printed",)) for name, label in _SENSE.items()]
-    originals = [_original(name) for name in ("original_bleu_1", "original_bleu_2", "original_bleu_3",
-                                              "original_bleu_4", "original_rouge_l")]
-    return {metric.name: metric for metric in [*found, *originals]}
+    tags = [_of_tags(prefix, rest, label, sign) for prefix in TAGS for rest, label, sign in _TAG_ROWS]
+    return {metric.name: metric for metric in sorted([*found, *tags], key=lambda metric: GROUPS.index(metric.group))}
 
 
 def _split_label(label: str) -> tuple[str, str]:
@@ -176,13 +189,6 @@ def _of_tags(prefix: str, rest: str, short: str, sign: int) -> Metric:
     return Metric(prefix + rest, label, short, TAGS[prefix], sign, tuple(_TAG_USES.get(prefix + rest, "").split()))
 
 
-def _original(name: str) -> Metric:
-    plain = name.removeprefix("original_")
-    short = next((label for row, label, _, _ in _ROWS[CAPTION] if row == plain), plain)
-    return Metric(name, f"{short}, original's protocol", short, ORIGINAL, 1,
-                  ("printed",) * (name in ("original_bleu_1", "original_bleu_4", "original_rouge_l")))
-
-
 @cache
 def _find(name: str) -> Metric:
     """Look a name up, or make out what it must be: a tag's or a category's score, one half of story sense."""
@@ -192,10 +198,9 @@ def _find(name: str) -> Metric:
         if name.startswith(prefix):
             return _of_tags(prefix, name.removeprefix(prefix), *_describe_tag_score(name.removeprefix(prefix)))
     whole, _, half = name.rpartition(".")
-    if whole in _SENSE:
-        return Metric(name, f"{_SENSE[whole]}, {half} alone", f"{_SENSE[whole]}, {half} alone", SENSE, 1)
-    if name.startswith("original_"):
-        return _original(name)
+    if whole in METRICS and METRICS[whole].group == SENSE:
+        label = f"{METRICS[whole].label}, {half} alone"
+        return Metric(name, label, label, SENSE, 1)
     return Metric(name, name, name, OTHER, 0)
 
 

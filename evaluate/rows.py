@@ -1,17 +1,55 @@
 """A row of the table: what one predictor says about a split. Parts it says nothing about stay empty."""
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from evaluate.captions.caption_scores import Captions
-from evaluate.config import TS
-from evaluate.predicting import ModelPredictions
-from evaluate.tags.tag_scores import Guesses, TagGuess
 
 MODEL = "model"
 PERMUTED = "model, inputs permuted"
 CHANCE = "chance"
 COPY = "copy last frame"
+ORACLE = "oracle"
+HUMAN, AS_HUMAN = "human", "model, scored as human"
+CONSTANT_CAPTION, CONSTANT_STORY, NEAREST = "constant caption", "constant story", "nearest train story"
+BASELINE, REFERENCE = "baseline", "reference"  # kinds, beside MODEL and ORACLE
+ROW_ORDER = (MODEL, ORACLE, HUMAN, AS_HUMAN, PERMUTED, CHANCE, "train mean", COPY, "mean of inputs", "recency blend",
+             "ridge from last frame", "ridge from last frame and caption", "ridge from all inputs", CONSTANT_CAPTION,
+             CONSTANT_STORY, NEAREST, "unigram", "trigram", "text-only LSTM", "tag prior", "copy last tags",
+             "linear probe", "no tags")
+
+Captions = Sequence[Sequence[str]]  # one a story, each a list of words
+
+
+def kind_of(row: str) -> str:
+    """What a row stands for: the model, the oracle, a baseline, or a reference that nothing has to beat.
+
+    References are chance, people, and the model under other conditions ("model, inputs permuted").
+    """
+    if row == MODEL:
+        return MODEL
+    return ORACLE if row.startswith(ORACLE) else REFERENCE if row.startswith((MODEL, HUMAN, CHANCE)) else BASELINE
+
+
+@dataclass(frozen=True)
+class TagGuess:
+    """What one row says about the tags of one frame of every story.
+
+    Attributes:
+        probs: (S, G) float, higher = surer; None for a row that only decides.
+        predicted: (S, G) bool, or None as long as thresholds have to be applied.
+    """
+
+    probs: np.ndarray | None
+    predicted: np.ndarray | None = None
+
+    def decide(self, thresholds: np.ndarray | None) -> "TagGuess":
+        """Apply thresholds, (G,) or for every story (S, G), None for 0.5, unless the decision is made already."""
+        if self.probs is None or self.predicted is not None:
+            return self
+        return TagGuess(self.probs, self.probs >= (0.5 if thresholds is None else thresholds))
+
+
+Guesses = dict[int, TagGuess]  # by t: about frame t + 1
 
 
 @dataclass
@@ -33,17 +71,3 @@ class Row:
     nll: dict[int, np.ndarray] = field(default_factory=dict)
     nll_known: dict[int, np.ndarray] = field(default_factory=dict)
     tags: dict[str, Guesses] = field(default_factory=dict)
-
-
-def model_row(predictions: ModelPredictions, name: str = MODEL, ts: tuple[int, ...] = TS) -> Row:
-    """A model's predictions as a row, for some t."""
-    row = Row(name)
-    for t in ts:
-        row.photo[t] = predictions.features[:, t - 1]
-        if predictions.written:
-            row.written[t] = [captions[t - 1] for captions in predictions.written]
-            row.nll[t], row.nll_known[t] = predictions.nll[:, t - 1], predictions.nll_known[:, t - 1]
-    row.tags = {"next": {t: TagGuess(predictions.next_probs[:, t - 1]) for t in ts}}
-    if ts == TS:
-        row.tags["seen"] = {t: TagGuess(predictions.seen_probs[:, t]) for t in (0, *TS)}
-    return row

@@ -1,15 +1,107 @@
-"""One split as evaluation sees it: units, true tags and words, photo candidates, the albums' resamples."""
+"""One split as evaluation sees it: units, true tags and words, photo candidates, the albums' resamples.
+
+What is counted once, a unit, is a distinct photo sequence. Several stories of a split may tell the same five photos:
+their captions are each other's references, and their scores are averaged, so that a much-told sequence weighs no more
+than another.
+"""
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from data.errors import UserError
 from data.folder.folder import Features
+from data.folder.word_reader import SplitWords
 from data.words.tokens import PAD, UNK, split_words
-from evaluate.photos.pools import Candidates, find_candidates
 from evaluate.statistics.bootstrap import Resamples
-from evaluate.units import Units, group_units
 from train.batches import StoryDataset
+
+
+@dataclass(frozen=True)
+class Units:
+    """The stories of a split, grouped into units; S stories, U units, K = 5 frames.
+
+    Attributes:
+        story_ids, album_ids: S strings. photo: (S, K) int32, rows over all photo shards.
+        unit: (S,) int64, which unit a story belongs to, 0..U-1. weight: (S,) float64, 1 / stories of its unit.
+        captions: S tuples of K raw captions.
+    """
+
+    story_ids: list[str]
+    album_ids: list[str]
+    photo: np.ndarray
+    unit: np.ndarray
+    weight: np.ndarray
+    captions: list[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.story_ids)
+
+    @property
+    def num_units(self) -> int:
+        """U, the number of distinct photo sequences."""
+        return int(self.unit.max()) + 1 if len(self.unit) else 0
+
+    def stories_of(self) -> list[np.ndarray]:
+        """The stories of every unit, U arrays of indices."""
+        order = np.argsort(self.unit, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.unit[order])) + 1)
+
+    def references(self, frame: int) -> list[list[str]]:
+        """The raw captions of every unit at a frame (0-based), U lists in story order."""
+        return [[self.captions[story][frame] for story in stories] for stories in self.stories_of()]
+
+
+def group_units(words: SplitWords, indices: np.ndarray | None = None) -> Units:
+    """Group stories of a split by their five photos.
+
+    Args:
+        words: the split.
+        indices: the rows to take, in this order; all when left out.
+    """
+    indices = np.arange(len(words)) if indices is None else np.asarray(indices)
+    photo = words.photo.take(indices)
+    _, unit, counts = np.unique(photo, axis=0, return_inverse=True, return_counts=True)
+    unit = unit.reshape(-1)
+    return Units(
+        story_ids=[story_id.decode() for story_id in words.story_id.take(indices)],
+        album_ids=[album_id.decode() for album_id in words.album_id.take(indices)],
+        photo=photo, unit=unit, weight=1.0 / counts[unit],
+        captions=[tuple(words.caption(int(index), frame) for frame in range(photo.shape[1])) for index in indices])
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The distinct usable contents among some stories' photos.
+
+    Attributes:
+        rows: (C,) int64, a photo row that shows each. of_photo: (N,) int64, the candidate a photo row shows, -1 where
+        it is unusable or no story's.
+    """
+
+    rows: np.ndarray
+    of_photo: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def find_candidates(features: Features, photo: np.ndarray) -> Candidates:
+    """Gather the distinct contents of the usable photos that stories name.
+
+    Args:
+        photo: (S, K) photo rows.
+    """
+    rows = np.unique(photo)
+    rows = rows[features.usable[rows]]
+    content = np.ascontiguousarray(features.content.take(rows)).view("V32").reshape(-1)
+    _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
+    in_row_order = np.argsort(first)  # neighbours on disk stay neighbours
+    position = np.empty_like(in_row_order)
+    position[in_row_order] = np.arange(len(first))
+    of_photo = np.full(features.num_photos, -1, np.int64)
+    of_photo[rows] = position[inverse.reshape(-1)]
+    return Candidates(rows[first[in_row_order]].astype(np.int64), of_photo)
 
 
 class EvaluatedSplit:
@@ -72,10 +164,3 @@ class EvaluatedSplit:
     def candidate(self) -> np.ndarray:
         """(S, K) int64, the candidate each frame shows, -1 where its photo is unusable."""
         return self.candidates.of_photo[self.units.photo]
-
-    def spread(self, unit_values: np.ndarray) -> np.ndarray:
-        """Per-unit values (U, ...) at the first story of each unit, zeros at the others: (S, ...)."""
-        _, first = np.unique(self.units.unit, return_index=True)
-        spread = np.zeros((len(self), *unit_values.shape[1:]))
-        spread[first] = unit_values
-        return spread

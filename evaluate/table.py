@@ -2,17 +2,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from evaluate.baselines.oracle import ORACLE
-from evaluate.metrics import GROUPS, METRICS, Metric, format_value, list_metrics, name_group
-from evaluate.rows import MODEL, PERMUTED
+from evaluate.metrics import GROUPS, METRICS, Metric, format_interval, format_value, list_metrics, name_group
+from evaluate.rows import BASELINE, MODEL, ROW_ORDER, kind_of
 from evaluate.statistics.bootstrap import MIN_ALBUMS
 from evaluate.terminal import align
 
-ROW_ORDER = (MODEL, ORACLE, "human", "model, scored as human", PERMUTED, "chance", "train mean", "copy last frame",
-             "mean of inputs", "recency blend", "ridge from last frame", "ridge from last frame and caption",
-             "ridge from all inputs", "constant caption", "constant story", "nearest train story", "unigram", "trigram",
-             "text-only LSTM", "tag prior", "copy last tags", "linear probe", "no tags")
-NOT_BASELINES = (MODEL, "chance", ORACLE, "human", "model, scored as human")
 SPREAD = "+/- (95 %)"  # a line under the model's own: half of its interval
 LEGEND = ("+ the model is better than this row, - worse, by the paired difference's 95 % interval over albums; "
           "no mark: not told apart")
@@ -53,7 +47,7 @@ def format_markdown(evaluation: dict) -> str:
         if names:
             lines = [["", *(f"{metric.label} {metric.arrow}".rstrip() for metric in shown)],
                      ["---"] * (len(shown) + 1)]
-            lines += [[row, *(_with_interval(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
+            lines += [[row, *(_with_mark(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
                               for metric in shown)] for row in names]
             table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
             parts.append(f"## {name_group(group, _task(evaluation))}\n\n{table}")
@@ -77,7 +71,7 @@ def describe_result(evaluation: dict) -> list[str]:
     lost, sentences = [], []
     for metric in list_metrics("headline"):
         verdicts = {row: found[metric.name]["better"] for row, found in evaluation["differences"].items()
-                    if metric.name in found and row not in NOT_BASELINES and not row.startswith(f"{MODEL},")}
+                    if metric.name in found and kind_of(row) == BASELINE}
         if not verdicts:
             continue
         beaten, tied, better = ([row for row in sort_rows(verdicts) if verdicts[row] is verdict]
@@ -128,9 +122,5 @@ def _half_width(score: dict[str, Any] | None) -> str:
     return format_value((score["high"] - score["low"]) / 2)
 
 
-def _with_interval(score: dict[str, Any] | None, difference: dict[str, Any] | None) -> str:
-    if score is None or score["value"] is None:
-        return ""
-    interval = "" if score["low"] is None else f" [{format_value(score['low'])}, {format_value(score['high'])}]"
-    mark = MARKS[difference["better"] if difference else None]
-    return f"{format_value(score['value'])}{interval}{f' {mark}' if mark else ''}"
+def _with_mark(score: dict[str, Any] | None, difference: dict[str, Any] | None) -> str:
+    return f"{format_interval(score)} {MARKS[difference['better'] if difference else None]}".strip()

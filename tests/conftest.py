@@ -143,7 +143,7 @@ def call_here(asked: list[list[str]]) -> Callable[..., int]:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Processes of our own commands run in this one; the commands so far."""
-    from evaluate.ablation.processes import Processes
+    from evaluate.processes import Processes
     asked: list[list[str]] = []
     monkeypatch.setattr(Processes, "call", call_here(asked))
     return asked

@@ -15,7 +15,7 @@ from evaluate.baselines.fitted import Baselines, open_train
 from evaluate.baselines.linear import bag_of_words, fit_linear
 from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from train.ngrams import NgramModel
 

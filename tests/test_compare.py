@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evaluate.__main__ import main
-from evaluate.statistics.compare import compare_systems, describe_claims
-from evaluate.statistics.compare_config import CompareConfig
+from evaluate.comparison.compare import compare_systems, describe_claims
+from evaluate.config import CompareConfig
 from tests.tiny_runs import write_run
 
 WORDS = "we saw the dog run to a big tree then home was happy".split()
@@ -44,6 +44,18 @@ def test_a_better_system_is_called_better(tmp_path):
     turned = compare(tmp_path / "strong.jsonl", tmp_path / "weak.jsonl")
     assert [pair["better"] for pair in turned["pairs"]] == ["strong.jsonl"] * 6
     assert turned["pairs"][0]["value"] == pytest.approx(-result["pairs"][0]["value"])
+
+
+def test_what_ties_counts_by_its_chance(tmp_path):
+    """A rank of 2 that ties with two others is the first, second or third place; whoever ties all scores chance."""
+    clear = write_lines(tmp_path / "clear.jsonl", 0.5, rank_all=2.0, rank_1_of_5=1.0, nll_known=7.0, tokens_known=4)
+    tied = write_lines(tmp_path / "tied.jsonl", 0.5, rank_all=2.0, tied_all=2, rank_1_of_5=3.0, tied_1_of_5=4)
+    systems = compare(clear, tied)["systems"]
+    assert systems["clear.jsonl"]["mrr_all"]["value"] == 0.5
+    assert systems["tied.jsonl"]["mrr_all"]["value"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert [systems[name]["1_of_5"]["value"] for name in ("clear.jsonl", "tied.jsonl")] == pytest.approx([1, 0.2])
+    assert systems["clear.jsonl"]["perplexity_known"]["value"] == pytest.approx(np.exp(7 / 4))
+    assert "perplexity_known" not in systems["tied.jsonl"]
 
 
 def test_equal_skill_is_not_told_apart(tmp_path):
@@ -131,8 +143,8 @@ def test_runs_agree_with_their_own_tables(make_evaluated_runs, capsys):
     for run in (first, second):
         table = json.loads((run / "eval-test.json").read_text())["rows"]["model"]
         mine = result["systems"][run.name]
-        for metric in ("1_of_5", "r10_all", "cider", "bleu_4", "rouge_l", "perplexity", "tags_next.micro_f1",
-                       "tags_seen.micro_f1"):
+        for metric in ("1_of_5", "r10_all", "cider", "bleu_4", "rouge_l", "perplexity", "perplexity_known", "mrr_all",
+                       "tags_next.micro_f1", "tags_seen.micro_f1"):
             assert mine[metric]["value"] == pytest.approx(table[metric]["value"]), metric
 
 

@@ -15,9 +15,9 @@ import pytest
 from data.annotations.stories import read_dataset
 from data.folder.folder import Features
 from evaluate.__main__ import main
-from evaluate.ablation.processes import Processes
 from evaluate.captions.text_scores import score_units
 from evaluate.crossval.pooling import KeepingResamples, place_within, pool_scores
+from evaluate.processes import Processes
 from evaluate.statistics.bootstrap import Estimate, Resamples
 from extract.command import main as extract
 from extract.pipeline import reader

@@ -13,7 +13,7 @@ from data.files import seal as sha256_over
 from data.folder.folder import Features
 from data.folder.manifest import is_sealed
 from evaluate.config import EvalConfig
-from evaluate.evaluation import Evaluation
+from evaluate.evaluation.evaluation import Evaluation
 from tests.tiny_runs import TINY, write_run
 from train.config import make_config
 from train.distributed import World
@@ -77,8 +77,8 @@ def test_a_sealed_manifest_may_say_anything(make_features, tmp_path):
     for place in [place for place in list_places(whole) if place and place != ("sha256",)] * ROUNDS:
         value = choose.choice(STRANGE)
         seal(folder, spoil(whole, place, value))
-        for reader in (open_for_training, lambda path: Evaluation(
-                EvalConfig(run=run, features=path, device="cpu", baselines=False, meteor=False))):
+        for reader in (open_for_training, lambda path: Evaluation.open(
+                EvalConfig(run=run, features=path, device="cpu", baselines=False, meteor=False)).val):
             try:
                 reader(folder)
             except UserError as error:

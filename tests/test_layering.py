@@ -108,3 +108,46 @@ def test_every_dependency_is_named_and_pinned():
     used = set().union(*(imported_packages(path) for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")))
     foreign = used - set(sys.stdlib_module_names) - MAY_IMPORT.keys()
     assert {distribution.get(name, name) for name in foreign} <= named
+
+
+# A floor a bracket, the lowest first: a room knows those below it and nothing of those beside it.
+ROOMS_OF_EVALUATE = (
+    ("config", "terminal", "statistics", "rows", "predictions"), ("metrics", "split", "processes"),
+    ("photos", "captions", "tags", "table", "run_list"), ("baselines",), ("stories",), ("evaluation", "comparison"),
+    ("ablation", "own_story", "page"), ("crossval",), ("commands",), ("__main__",))
+
+
+@pytest.mark.parametrize("room", [room for floor in ROOMS_OF_EVALUATE for room in floor])
+def test_rooms_of_evaluate(room):
+    floor = next(place for place, rooms in enumerate(ROOMS_OF_EVALUATE) if room in rooms)
+    below = {room, *(name for rooms in ROOMS_OF_EVALUATE[:floor] for name in rooms)}
+    place = ROOT / "evaluate" / room
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    for path in files:
+        modules = {node.module.split(".")[1] if "." in node.module else name.name
+                   for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                   if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "evaluate"
+                   for name in node.names}
+        assert modules <= below, f"{path.relative_to(ROOT)} imports {sorted(modules - below)} from above or beside it"
+
+
+def test_every_room_of_evaluate_has_its_floor():
+    there = {path.stem for path in (ROOT / "evaluate").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert there - {"__init__", "__pycache__"} == {room for floor in ROOMS_OF_EVALUATE for room in floor}
+
+
+INDIRECT = {"tensorboard": "torch.utils.tensorboard", "pycocoevalcap": 'find_spec("pycocoevalcap")'}  # a jar of its
+
+
+def test_every_package_has_a_caller_in_the_product():
+    """What setup.cfg installs for everyone is imported by data, extract, train or evaluate, not by tests alone."""
+    import configparser
+    import re
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    wanted = set(re.findall(r"^[a-z][\w-]*", settings["options"]["install_requires"], re.MULTILINE))
+    files = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    used = set().union(*map(imported_packages, files)) | {name for name, call in INDIRECT.items() if call in text}
+    module = {"pillow": "PIL", "scikit-learn": "sklearn", "rouge-score": "rouge_score"}
+    assert {module.get(name, name) for name in wanted} <= used

@@ -1,6 +1,9 @@
 """One table of metrics, and one place that says what an interval shows."""
+import json
+
 import pytest
 
+from evaluate.__main__ import main
 from evaluate.metrics import (
     GROUPS,
     METRICS,
@@ -13,6 +16,7 @@ from evaluate.metrics import (
     split_t,
 )
 from evaluate.statistics.bootstrap import judge, side_of_zero
+from tests.tiny_runs import write_run
 
 
 @pytest.mark.parametrize("metric, sign", [
@@ -66,3 +70,26 @@ def test_an_interval_shows_a_side_only_where_it_leaves_zero_out(low, high, side)
     assert judge(difference, 1) is {1: True, -1: False, 0: None}[side]
     assert judge(difference, -1) is {1: False, -1: True, 0: None}[side]
     assert judge(difference, 0) is None
+
+
+def test_a_metric_is_added_as_contributing_says(make_features, tmp_path, monkeypatch, capsys):
+    """Computed where its row is scored, named in one line of `evaluate/metrics.py`: then it stands in every place."""
+    import numpy as np
+
+    from evaluate import metrics
+    from evaluate.captions.caption_scores import CaptionScorer
+
+    class WithDogs(CaptionScorer):
+        def score(self, name):
+            dogs = np.array([caption.count("dog") for caption in map(list, self.written[name])], float)
+            return {**super().score(name), "dogs": self.split.resamples.mean(dogs, self.split.units.weight)}
+    monkeypatch.setattr("evaluate.evaluation.scoring.CaptionScorer", WithDogs)  # evaluate/captions
+    line = metrics.Metric("dogs", "dogs a caption", "dogs", metrics.CAPTION, 1, ("printed", "headline"))
+    monkeypatch.setitem(METRICS, "dogs", line)                                     # evaluate/metrics.py
+    run = write_run(tmp_path / "run", make_features(stories={"train": 4, "val": 4, "test": 44}))
+    assert main(["--run", str(run), "--no-meteor", "--no-baselines", "--resamples", "50", "--sense", "0"]) == 0
+    printed, page = capsys.readouterr().out, (run / "report.html").read_text()
+    assert "dogs" in printed and "dogs a caption ↑" in (run / "eval-test.md").read_text() and "Dogs a caption" in page
+    numbers = json.loads((run / "eval-test.json").read_text())
+    assert numbers["differences"]["model, inputs permuted"]["dogs"]["better"] in (True, False, None)
+    assert {"value", "low", "high", "n"} <= numbers["rows"]["model"]["t1.dogs"].keys()

@@ -10,14 +10,14 @@ from data.files import sha256_file
 from data.folder.folder import Features
 from data.folder.shards import map_shard, write_shard
 from data.words.tokens import END, PAD, START
-from evaluate.captions.writing import write_captions
-from evaluate.captions.writing_config import WritingConfig
 from train.batches import StoryDataset
 from train.beginnings import begin_on_ngrams
 from train.config import make_config
 from train.runs import build_model, measure_sizes
 from train.statistics import measure_features
 from train.text import Context
+from train.writing import write_captions
+from train.writing_config import WritingConfig
 
 TINY = dict(embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2, tag_head_dim=8,
             tag_embedding_dim=4, image_decoder_dim=16, decoder_dim=16)

@@ -6,7 +6,7 @@ import pytest
 from data.errors import UserError
 from data.folder.folder import Features
 from data.folder.identity import identify
-from evaluate.own_photos import open_backbone, settled_fields
+from evaluate.own_story.photos import open_backbone, settled_fields
 from extract.backbones.backbone import build_backbone
 from tests.tiny_runs import write_run
 from train.runs import load_run

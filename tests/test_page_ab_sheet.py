@@ -8,8 +8,8 @@ import pytest
 from data.errors import UserError
 from data.folder.folder import Features
 from evaluate.__main__ import main
+from evaluate.config import AbConfig
 from evaluate.page.ab_answers import agreement_kappa, raw_agreement, read_ab_answers, wilson_interval
-from evaluate.page.ab_config import AbConfig
 from evaluate.page.ab_sheet import key_path_of, write_ab_sheet
 from tests.chromium import ABSENT, Chromium
 from tests.page_runs import add_thumbnails, write_evaluated_run, write_told_run

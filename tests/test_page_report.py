@@ -10,10 +10,10 @@ from PIL import Image
 
 from data.errors import UserError
 from data.folder.folder import Features
-from evaluate.page.labels import choose_headline, describe, format_value
 from evaluate.page.report import write_report
-from evaluate.page.run_files import Prediction
 from evaluate.page.stories import rank_stories
+from evaluate.page.verdict import choose_headline, describe, format_value
+from evaluate.predictions import Prediction
 from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run, write_told_run
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>window.hacked=1</script>", "{{7*7}} {% raw %}",
@@ -124,7 +124,7 @@ def test_a_told_story_without_its_sentences_is_refused(tmp_path, folder):
     line = json.loads((run_path / "predictions-test.jsonl").read_text().splitlines()[0])
     bare = {key: line[key] for key in ("story_id", "album_id", "story")}
     (run_path / "predictions-test.jsonl").write_text(json.dumps(bare) + "\n")
-    with pytest.raises(UserError, match="KeyError: 'photos'; evaluate the run again"):
+    with pytest.raises(UserError, match="expected photos and what was written .*; evaluate the run again"):
         report(run_path, folder)
 
 
@@ -144,6 +144,19 @@ def test_story_sense_stands_beside_chance(run_path, folder):
     assert "the others from other albums0.8000.700 to 0.9000.7000.600 to 0.8000.6000.500 to 0.7000.250above31" in words
     assert "all five put right0.8000.700 to 0.9000.7000.600 to 0.8000.6000.500 to 0.7000.008not told apart31" in words
     assert "from the same album" not in words  # nothing was measured there
+
+
+def test_tags_with_support_have_a_bar_the_most_frequent_first(run_path, folder):
+    assert "Tags of frame" not in report(run_path, folder).words
+
+    def add(found):
+        for name, support in (("dog", 5), ("beach", 9), ("cat", 0)):
+            score = {"value": 0.25, "low": None, "high": None, "n": support}
+            found["rows"]["model"] |= {f"tags_{kind}.f1.{name}": score for kind in ("next", "seen")}
+    edit(run_path / "eval-test.json", add)
+    page = report(run_path, folder)
+    assert "Tags of frame 5" in page.words and "47 of 49 tags have no frame here" in page.words
+    assert "F1 by tag: dog, ahead 0.250, seen 0.250, support 5" in page.source
 
 
 def test_few_albums_and_absent_intervals_allow_no_claim(tmp_path, make_features):
@@ -268,7 +281,7 @@ def test_equal_input_gives_equal_bytes(run_path, folder):
 
 @pytest.mark.parametrize("spoil, message", [
     (lambda run: (run / "eval-test.json").unlink(), "make eval RUN="),
-    (lambda run: (run / "predictions-test.jsonl").unlink(), "expected the predictions of split 'test'"),
+    (lambda run: (run / "predictions-test.jsonl").unlink(), "a predictions file with split 'test'"),
     (lambda run: (run / "predictions-test.jsonl").write_text("{\n"), "line 1"),
     (lambda run: (run / "predictions-test.jsonl").write_text('{"t": 1}\n'), "story_id"),
     (lambda run: (run / "eval-test.json").write_text('{"rows": 3}'), "expected an object with 'rows'")])
@@ -303,4 +316,4 @@ def test_stories_are_ranked_whatever_is_missing():
 
 
 def prediction(rank, nll):
-    return Prediction(f"s{rank}", "a", 4, (), "", (), (), (), (), None, rank, nll, 5)
+    return Prediction(story_id=f"s{rank}", album_id="a", t=4, photos=(), ranks={"all": rank}, nll=nll, tokens=5)

@@ -1,5 +1,4 @@
 """Where things are to be written: what is in the way is said before the work, and nothing of the user's is moved."""
-import importlib
 import os
 import shutil
 import subprocess
@@ -135,14 +134,14 @@ def test_a_sealed_note_is_what_was_written_or_nothing(tmp_path):
     assert read_sealed_json(path) is None and read_sealed_json(tmp_path / "absent.json") is None
 
 
-def test_a_run_that_may_not_be_written_is_found_before_it_is_evaluated(tmp_path, monkeypatch):
+def test_a_run_that_may_not_be_written_is_found_before_it_is_evaluated(tmp_path, monkeypatch, capsys):
     def refuse(path):
         raise OSError(30, "Read-only file system")
     (tmp_path / "run").mkdir()
     monkeypatch.setattr("data.files.sync", refuse)
-    with pytest.raises(UserError, match="expected to be able to write the numbers of a run into .*run, found: Read"):
-        command = importlib.import_module("evaluate.commands.run")
-        command.run(command.build_parser("x").parse_args(["--run", str(tmp_path / "run")]))
+    assert evaluate(["--run", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "expected to be able to write the numbers of a run into" in said and "run, found: Read" in said
     assert os.listdir(tmp_path / "run") == []
 
 

@@ -7,8 +7,9 @@ import pytest
 from data.folder.folder import Features
 from data.folder.mapped import MappedRows
 from evaluate.photos import retrieval
-from evaluate.photos.pools import Candidates, album_pools, draw_candidates, draw_pools, find_candidates
+from evaluate.photos.pools import album_pools, draw_candidates, draw_pools
 from evaluate.photos.retrieval import TiedRanks, normalise, pool_ranks, rank_candidates
+from evaluate.split import Candidates, find_candidates
 
 NONE = np.full((1, 1), -1)
 

@@ -11,7 +11,7 @@ from data.folder.folder import Features
 from data.words.tokens import Vocabulary
 from evaluate.__main__ import main
 from evaluate.captions.detokenise import detokenise
-from evaluate.story import make_batch
+from evaluate.own_story.story import make_batch
 from extract.command import main as extract_photos
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run

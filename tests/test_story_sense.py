@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from data.folder.folder import Features
-from evaluate import story_sense
 from evaluate.__main__ import main
 from evaluate.split import EvaluatedSplit
-from evaluate.story_sense import (
+from evaluate.stories import sense
+from evaluate.stories.sense import (
     FIRST_PLACES,
     ORDERS,
     draw_endings,
@@ -97,8 +97,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, surprise: Callable[[np.ndarray], np
     def of_orders(model: object, batch: dict, *_: object) -> np.ndarray:
         x = first_features(batch)
         return np.stack([np.stack([surprise(x[:, order]) for order in ORDERS], axis=1)] * 3)
-    monkeypatch.setattr(story_sense, "surprise_of_endings", of_endings)
-    monkeypatch.setattr(story_sense, "surprise_of_orders", of_orders)
+    monkeypatch.setattr(sense, "surprise_of_endings", of_endings)
+    monkeypatch.setattr(sense, "surprise_of_orders", of_orders)
 
 
 def test_a_model_that_knows_the_ending_chooses_it(split, monkeypatch):
@@ -189,8 +189,8 @@ def test_rating_an_order_by_hand():
 def test_a_twentieth_is_put_in_order_unless_told_otherwise(split, monkeypatch):
     pretend(monkeypatch, lambda x: np.zeros((len(x), 4)))
     assert score_ordering(None, split, 50, "cpu")["ordering.exact"].n == 1  # of twelve, rounded up
-    monkeypatch.setattr(story_sense, "SHARE_ORDERED", 1)
-    monkeypatch.setattr(story_sense, "MOST_ORDERED", 5)
+    monkeypatch.setattr(sense, "SHARE_ORDERED", 1)
+    monkeypatch.setattr(sense, "MOST_ORDERED", 5)
     assert score_ordering(None, split, 50, "cpu")["ordering.exact"].n == 5
 
 

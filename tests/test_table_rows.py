@@ -11,14 +11,13 @@ from pycocoevalcap.cider.cider import Cider
 from data.folder.folder import Features
 from evaluate.baselines.oracle import believed_candidates
 from evaluate.captions.caption_scores import CaptionScorer, score_surprise
+from evaluate.evaluation.scoring import compare_rows
 from evaluate.photos.photo_scores import PhotoScorer
-from evaluate.photos.space import PhotoSpace
-from evaluate.scoring import compare_rows
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
+from evaluate.stories.alignment import score_agreement, score_caption_choice
 from evaluate.table import SPREAD, describe_result, format_markdown, format_tables
-from evaluate.tags import alignment
-from evaluate.tags.alignment import score_agreement, score_caption_choice
 from evaluate.tags.tag_scores import TagGuess, choose_thresholds, describe_left_out, score_tags
 
 ALL_TAGS = np.ones(51, bool)
@@ -132,8 +131,8 @@ def test_a_tag_that_is_left_out_is_never_predicted(split):
     assert split.words.tag_names[7] in describe_left_out(split, counted)[0]
 
 
-def test_agreement_by_hand(split, monkeypatch):
-    monkeypatch.setattr(alignment, "_photo_tags", lambda _: np.eye(51, dtype=bool)[[7] * len(split.candidates)])
+def test_agreement_by_hand(split):
+    split.tag[:] = np.arange(51) == 7  # what the split says of every photo
     predicted = np.zeros((15, 51), bool)
     predicted[:, [7, 9]] = True
     table = SimpleNamespace(tags_of_many=lambda written: np.eye(51)[[9] * len(written)])
@@ -231,11 +230,11 @@ def test_beliefs_rank_as_the_oracle_means_them(split, scorer):
     sure = [{int(wanted): 1.0} for wanted in target]
     assert scorer.score_beliefs(sure, 4).estimates["r1_all"].draws[0] == 1
     torn = [{int(wanted): 0.5, int(target[(story + 4) % 15]): 0.5} for story, wanted in enumerate(target)]
-    assert scorer.score_beliefs(torn, 4).ranks["all"].tolist() == [1.5] * 15
+    assert scorer.score_beliefs(torn, 4).ranks["all"].mean.tolist() == [1.5] * 15
     ignorant = scorer.score_beliefs([{}] * 15, 4)
-    assert ignorant.ranks["all"].tolist() == [18.5] * 15 and set(ignorant.ranks["1_of_5"]) == {3.0}
+    assert ignorant.ranks["all"].mean.tolist() == [18.5] * 15 and set(ignorant.ranks["1_of_5"].mean) == {3.0}
     own = [{int(split.candidate[story, 0]): 0.9, int(wanted): 0.1} for story, wanted in enumerate(target)]
-    assert scorer.score_beliefs(own, 4).ranks["all"].tolist() == [1.0] * 15  # an own input takes no place
+    assert scorer.score_beliefs(own, 4).ranks["all"].mean.tolist() == [1.0] * 15  # an own input takes no place
 
 
 def test_believed_photos_become_candidates(split):

@@ -5,7 +5,7 @@ import torch
 from sklearn import metrics
 
 from evaluate.statistics.bootstrap import Resamples
-from evaluate.tags.tag_metrics import TagScores, average_precision, tune_thresholds
+from evaluate.tags.tag_scores import TagScores, average_precision, tune_thresholds
 
 NAMES = ["<PAD>", "<UNK>", "dog", "cat", "park", "absent"]
 CATEGORIES = {"dog": "object", "cat": "object", "park": "location", "absent": "location"}

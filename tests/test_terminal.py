@@ -2,7 +2,8 @@
 import pytest
 
 from evaluate.metrics import METRICS
-from evaluate.table import ROW_ORDER, SPREAD, describe_result, format_tables
+from evaluate.rows import ROW_ORDER
+from evaluate.table import SPREAD, describe_result, format_tables
 from evaluate.terminal import align, terminal_width, wrap
 
 

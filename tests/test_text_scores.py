@@ -5,11 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
+from evaluate.captions.caption_scores import ORIGINAL_NAMES, score_as_original
 from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable, best_reference, clean_text, meteor_score
-from evaluate.captions.ngrams import TextTable
-from evaluate.captions.original_scores import ORIGINAL_NAMES, score_as_original
+from evaluate.captions.ngrams import TextTable, measure_variety
 from evaluate.captions.text_scores import score_units
-from evaluate.captions.variety import measure_variety, perplexity
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="no java on the PATH: METEOR cannot run")
 
@@ -167,11 +166,6 @@ def test_variety_by_hand():
         "self_repetition": 3 / 7,      # "a b c d" twice in the first text, once in the second
         "length": 14 / 3, "vocabulary_share": 2 / 4})
     assert measure_variety([["a"]])["repetition"] is None and measure_variety([["a"]])["vocabulary_share"] is None
-
-
-def test_perplexity_divides_once():
-    assert perplexity(3 * np.log(7) + 1 * np.log(11), 4) == pytest.approx((7 ** 3 * 11) ** .25)
-    assert perplexity(0.0, 0) is None and perplexity(1e6, 1) == np.inf
 
 
 def test_the_original_protocol_is_another_number():

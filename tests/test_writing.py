@@ -9,9 +9,9 @@ import torch
 
 from data.words.tokens import END, PAD, START, UNK
 from evaluate.captions.detokenise import detokenise
-from evaluate.captions.writing import next_log_probs, write_captions
-from evaluate.captions.writing_config import WritingConfig
 from train.text import Context
+from train.writing import next_log_probs, write_captions
+from train.writing_config import WritingConfig
 
 V = 9  # four reserved words and five others
 

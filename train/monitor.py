@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from data.errors import UserError
@@ -20,6 +19,8 @@ from train.config import TrainConfig
 from train.model import Batch, StoryModel
 from train.runs import CURVES, METRICS, read_metrics
 from train.text import Context
+from train.writing import write_captions
+from train.writing_config import WritingConfig
 from train.yardsticks import Yardsticks
 
 logger = logging.getLogger(__name__)
@@ -143,21 +144,14 @@ def format_time(seconds: float) -> str:
 
 
 @torch.no_grad()
-def write_samples(model: StoryModel, batch: Batch, vocabulary: list[str], length: int = 30) -> str:
+def write_samples(model: StoryModel, batch: Batch, vocabulary: list[str]) -> str:
     """The last caption of every story of a batch, true and written word by word, as Markdown for TensorBoard."""
     model.eval()
-    outputs = model.encode(batch)
-    state = model.text_decoder.start(Context.of(outputs).select((slice(None), -1)))
-    token_ids = torch.full((len(outputs["hidden"]),), START, device=outputs["hidden"].device)
-    written: list[Tensor] = []
-    for _ in range(length):
-        logits, state = model.text_decoder.step(token_ids, state)
-        logits[:, [PAD, START]] = -torch.inf
-        token_ids = logits.argmax(dim=-1)
-        written.append(token_ids)
-    rows = torch.stack(written, dim=1).tolist()
-    return "\n\n".join(f"**true** {_spell(true.tolist(), vocabulary)}  \n**written** {_spell(row, vocabulary)}"
-                       for true, row in zip(batch["token_ids"][:, -1], rows))
+    context = Context.of(model.encode(batch)).select((slice(None), -1))
+    written = write_captions(model.text_decoder, context, WritingConfig())
+    return "\n\n".join(f"**true** {_spell(true.tolist(), vocabulary)}  \n**written** "
+                       f"{_spell(caption.token_ids, vocabulary)}"
+                       for true, caption in zip(batch["token_ids"][:, -1], written))
 
 
 def draw_curves(path: Path, metrics: list[dict[str, Any]]) -> Path:
@@ -185,5 +179,4 @@ def draw_curves(path: Path, metrics: list[dict[str, Any]]) -> Path:
 
 
 def _spell(token_ids: list[int], vocabulary: list[str]) -> str:
-    ended = token_ids.index(END) if END in token_ids else len(token_ids)
-    return " ".join(vocabulary[token] for token in token_ids[:ended] if token not in (PAD, START))
+    return " ".join(vocabulary[token] for token in token_ids if token not in (PAD, START, END))

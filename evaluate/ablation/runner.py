@@ -5,7 +5,6 @@ saved itself. Each training is a process of its own with its share of the cores;
 run.
 """
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,17 +15,15 @@ from data.errors import UserError
 from data.files import require_room
 from data.folder.folder import Features
 from data.folder.identity import differences
-from evaluate.ablation.config import AblationConfig
 from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
-from evaluate.ablation.processes import Processes, work_off
-from evaluate.config import HEADLINE_T
+from evaluate.comparison.lines import lines_by_frame, measure_lines
+from evaluate.config import HEADLINE_T, AblationConfig
 from evaluate.metrics import LOSS, METRICS
+from evaluate.processes import Processes, work_off
 from evaluate.statistics.bootstrap import Estimate
-from evaluate.statistics.measure_lines import measure_lines, read_lines
 from evaluate.statistics.seeds import SeedMean, average_seeds
 from train.checkpoint import is_complete
 from train.config import TrainConfig, list_differences
-from train.monitor import format_time
 from train.runs import BEST, CONFIG, LAST, read_metrics, read_record
 
 logger = logging.getLogger(__name__)
@@ -74,7 +71,7 @@ def run_ablation(config: AblationConfig) -> Ablation:
     if open_ones:
         logger.info("%d of %d trainings are there; %d to go into %s", len(trainings) - len(open_ones), len(trainings),
                     len(open_ones), out)
-        _work_off(open_ones, config)
+        work_off(open_ones, config.jobs, lambda training, processes: _run_one(training, config.features, processes))
     return measure_ablation(grid, trainings, out, config.resamples, config.seed, list_left_out(trainings, features))
 
 
@@ -102,7 +99,7 @@ def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_r
     num_albums = 0
     keys: dict[Training, frozenset[tuple[str, int]]] = {}
     for training in trainings:
-        lines = read_lines(training.run_path / f"predictions-{SPLIT}.jsonl")
+        lines = lines_by_frame(training.run_path / f"predictions-{SPLIT}.jsonl")
         told = [line for key, line in sorted(lines.items()) if key[1] == HEADLINE_T]
         keys[training] = frozenset(lines)
         of_run, num_albums = measure_lines(told, num_resamples, seed, frozenset(left_out))
@@ -171,24 +168,13 @@ def _refuse_unequal(told: dict[Training, frozenset[tuple[str, int]]]) -> None:
                             f"{training.run_path}; delete eval-{SPLIT}.json there and give the same command again")
 
 
-def _work_off(trainings: Sequence[Training], config: AblationConfig) -> None:
-    started, finished = time.monotonic(), 0
-
-    def work(training: Training, processes: Processes) -> None:
-        nonlocal finished
-        _run_one(training, config.features, processes)
-        finished += 1
-        left = (time.monotonic() - started) / finished * (len(trainings) - finished)
-        logger.info("%d of %d: %s, seed %d; %s to go", finished, len(trainings), training.row, training.seed,
-                    format_time(left))
-    work_off(trainings, config.jobs, work)
-
-
-def _run_one(training: Training, features: Path, processes: Processes) -> None:
-    run_path = training.run_path
+def _run_one(training: Training, features: Path, processes: Processes) -> str:
+    run_path, who = training.run_path, f"row {training.row!r}, seed {training.seed}"
     # no intervals for each run: the grid's table draws its own
-    commands = {"training": ["train", "--features", str(features), "--out", str(run_path), "--config",
-                             str(training.settings_path)],
-                "evaluating": ["evaluate", "--run", str(run_path), "--features", str(features), "--split", SPLIT,
-                               "--no-baselines", "--no-meteor", "--no-page", "--sense", "0", "--resamples", "0"]}
-    processes.call_all(commands, run_path.with_suffix(".log"), f"row {training.row!r}, seed {training.seed}")
+    processes.call_all({
+        "training": ["train", "--features", str(features), "--out", str(run_path), "--config",
+                     str(training.settings_path)],
+        "evaluating": ["evaluate", "--run", str(run_path), "--features", str(features), "--split", SPLIT,
+                       "--no-baselines", "--no-meteor", "--no-page", "--sense", "0", "--resamples", "0"]},
+        run_path.with_suffix(".log"), who)
+    return who

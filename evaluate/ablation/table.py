@@ -9,9 +9,9 @@ import numpy as np
 from data.files import write_text
 from evaluate.ablation.plots import draw_plots
 from evaluate.ablation.runner import SPLIT, Ablation
+from evaluate.comparison.compare import LEVEL
 from evaluate.metrics import LOSS, find_metric, format_value
-from evaluate.statistics.bootstrap import MIN_ALBUMS, holm, side_of_zero
-from evaluate.statistics.compare import LEVEL
+from evaluate.statistics.bootstrap import MIN_ALBUMS, correct, side_of_zero
 from evaluate.terminal import align, wrap
 from train.monitor import format_time
 
@@ -36,9 +36,7 @@ def write_tables(ablation: Ablation) -> list[Path]:
 def list_records(ablation: Ablation) -> list[dict]:
     """One record per row and metric, see FIELDS; Holm's correction runs over all tests of the grid."""
     records = [_record(ablation, row, metric) for row in ablation.grid.rows for metric in ablation.estimates[row]]
-    tested = [record for record in records if record["p"] is not None]
-    for record, corrected in zip(tested, holm([record["p"] for record in tested])):
-        record["p_holm"] = corrected
+    correct(records)
     for record in records:
         record["verdict"] = _verdict(record)
     return records

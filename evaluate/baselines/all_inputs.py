@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluate.baselines.linear import BLOCK, PENALTIES, LinearMaps, solve_ridge
 from evaluate.config import TS
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
 VERSION = 1
@@ -33,6 +33,16 @@ class AllInputs:
     frames: np.ndarray
     weights: tuple[np.ndarray, ...]
     penalties: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything by name."""
+        return {"frames": self.frames, "penalties": self.penalties,
+                **{f"weights_{t}": weights for t, weights in zip(TS, self.weights)}}
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, np.ndarray]) -> "AllInputs":
+        """What `arrays` gave."""
+        return cls(arrays["frames"], tuple(arrays[f"weights_{t}"] for t in TS), arrays["penalties"])
 
     def ridge(self, split: EvaluatedSplit, train: EvaluatedSplit, space: PhotoSpace, linear: LinearMaps
               ) -> dict[int, np.ndarray]:

@@ -2,10 +2,10 @@
 from collections import Counter
 
 import numpy as np
+from sklearn.metrics import pairwise_distances_argmin
 
 from evaluate.captions.text_scores import score_units
-from evaluate.photos.retrieval import rank_candidates
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
 NUM_FREQUENT, NUM_DRAWN = 40, 40  # candidates for the constant: the commonest train captions and others at random
@@ -36,8 +36,6 @@ def choose_constant(train: EvaluatedSplit, chosen_on: EvaluatedSplit, t: int, se
 
 def copy_nearest(train: EvaluatedSplit, split: EvaluatedSplit, space: PhotoSpace, t: int) -> list[list[str]]:
     """For every story the caption t + 1 of the train story whose photo t is nearest by cosine to its own photo t."""
-    photos = train.units.photo[:, t - 1]
-    ranking = rank_candidates(
-        space.read_directions(split.units.photo[:, t - 1]), lambda index: space.read_directions(photos[index]),
-        len(photos), np.full(len(split), -1), np.full((len(split), 1), -1), top=1)
-    return [train.caption_words[story][t] for story in ranking.top[:, 0]]
+    own, others = (space.read(part.units.photo[:, t - 1]) for part in (split, train))
+    nearest = pairwise_distances_argmin(own, others, metric="cosine")
+    return [train.caption_words[story][t] for story in nearest]

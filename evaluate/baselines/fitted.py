@@ -1,37 +1,35 @@
 """All baselines together: fitted once on the train split, kept beside the features, asked for rows of any split."""
+import hashlib
+import json
 import logging
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from data.errors import UserError
 from data.files import replace_file
 from data.folder.folder import Features
 from evaluate.baselines.all_inputs import VERSION as ALL_INPUTS_VERSION
 from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
-from evaluate.baselines.cache import cache_key
 from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
 from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
-from evaluate.baselines.text_lstm import (
-    TextLSTM,
-    choose_config,
-    load_text_lstm,
-    save_text_lstm,
-    score_text_lstm,
-    train_text_lstm,
-    write_text_lstm,
-)
-from evaluate.captions.writing_config import WritingConfig
+from evaluate.baselines.text_lstm import TextLSTM, choose_config, score_text_lstm, train_text_lstm, write_text_lstm
 from evaluate.config import TS
-from evaluate.photos.space import PhotoSpace
-from evaluate.rows import COPY, Row
+from evaluate.photos.retrieval import PhotoSpace
+from evaluate.rows import CONSTANT_CAPTION, COPY, NEAREST, Row, TagGuess
 from evaluate.split import EvaluatedSplit
-from evaluate.tags.tag_scores import TagGuess
+from train.config import TrainConfig
 from train.ngrams import NgramModel
+from train.statistics import measure_features
+from train.writing_config import WritingConfig
 
+LOCAL = ".local"
 TEXT_LSTM = "text-only LSTM"
 NGRAMS = {"unigram": 1, "trigram": 3}
 
@@ -115,9 +113,9 @@ class Baselines:
         yield Row("ridge from all inputs", self.all_inputs.ridge(split, self.train, self.space, self.linear))
 
     def _caption_rows(self, split: EvaluatedSplit) -> Iterator[Row]:
-        yield Row("constant caption", written={t: [self.constants[t]] * len(split) for t in TS})
+        yield Row(CONSTANT_CAPTION, written={t: [self.constants[t]] * len(split) for t in TS})
         if self.linear is not None and split.usable.any():
-            yield Row("nearest train story", written={t: copy_nearest(self.train, split, self.space, t) for t in TS})
+            yield Row(NEAREST, written={t: copy_nearest(self.train, split, self.space, t) for t in TS})
         for name, model in self.ngrams.items():
             row = Row(name, nll={t: model.nll(split.token[:, t]) for t in TS},
                       nll_known={t: model.nll(split.token[:, t], known=True) for t in TS})
@@ -151,70 +149,85 @@ def open_train(features: Features, words: str, limit: int = 0, seed: int = 42) -
         return EvaluatedSplit(features, words, "train", "mask", limit, 0, seed)
 
 
+def train_baselines(features_path: Path, words: str = "default") -> Path:
+    """Fit the ridges, the probe and the text-only LSTM of a folder ahead of any run, where they are not kept yet.
+
+    The linear ones are those of runs that train on all stories with the default floor under the deviation; a run with
+    other statistics fits its own at its first evaluation.
+
+    Returns:
+        The folder they lie in.
+
+    Raises:
+        UserError: if there are no train stories, or the folder cannot be written to.
+    """
+    features = Features.open(features_path)
+    cache = cache_folder(features)
+    if cache is None:
+        raise UserError(f"expected a features folder one may write to, found {features_path} read-only; evaluations "
+                        "keep baselines in their runs")
+    train = open_train(features, words)
+    val = EvaluatedSplit(features, words, "val", num_resamples=0) if "val" in features.words(words).splits else None
+    mean, std = measure_features(features, train.dataset.photo_rows(), TrainConfig.std_floor)
+    fit_kept(train, val, PhotoSpace(features, mean.numpy(), std.numpy()), cache)
+    return cache
+
+
 def fit_kept(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace, cache: Path | None
              ) -> tuple[LinearMaps | None, AllInputs | None, TextLSTM]:
     """The parts that take long and are kept; those that look at photos are None where train has no whole stories."""
     linear = all_inputs = None
     if train.usable.all():
         seen = val if val is not None and val.usable.any() else None
-        linear = cached_linear(train, seen, space, cache)
-        all_inputs = cached_all_inputs(train, seen, space, linear, cache)
-    return linear, all_inputs, cached_text_lstm(train, val, cache)
-
-
-def cached_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, cache: Path | None) -> TextLSTM:
-    """The text-only LSTM of a folder: from the cache, or trained now and kept where there is one."""
-    path = cache / f"text-lstm-{cache_key(LSTM_VERSION, train, val)}.safetensors" if cache is not None else None
+        key = _cache_key(train, seen, space.mean, space.std)
+        linear = LinearMaps(**_keep(cache, f"linear-{VERSION}-{key}", lambda: vars(fit_linear(train, seen, space))))
+        maps = linear
+        kept = _keep(cache, f"all-inputs-{ALL_INPUTS_VERSION}-{key}",
+                     lambda: fit_all_inputs(train, seen, space, maps).arrays())
+        all_inputs = AllInputs.of_arrays(kept)
     num_words = len(train.words.vocabulary)
     config = choose_config(len(train), num_words)
+    weights = _keep(cache, f"text-lstm-{LSTM_VERSION}-{_cache_key(train, val)}",
+                    lambda: train_text_lstm(train, val, config).arrays())
+    return linear, all_inputs, TextLSTM.of_arrays(weights, num_words, config)
+
+
+def cache_folder(features: Features, fallback: Path | None = None) -> Path | None:
+    """The folder's .local/baselines: this machine's, never packed; `fallback` where it cannot be written to."""
+    local = features.root / LOCAL
+    writable = os.access(local if local.is_dir() else features.root, os.W_OK)
+    return local / "baselines" if writable else fallback
+
+
+def _cache_key(train: EvaluatedSplit, val: EvaluatedSplit | None, *arrays: np.ndarray) -> str:
+    """Hash what a fit depends on: recipe, words, photos, the stories that take part, and further arrays."""
+    digest = hashlib.sha256(json.dumps([train.features.recipe["id"], train.words.identity["id"],
+                                        train.features.source["id"]]).encode())
+    rows = val.dataset.story_rows if val is not None else np.zeros(0, np.int64)
+    for array in (train.dataset.story_rows, rows, *arrays):
+        digest.update(np.ascontiguousarray(array).tobytes() + b"|")
+    return digest.hexdigest()[:16]
+
+
+def _keep(cache: Path | None, name: str, fit: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Fitted arrays: from the cache, or fitted now and kept where there is one.
+
+    Raises:
+        UserError: if what is kept is damaged.
+    """
+    path = cache / f"{name}.safetensors" if cache is not None else None
     if path is not None and path.exists():
-        return load_text_lstm(path, num_words, config)
-    logger.info("training the text-only LSTM on %d stories", len(train))
-    model = train_text_lstm(train, val, config)
-    _keep(path, lambda path: save_text_lstm(path, model))
-    return model
-
-
-def cached_linear(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace,
-                  cache: Path | None) -> LinearMaps:
-    """The linear maps of a folder: from the cache, or fitted now and kept where there is one."""
-    path = cache / f"linear-{cache_key(VERSION, train, val, space.mean, space.std)}.npz" if cache is not None else None
-    if path is not None and path.exists():
-        return LinearMaps(**_load_arrays(path))
-    logger.info("fitting the linear baselines on %d stories", len(train))
-    maps = fit_linear(train, val, space)
-    _keep(path, lambda path: _save_arrays(path, {field.name: getattr(maps, field.name) for field in fields(maps)}))
-    return maps
-
-
-def cached_all_inputs(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace, linear: LinearMaps,
-                      cache: Path | None) -> AllInputs:
-    """What looks at all inputs: from the cache, or fitted now and kept where there is one."""
-    key = cache_key(ALL_INPUTS_VERSION, train, val, space.mean, space.std)
-    path = cache / f"all-inputs-{key}.npz" if cache is not None else None
-    if path is not None and path.exists():
-        kept = _load_arrays(path)
-        return AllInputs(kept["frames"], tuple(kept[f"weights_{t}"] for t in TS), kept["penalties"])
-    fitted = fit_all_inputs(train, val, space, linear)
-    _keep(path, lambda path: _save_arrays(path, {
-        "frames": fitted.frames, "penalties": fitted.penalties,
-        **{f"weights_{t}": weights for t, weights in zip(TS, fitted.weights)}}))
-    return fitted
-
-
-def _keep(path: Path | None, save: Callable[[Path], None]) -> None:
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"expected a fitted baseline in {path}, found {type(error).__name__}; delete that file: it "
+                            "is fitted again at the next evaluation") from None
+    logger.info("fitting the baseline %s", name.rpartition("-")[0])
+    arrays = fit()
     try:
         if path is not None:
-            save(path)
+            with replace_file(path) as partial:
+                save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, partial)
     except OSError as error:
         logger.warning("a baseline cannot be kept at %s (%s): it is fitted anew each time", path, error)
-
-
-def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with replace_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as kept:
-        return {name: kept[name] for name in kept.files}
+    return arrays

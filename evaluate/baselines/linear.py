@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from sklearn.kernel_ridge import KernelRidge
 
 from data.words.tokens import RESERVED
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 
 VERSION = 2
@@ -159,10 +159,7 @@ def solve_ridge(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[n
         (C, D) float32, and the penalty.
     """
     def solve(penalty: float, outputs: slice) -> np.ndarray:
-        ridged = gram.copy()
-        ridged[np.diag_indices_from(ridged)] += penalty * n
-        factor = cho_factor(ridged, overwrite_a=True, check_finite=False)
-        return cho_solve(factor, product[:, outputs], check_finite=False)
+        return KernelRidge(alpha=penalty * n, kernel="precomputed").fit(gram, product[:, outputs]).dual_coef_
 
     best = DEFAULT_PENALTY
     if held_out is not None and len(held_out[0]):

@@ -6,14 +6,11 @@ import numpy as np
 
 from data.errors import UserError
 from evaluate.config import TS
-from evaluate.rows import Row
+from evaluate.rows import ORACLE, Row, TagGuess
 from evaluate.split import EvaluatedSplit
-from evaluate.tags.tag_metrics import FIRST_TAG
-from evaluate.tags.tag_scores import TagGuess
+from evaluate.tags.tag_scores import FIRST_TAG
 
 logger = logging.getLogger(__name__)
-
-ORACLE = "oracle"
 
 
 def oracle_row(split: EvaluatedSplit) -> Row | None:

@@ -6,7 +6,6 @@ asked for caption t + 1 after captions 1..t, for every t in one pass.
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,14 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.errors import UserError
-from data.files import replace_file
 from data.words.tokens import PAD, UNK
-from evaluate.captions.writing import write_captions
-from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
 from train.augment import RARE_SHARE, find_rare_words
+from train.writing import write_captions
+from train.writing_config import WritingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +62,17 @@ class TextLSTM(nn.Module):
         self.lstm = nn.LSTM(config.embedding_dim, config.hidden_dim, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
         self.vocabulary = nn.Linear(config.hidden_dim, vocabulary_size)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights by name."""
+        return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+
+    @classmethod
+    def of_arrays(cls, weights: dict[str, np.ndarray], vocabulary_size: int, config: LSTMConfig) -> "TextLSTM":
+        """A model of given weights, in evaluation mode."""
+        model = cls(vocabulary_size, config)
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        return model.eval()
 
     def read(self, token_ids: Tensor) -> Tensor:
         """(B, L) ids -> (B, L, hidden_dim), the state after each."""
@@ -168,30 +176,6 @@ def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConf
             captions = write_captions(model, model.states_after(token_ids, lengths), writing)
             written[t] += [[split.words.vocabulary[index] for index in caption.token_ids] for caption in captions]
     return written
-
-
-def save_text_lstm(path: Path, model: TextLSTM) -> None:
-    """Write the weights as safetensors."""
-    from safetensors.torch import save_file
-    with replace_file(path) as partial:
-        save_file(model.state_dict(), partial)
-
-
-def load_text_lstm(path: Path, vocabulary_size: int, config: LSTMConfig) -> TextLSTM:
-    """Read what `save_text_lstm` wrote of a model of this size.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    model = TextLSTM(vocabulary_size, config)
-    try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"expected the text-only LSTM in {path}, found {type(error).__name__}; delete that file: it "
-                        "is trained again at the next evaluation") from None
-    return model.eval()
 
 
 def _batches(token: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

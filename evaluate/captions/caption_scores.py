@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evaluate.captions.meteor import MeteorAligner, best_reference, meteor_score
-from evaluate.captions.ngrams import TextTable
-from evaluate.captions.original_scores import score_as_original
+from evaluate.captions.ngrams import TextTable, measure_rows, vocabulary_share
 from evaluate.captions.text_scores import BLEU_NAMES, UnitScores, corpus_bleu, score_rows
-from evaluate.captions.variety import measure_rows, vocabulary_share
+from evaluate.rows import AS_HUMAN, HUMAN, Captions
 from evaluate.split import EvaluatedSplit
-from evaluate.statistics.bootstrap import Estimate
+from evaluate.statistics.bootstrap import Estimate, Resamples
 
-Captions = Sequence[Sequence[str]]  # one a story, each a list of words
-HUMAN, AS_HUMAN = "human", "model, scored as human"
+ORIGINAL_NAMES = ("original_bleu_1", "original_bleu_2", "original_bleu_3", "original_bleu_4", "original_rouge_l")
 
 
 class CaptionScorer:
@@ -38,13 +36,11 @@ class CaptionScorer:
         split, stories = self.split, np.arange(len(self.split))
         rows = self._first[name] + stories
         scores = score_rows(self.table, rows, split.units.unit, stories, split.units.unit, split.units.num_units)
-        estimates = _estimate(split, scores, np.ones(len(scores)), None)
+        estimates = estimate_units(split.resamples, scores, np.unique(split.units.unit, return_index=True)[1])
         variety = measure_rows(self.table, rows)
         variety["vocabulary_share"] = vocabulary_share({word for caption in self.written[name] for word in caption},
                                                        {word for caption in self.true for word in caption})
-        for measure, value in variety.items():  # properties of the whole set: they have no interval
-            estimates[measure] = Estimate(np.array([np.nan if value is None else value]), len(split))
-        return estimates
+        return estimates | estimate_whole(variety, len(split))
 
     def score_humans(self, model: str) -> dict[str, dict[str, Estimate]]:
         """One true caption against the others of its unit, and the model's against those same others.
@@ -61,15 +57,49 @@ class CaptionScorer:
         place_of = {story: place for place, story in enumerate(own)}
         unit = np.array([place_of[story] for story, _ in others])
         references = np.array([other for _, other in others])
-        weight = split.units.weight[own]
-        return {row: _estimate(split, score_rows(self.table, first + own, np.arange(len(own)), references, unit,
-                                                 len(own)), weight, own)
-                for row, first in ((HUMAN, 0), (AS_HUMAN, self._first[model]))}
+        scores = {row: score_rows(self.table, first + own, np.arange(len(own)), references, unit, len(own))
+                  for row, first in ((HUMAN, 0), (AS_HUMAN, self._first[model]))}
+        return {row: estimate_units(split.resamples, found, own, split.units.weight[own])
+                for row, found in scores.items()}
 
     def score_original(self, name: str) -> dict[str, Estimate]:
         """The original's protocol: sentence BLEU and stemmed ROUGE-L against the story's own caption."""
         values = score_as_original(self.written[name], self.true)
         return {measure: self.split.resamples.mean(found, np.ones(len(found))) for measure, found in values.items()}
+
+
+def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """Score captions as the notebook that the method comes from did, to compare with its figures and nothing else.
+
+    Each against the one true caption of its own story, averaged over captions: sentence BLEU with nltk's smoothing
+    method 4, and rouge-score's stemmed ROUGE-L, which strips punctuation. Both are other numbers than corpus BLEU and
+    coco-caption's ROUGE-L.
+
+    Args:
+        written: N captions, each a list of words.
+        captions: the N true ones.
+
+    Returns:
+        By name in ORIGINAL_NAMES (N,) float64 in [0, 1]. A caption without words scores 0.
+
+    Raises:
+        ValueError: if the two differ in length.
+    """
+    if len(written) != len(captions):
+        raise ValueError(f"captions: expected one for each written one, found {len(captions)} for {len(written)}")
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu  # late: slow to import, rarely needed
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    smooth = SmoothingFunction().method4
+    weights = [(1 / order,) * order for order in range(1, 5)]
+    rouge = RougeScorer(["rougeL"], tokenizer=DefaultTokenizer(use_stemmer=True))
+    rows = []
+    for text, caption in zip(written, captions):
+        bleu = sentence_bleu([list(caption)], list(text), weights, smooth) if text and caption else [0.0] * 4
+        rows.append([*bleu, rouge.score(" ".join(caption), " ".join(text))["rougeL"].fmeasure])
+    values = np.array(rows, float).reshape(-1, len(ORIGINAL_NAMES))
+    return {name: values[:, column] for column, name in enumerate(ORIGINAL_NAMES)}
 
 
 def score_meteor(split: EvaluatedSplit, t: int, written: Mapping[str, Captions], aligner: MeteorAligner
@@ -123,20 +153,25 @@ def _exp(mean_nll: np.ndarray) -> np.ndarray:
         return np.exp(mean_nll)
 
 
-def _estimate(split: EvaluatedSplit, scores: UnitScores, weight: np.ndarray,
-              stories: np.ndarray | None) -> dict[str, Estimate]:
-    """Scores per unit (or per story of `stories`) to estimates over the split's albums."""
+def estimate_units(resamples: Resamples, scores: UnitScores, stories: np.ndarray, weight: np.ndarray | float = 1.0
+                   ) -> dict[str, Estimate]:
+    """BLEU-1..4, ROUGE-L and CIDEr-D over the albums of what was scored.
+
+    Args:
+        scores: of U units. stories: (U,) the story that each stands at. weight: (U,) of each.
+    """
     columns = np.column_stack([scores.bleu_counts, scores.rouge_l, scores.cider, np.ones(len(scores))])
-    columns = columns * weight[:, None]
-    if stories is None:
-        spread = split.spread(columns)
-    else:
-        spread = np.zeros((len(split), columns.shape[1]))
-        spread[stories] = columns
-    n = round(weight.sum())
-    sums = split.resamples.sums(spread)
+    spread = np.zeros((len(resamples.album), columns.shape[1]))
+    spread[stories] = columns * np.reshape(weight, (-1, 1))
+    n = round(float(spread[:, -1].sum()))
+    sums = resamples.sums(spread)
     bleu = corpus_bleu(sums[:, :-3])
     with np.errstate(invalid="ignore"):
         means = sums[:, -3:-1] / sums[:, -1:]
     return {**{name: Estimate(bleu[:, column], n) for column, name in enumerate(BLEU_NAMES)},
             "rouge_l": Estimate(means[:, 0], n), "cider": Estimate(means[:, 1], n)}
+
+
+def estimate_whole(values: Mapping[str, float | None], n: int) -> dict[str, Estimate]:
+    """Properties of a whole set: they have no interval."""
+    return {name: Estimate(np.array([np.nan if value is None else value]), n) for name, value in values.items()}

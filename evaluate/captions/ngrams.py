@@ -1,15 +1,18 @@
-"""Texts as n-gram counts: what BLEU, CIDEr-D and the measures of variety are computed from, counted once per text.
+"""Texts as n-gram counts: what BLEU and CIDEr-D are computed from, counted once per text; and how varied texts are.
 
 Scoring the same references again (other hypotheses, one reference held out) then costs sparse matrix arithmetic
 instead of counting words in Python: a whole run of the published protocol takes a tenth of a second.
 """
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 import numpy as np
+from rapidfuzz.distance import LCSseq
 from scipy.sparse import csr_array
 
 MAX_ORDER = 4
+REPEATED_ORDER = 4  # repetition is measured on 4-grams: shorter ones repeat in good English too
+VARIETY_NAMES = ("distinct_1", "distinct_2", "repetition", "self_repetition", "length", "vocabulary_share")
 
 
 class TextTable:
@@ -27,7 +30,6 @@ class TextTable:
         self.words = list(index)
         self.num_words = np.array([len(ids) for ids in self.word_ids], np.int64)
         self._common: dict[tuple[int, int], int] = {}
-        self._places: tuple[int, dict[int, int]] = -1, {}  # of the text that was last compared
 
     def __len__(self) -> int:
         return len(self.word_ids)
@@ -53,38 +55,56 @@ class TextTable:
         return counts
 
     def common_length(self, first: int, second: int) -> int:
-        """Length of the longest common subsequence of two texts, in words; remembered.
-
-        Quickest where `first` stays the same from call to call.
-        """
+        """Length of the longest common subsequence of two texts, in words; remembered."""
         key = (min(first, second), max(first, second))
         if key not in self._common:
-            if self._places[0] != first:
-                self._places = first, find_places(self.word_ids[first])
-            self._common[key] = longest_common_subsequence(len(self.word_ids[first]), self._places[1],
-                                                           self.word_ids[second])
+            self._common[key] = LCSseq.similarity(self.word_ids[first].tolist(), self.word_ids[second].tolist())
         return self._common[key]
 
 
-def find_places(word_ids: np.ndarray) -> dict[int, int]:
-    """Word -> where it stands in a text, as the bits of an integer."""
-    places: dict[int, int] = {}
-    for position, word in enumerate(word_ids.tolist()):
-        places[word] = places.get(word, 0) | 1 << position
-    return places
-
-
-def longest_common_subsequence(length: int, places: dict[int, int], other: np.ndarray) -> int:
-    """Length of the longest common subsequence of two texts.
-
-    Bit-parallel over the first, which is held in one integer (Hyyro 2004): O(words of the other) steps.
+def measure_variety(texts: Sequence[Sequence[str]], reference_words: Collection[str] = ()) -> dict[str, float | None]:
+    """Measures of a set of texts, each a list of words.
 
     Args:
-        length: words of the first text. places: its `find_places`. other: the word ids of the second.
+        texts: N texts.
+        reference_words: the words that `vocabulary_share` counts against.
+
+    Returns:
+        - `distinct_1`, `distinct_2`: distinct n-grams of the whole set / all its n-grams (Li et al. 2016). They fall
+          as a set grows: compare sets of one size only.
+        - `repetition`: share of 4-grams that stood earlier in the same text.
+        - `self_repetition`: share of 4-grams that also stand in another text of the set (Salkar et al. 2022 count the
+          same event per text).
+        - `length`: mean words per text.
+        - `vocabulary_share`: share of the reference words that are written at least once.
+
+        None where there is nothing to divide by.
     """
-    full = (1 << length) - 1
-    row = full
-    for word in other.tolist():
-        matches = row & places.get(word, 0)
-        row = (row + matches | row - matches) & full
-    return length - row.bit_count()
+    table = TextTable(texts)
+    values = measure_rows(table, np.arange(len(table)))
+    return {**values, "vocabulary_share": vocabulary_share(table.words, reference_words)}
+
+
+def measure_rows(table: TextTable, rows: np.ndarray) -> dict[str, float | None]:
+    """`measure_variety`, without the vocabulary, of some texts of a table."""
+    values: dict[str, float | None] = {}
+    for order in 1, 2:
+        per_gram = table.counts[order - 1][rows].sum(axis=0)
+        values[f"distinct_{order}"] = _share((per_gram > 0).sum(), per_gram.sum())
+    counts = table.counts[REPEATED_ORDER - 1][rows]
+    total = counts.sum()
+    in_texts = np.bincount(counts.indices, minlength=counts.shape[1])
+    values["repetition"] = _share(total - counts.nnz, total)
+    values["self_repetition"] = _share(counts.data[in_texts[counts.indices] > 1].sum(), total)
+    values["length"] = _share(table.num_words[rows].sum(), len(rows))
+    return values
+
+
+def vocabulary_share(written: Collection[str], reference_words: Collection[str]) -> float | None:
+    """Share of the reference words that were written at least once; None without reference words."""
+    wanted = set(reference_words)
+    return _share(len(wanted.intersection(written)), len(wanted))
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None

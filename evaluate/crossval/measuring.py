@@ -8,16 +8,22 @@ from typing import Any
 import numpy as np
 
 from data.files import read_json, sha256_file, write_json, write_text
-from evaluate.captions.caption_scores import score_meteor
-from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable
-from evaluate.clock import Clock
-from evaluate.config import HEADLINE_T, EvalConfig
+from evaluate.config import EvalConfig
 from evaluate.crossval.pooling import KeepingResamples, PooledSplit, join_rows, pool_scores
-from evaluate.evaluation import METEOR_ROWS, Evaluation
+from evaluate.evaluation.evaluation import Evaluation
+from evaluate.evaluation.frames import Clock, collect_rows, list_absent, run_meteor, score_sense
+from evaluate.evaluation.protocol import describe_protocol, list_cautions
+from evaluate.evaluation.scoring import (
+    Scores,
+    compare_rows,
+    merge_scores,
+    score_captions,
+    score_photos,
+    score_tag_rows,
+    summarise,
+)
 from evaluate.photos.photo_scores import PhotoScorer
-from evaluate.protocol import describe_protocol, list_cautions
 from evaluate.rows import Row
-from evaluate.scoring import Scores, compare_rows, merge_scores, score_captions, score_photos, score_tag_rows, summarise
 from evaluate.split import EvaluatedSplit
 from evaluate.table import describe_result, format_markdown
 
@@ -65,15 +71,10 @@ def measure_folds(configs: Sequence[EvalConfig], dealt: dict[str, Any], out: Pat
     folds = [_measure_fold(config) for config in configs]
     pooled = PooledSplit([fold.split for fold in folds], resamples, configs[0].seed)
     rows = join_rows([fold.rows for fold in folds])
-    scores, reasons = merge_scores(pool_scores([fold.scores for fold in folds], pooled.resamples),
-                                   score_captions(rows, pooled), score_tag_rows(rows, pooled, folds[0].counted)), {}
-    try:
-        if meteor:
-            written = {row.name: row.written[HEADLINE_T] for row in rows if row.name in METEOR_ROWS}
-            for name, estimate in score_meteor(pooled, HEADLINE_T, written, MeteorAligner.find()).items():
-                scores[name]["meteor"] = estimate
-    except MeteorUnavailable as error:
-        reasons["meteor"] = str(error)
+    scores = merge_scores(pool_scores([fold.scores for fold in folds], pooled.resamples), score_captions(rows, pooled),
+                          score_tag_rows(rows, pooled, folds[0].counted))
+    found, reasons = run_meteor(pooled, rows) if meteor else ({}, {})
+    scores = merge_scores(scores, found)
     evaluation = {
         "rows": summarise(scores, reasons), "differences": compare_rows(scores),
         "protocol": _describe(configs[0], folds, pooled, dealt, resamples), "recipe": pooled.features.recipe,
@@ -94,19 +95,19 @@ def format_result(evaluation: dict[str, Any], out: Path) -> str:
 
 
 def _measure_fold(config: EvalConfig) -> Measured:
-    clock, evaluation = Clock(), Evaluation(config)
+    clock, evaluation = Clock(), Evaluation.open(config)
     split = evaluation.split
     split.resamples = KeepingResamples(split.units.album_ids)
-    rows, baselines = evaluation.collect_rows(clock)
+    rows = collect_rows(evaluation, clock)
     photos, _ = score_photos(rows, PhotoScorer(split, evaluation.space))
     clock.lap("photos")
-    scores = merge_scores(photos, evaluation.score_sense())
+    scores = merge_scores(photos, score_sense(evaluation))
     clock.lap("story sense")
     for row in rows:
         row.photo, row.beliefs = {}, {}  # scored, and the largest part
     logger.info("%s: %d test stories (%s)", config.run.name, len(split), clock)
     return Measured(split, evaluation.counted_tags, rows, scores,
-                    describe_protocol(config, split, evaluation.val, evaluation.list_absent(baselines)),
+                    describe_protocol(config, split, evaluation.val, list_absent(evaluation)),
                     {"path": str(config.run), "epoch": evaluation.run.epoch})
 
 

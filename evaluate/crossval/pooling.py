@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from evaluate.evaluation.scoring import Scores
 from evaluate.rows import Row
-from evaluate.scoring import Scores
-from evaluate.split import EvaluatedSplit
+from evaluate.split import EvaluatedSplit, Units
 from evaluate.statistics.bootstrap import Estimate, Resamples
 from evaluate.tags.tag_scores import TagGuess
-from evaluate.units import Units
 
 Transform = Callable[[np.ndarray], np.ndarray] | None
 

@@ -9,7 +9,6 @@ What is there already is not done again, so an interrupted cross-validation goes
 """
 import logging
 import shlex
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +18,14 @@ from data.errors import UserError
 from data.folder.folder import Features
 from data.folds.folds import MANIFEST, format_folds, read_folds, write_folds
 from data.lock import hold
-from evaluate.ablation.processes import Processes, work_off
 from evaluate.ablation.runner import is_done, require_same_run
-from evaluate.config import EvalConfig
-from evaluate.crossval.config import CrossvalConfig
+from evaluate.config import CrossvalConfig, EvalConfig
 from evaluate.crossval.measuring import measure_folds
+from evaluate.processes import Processes, work_off
 from train.config import TrainConfig
-from train.monitor import format_time
 from train.runs import CONFIG
 from train.settings import read_command
+from train.task import NEXT, task_of
 
 if TYPE_CHECKING:
     from extract.config import ExtractConfig
@@ -69,7 +67,7 @@ def run_crossval(config: CrossvalConfig) -> Path:
 
 def _read_training(config: CrossvalConfig, fold: int) -> TrainConfig:
     training = read_command(_training_flags(config, fold)).config
-    if training.task != "next":
+    if task_of(training) is not NEXT:
         raise UserError(f"expected --task next, found {training.task}: whole stories have no pooled table; leave it "
                         "away")
     return training
@@ -127,18 +125,13 @@ def _silenced(name: str) -> Iterator[None]:
 
 
 def _train(config: CrossvalConfig, evaluations: list[EvalConfig], folds: list[int]) -> None:
-    started, finished = time.monotonic(), 0
-
-    def work(fold: int, processes: Processes) -> None:
-        nonlocal finished
+    def work(fold: int, processes: Processes) -> str:
         evaluation = evaluations[fold]
-        commands = {"training": ["train", *_training_flags(config, fold)],
-                    "evaluating": ["evaluate", "--run", str(evaluation.run), "--features", str(evaluation.features),
-                                   "--words", config.words(fold), "--split", SPLIT, "--device", evaluation.device,
-                                   "--resamples", "0", "--sense", "0", "--no-meteor", "--no-page"]}
-        processes.call_all(commands, config.out / f"fold-{fold}.log", f"fold {fold}")
-        finished += 1
-        left = (time.monotonic() - started) / finished * (len(folds) - finished)
-        logger.info("fold %d is trained and evaluated, %d of %d; %s to go", fold, finished, len(folds),
-                    format_time(left))
+        processes.call_all({
+            "training": ["train", *_training_flags(config, fold)],
+            "evaluating": ["evaluate", "--run", str(evaluation.run), "--features", str(evaluation.features), "--words",
+                           config.words(fold), "--split", SPLIT, "--device", evaluation.device, "--resamples", "0",
+                           "--sense", "0", "--no-meteor", "--no-page"]},
+            config.out / f"fold-{fold}.log", f"fold {fold}")
+        return f"fold {fold} is trained and evaluated"
     work_off(folds, config.jobs, work)

@@ -1,5 +1,4 @@
 """Judges' answers to a blind sheet: win rate with intervals, and how far the judges agree."""
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nltk.metrics.agreement import AnnotationTask
+from scipy.stats import binomtest
 
 from data.errors import UserError
 from data.files import read_json
 from evaluate.page.ab_sheet import KEY_VERSION, RUN_A, RUN_B
-from evaluate.statistics.bootstrap import MIN_ALBUMS, Resamples, side_of_zero
+from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Resamples, side_of_zero
 
 TIE = "tie"
 SIDES = ("left", "right", TIE)
 CHOICES = (RUN_A, RUN_B, TIE)
-NORMAL_95 = 1.959964  # standard deviations that hold 95 %
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,11 @@ def describe_answers(result: AbResult) -> list[str]:
 
 
 def wilson_interval(wins: int, total: int) -> tuple[float | None, float | None]:
-    """95 % interval of a share. Source: E. B. Wilson, 1927."""
+    """95 % interval of a share."""
     if not total:
         return None, None
-    share, z2 = wins / total, NORMAL_95 ** 2
-    middle = share + z2 / (2 * total)
-    spread = NORMAL_95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total ** 2))
-    return max(0.0, (middle - spread) / (1 + z2 / total)), min(1.0, (middle + spread) / (1 + z2 / total))
+    found = binomtest(wins, total).proportion_ci(LEVEL, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def raw_agreement(answers: Sequence[Sequence[int]]) -> float | None:
@@ -136,21 +134,12 @@ def agreement_kappa(answers: Sequence[Sequence[int]]) -> float | None:
 
     Returns:
         At most 1; 0 is chance. None with fewer than two judges or where chance agreement is 1.
-
-    Sources: J. Cohen, 1960; J. L. Fleiss, 1971.
     """
-    table = np.asarray(answers)
-    if table.ndim != 2 or table.shape[1] < 2:
+    judges = range(len(answers[0]) if len(answers) else 0)
+    task = AnnotationTask([(judge, question, row[judge]) for question, row in enumerate(answers) for judge in judges])
+    if len(judges) < 2 or len(task.K) < 2:
         return None
-    num_questions, num_judges = table.shape
-    counts = np.stack([(table == category).sum(axis=1) for category in range(int(table.max()) + 1)], axis=1)
-    observed = ((counts * (counts - 1)).sum(axis=1) / (num_judges * (num_judges - 1))).mean()
-    if num_judges == 2:
-        chance = sum((table[:, 0] == category).mean() * (table[:, 1] == category).mean()
-                     for category in range(counts.shape[1]))
-    else:
-        chance = np.square(counts.sum(axis=0) / (num_questions * num_judges)).sum()
-    return None if chance >= 1 else float((observed - chance) / (1 - chance))
+    return float(task.kappa() if len(judges) == 2 else task.pi())
 
 
 def _claim(result: AbResult) -> str:

@@ -3,7 +3,6 @@ import hashlib
 import json
 import logging
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ from data.files import write_json, write_text
 from data.folder.folder import Features
 from data.folder.word_reader import SplitWords
 from evaluate.captions.detokenise import detokenise
-from evaluate.page.ab_config import AbConfig
+from evaluate.config import AbConfig
 from evaluate.page.pictures import Pictures
 from evaluate.page.report import ASSETS, content_policy, embed_json, environment
-from evaluate.page.run_files import Prediction, read_predictions
+from evaluate.page.run_files import read_run_predictions
+from evaluate.predictions import Prediction
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
     chance.shuffle(a_is_left)
     questions = [_question(said_a[story_id], said_b[story_id], is_left)
                  for story_id, is_left in zip(chosen, a_is_left)]
-    page = _render(questions, features, config, dataset_root)
-    key = {"version": KEY_VERSION, "sheet": page.sheet, "runs": {RUN_A: str(run_a), RUN_B: str(run_b)},
+    sheet, text = _render(questions, features, config, dataset_root)
+    key = {"version": KEY_VERSION, "sheet": sheet, "runs": {RUN_A: str(run_a), RUN_B: str(run_b)},
            "split": config.split, "t": config.t, "seed": config.seed, "stories_shared": len(shared),
            "stories_written_alike": len(shared) - len(differing),
            "questions": [{"story_id": story_id, "album_id": said_a[story_id].album_id,
@@ -63,7 +63,7 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
                          for story_id, is_left in zip(chosen, a_is_left)]}
     write_json(key_path_of(out), key)
     log.info("sheet with %d questions: %s; its key, not for judges: %s", len(chosen), out, key_path_of(out))
-    return write_text(out, page.text)
+    return write_text(out, text)
 
 
 def key_path_of(sheet: Path) -> Path:
@@ -71,15 +71,9 @@ def key_path_of(sheet: Path) -> Path:
     return sheet.with_suffix(".key.json")
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    sheet: str  # identity: sha256 over the questions, carried by the answers
-    text: str
-
-
 def _by_story(run: Path, split: str, t: int) -> dict[str, Prediction]:
-    predictions = read_predictions(run, split)
-    if any(prediction.sentences for prediction in predictions):
+    predictions = read_run_predictions(run, split)
+    if any(prediction.is_story for prediction in predictions):
         raise UserError(f"expected single captions to judge, of the task 'next', found whole stories of {run}; compare "
                         f"those by their scores: make compare RUNS=\"{run} OTHER\"")
     return {prediction.story_id: prediction for prediction in predictions if prediction.t == t}
@@ -99,12 +93,15 @@ def _choose(story_ids: list[str], said: dict[str, Prediction], wanted: int, chan
 def _question(said_a: Prediction, said_b: Prediction, a_is_left: bool) -> dict[str, Any]:
     left, right = (said_a, said_b) if a_is_left else (said_b, said_a)
     return {"story": said_a.story_id, "photos": said_a.photos,
-            "left": detokenise(left.written.split()), "right": detokenise(right.written.split())}
+            "left": detokenise((left.written or "").split()), "right": detokenise((right.written or "").split())}
 
 
 def _render(questions: list[dict[str, Any]], features: Features, config: AbConfig,
-            dataset_root: Path | None) -> _Sheet:
-    """The page. A question carries photos by number and texts; nothing in it comes from a run but its sentences."""
+            dataset_root: Path | None) -> tuple[str, str]:
+    """The sheet's identity, a sha256 over the questions that the answers carry, and the page.
+
+    A question carries photos by number and texts; nothing in it comes from a run but its sentences.
+    """
     frames, pictures = features.words(config.words).split(config.split), Pictures(features, dataset_root)
     row_of = {story_id.decode(): row for row, story_id in enumerate(frames.story_id.all())}
     shown = []
@@ -123,7 +120,7 @@ def _render(questions: list[dict[str, Any]], features: Features, config: AbConfi
     text = environment().get_template("ab_sheet.html").render(
         style=style, script=script, policy=content_policy(style, script), num_questions=len(shown), t=config.t,
         content=embed_json({"sheet": sheet, "questions": shown}))
-    return _Sheet(sheet, text)
+    return sheet, text
 
 
 def _caption(frames: SplitWords, row: int, order: int) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluate.metrics import Metric
-from evaluate.page.labels import format_value
-from evaluate.page.run_files import EvaluatedRun, Prediction, Score
+from evaluate.page.run_files import Score
+from evaluate.page.verdict import format_value
+from evaluate.rows import BASELINE, HUMAN, MODEL, ORACLE, REFERENCE, kind_of
 
 WIDTH = 320
 LABEL_WIDTH, VALUE_WIDTH = 118, 46
@@ -18,7 +19,6 @@ ROW_HEIGHT = 21
 TOP = 6
 CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 36, 44, 20
 LOG_RATIO = 30  # values that span more than this are drawn on a logarithmic scale
-MODEL, ORACLE, BASELINE, REFERENCE = "model", "oracle", "baseline", "reference"
 
 _BRIEF = (("from last frame and caption", "on frame + text"), ("from last frame", "on last frame"),
           ("inputs permuted", "permuted"))
@@ -90,16 +90,6 @@ class TagBar:
     y: float
 
 
-def kind_of(row: str) -> str:
-    """What a row stands for: the model, the oracle, a baseline, or a reference that nothing has to beat.
-
-    References are chance, people, and the model under other conditions ("model, inputs permuted").
-    """
-    if row == MODEL:
-        return MODEL
-    return ORACLE if row.startswith(ORACLE) else REFERENCE if row.startswith((MODEL, "human", "chance")) else BASELINE
-
-
 def brief_row(row: str) -> str:
     """A row's name short enough for a chart's margin."""
     plain = row.replace("_", " ")
@@ -110,7 +100,7 @@ def brief_row(row: str) -> str:
 
 def is_comparable(row: str) -> bool:
     """False for rows scored on other references than the rest: people, and the model scored as they are."""
-    return "human" not in row
+    return HUMAN not in row
 
 
 def order_rows(rows: Iterable[str]) -> list[str]:
@@ -171,37 +161,17 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> float | None:
     return min(totals, key=lambda epoch: totals[epoch]) if totals else None
 
 
-def draw_tags(run: EvaluatedRun, scores: dict[str, Score], tag_names: Sequence[str], categories: dict[str, str],
-              t: int) -> dict[str, list[TagBar]]:
-    """F1 of every tag with support, by category, the most frequent first.
-
-    Args:
-        scores: the model's row; where it has `tags_next.f1.<tag>` (n is the support) the tags are those, else they are
-            counted from the predictions.
-        t: frames seen before.
-    """
+def draw_tags(scores: dict[str, Score], tag_names: Sequence[str], categories: dict[str, str]
+              ) -> dict[str, list[TagBar]]:
+    """F1 of every tag with support, by category, the most frequent first; scores: the model's row."""
     ahead, seen = ({name: scores[f"{kind}.f1.{name}"] for name in tag_names if f"{kind}.f1.{name}" in scores}
                    for kind in ("tags_next", "tags_seen"))
-    if not ahead:
-        predictions = [prediction for prediction in run.predictions if prediction.t == t]
-        ahead, seen = ({name: _f1(predictions, name, kind) for name in tag_names[2:]}
-                       for kind in ("tags_next", "tags_seen"))
     bars: dict[str, list[TagBar]] = {}
     for name, score in sorted(ahead.items(), key=lambda item: -(item[1].n or 0)):
         if score.n:
             column = bars.setdefault(categories.get(name, "tag"), [])
             column.append(TagBar(name, score.n, score, seen.get(name, Score(None)), TOP + len(column) * ROW_HEIGHT))
     return bars
-
-
-def _f1(predictions: Iterable[Prediction], name: str, field: str) -> Score:
-    counts = {"hit": 0, "wrong": 0, "support": 0}
-    for prediction in predictions:
-        said, is_true = name in getattr(prediction, field), name in prediction.tags
-        counts["hit"] += said and is_true
-        counts["wrong"] += said != is_true
-        counts["support"] += is_true
-    return Score(2 * counts["hit"] / max(1, 2 * counts["hit"] + counts["wrong"]), n=counts["support"])
 
 
 def _draw_curve(term: str, series: dict[str, list[tuple[float, float]]], best: float | None) -> CurveChart:

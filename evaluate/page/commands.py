@@ -4,9 +4,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from evaluate.captions.writing_config import WritingConfig
 from evaluate.config import EvalConfig
 from train.config import PRESETS, TrainConfig
+from train.writing_config import WritingConfig
 
 _VARIABLES = ("preset", "task")  # have a make variable of their own
 

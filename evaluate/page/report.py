@@ -20,26 +20,27 @@ from evaluate.page.charts import (
     draw_dots,
     draw_tags,
     is_comparable,
-    kind_of,
     order_rows,
     spoken,
 )
 from evaluate.page.commands import list_commands, settings_of
-from evaluate.page.labels import choose_headline, describe, format_value
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
-from evaluate.page.sense import list_sense
 from evaluate.page.stories import Browser, choose_stories, group_stories
 from evaluate.page.verdict import (
+    choose_headline,
+    describe,
     find_model_row,
+    format_value,
     group_statements,
-    is_paired,
     list_missing,
     list_notices,
+    list_sense,
     state_order,
     state_people,
     state_result,
 )
+from evaluate.rows import kind_of
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +98,11 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
                                  if metric.name in scores}) for metric in headline]
     statements = [(metric, said) for metric in headline if (said := state_result(run, metric))]
     model, last_t = run.scores.get(find_model_row(run), {}), run.last_t
-    tags = draw_tags(run, model, words.tag_names, words.tag_categories, last_t)
+    tags = draw_tags(model, words.tag_names, words.tag_categories)
     shown = {bar.name for bars in tags.values() for bar in bars}
     return {"headline": headline, "rows": order_rows(run.scores), "charts": [chart for chart in charts if chart],
             "statements": group_statements(statements), "order": state_order(run, headline),
             "people": state_people(run, headline), "sense": list_sense(run),
-            "paired": is_paired(run, headline),
             "has_intervals": any(dot.low is not None for chart in charts if chart for dot in chart.dots),
             "missing": list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
             "silent_tags": [name for name in words.tag_names[2:] if name not in shown],

@@ -2,22 +2,19 @@
 
 eval-<split>.json         {"rows": {row: {metric: {"value", "low", "high", "n"}}}, "differences": the same of the paired
                           difference model - row, "protocol", "recipe", "words", "run": {"path", "epoch", "features"}}
-predictions-<split>.jsonl a line per (story, t): story_id, album_id, t, photos, caption, written, tags, tags_seen,
-                          tags_next, retrieved, rank_album, rank_all, nll, tokens; of task `tell` a line per story:
-                          story_id, album_id, photos, story, sentences, nll, tokens
+predictions-<split>.jsonl see `evaluate.predictions`
 metrics.jsonl             a line per epoch: epoch, train.{image,text,...}, val.*, lr, seconds
 config.json               what the run was trained with
 """
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
 from data.files import read_json
+from evaluate.predictions import Prediction, find_predictions, read_predictions
+from train.runs import CONFIG, read_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +26,6 @@ class Score:
     high: float | None = None
     n: int | None = None
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a run said about frame t (0-based; frames 0..t-1 were seen) of a story, or with t = 5 about all of it."""
-
-    story_id: str
-    album_id: str
-    t: int
-    photos: tuple[str, ...]
-    written: str
-    tags: tuple[str, ...]
-    tags_seen: tuple[str, ...]
-    tags_next: tuple[str, ...]
-    retrieved: tuple[str, ...]
-    rank_album: float | None
-    rank_all: float | None
-    nll: float | None
-    tokens: int
-    sentences: tuple[str, ...] = ()  # of a whole story
-
-    @property
-    def rank(self) -> float | None:
-        """The rank of the true photo over the whole split, else over its album; 1 is best."""
-        return self.rank_all if self.rank_all is not None else self.rank_album
-
-    @property
-    def surprise(self) -> float | None:
-        """Negative log likelihood of the true caption per token, in nats."""
-        return self.nll / self.tokens if self.nll is not None and self.tokens > 0 else None
 
 
 @dataclass(frozen=True)
@@ -111,27 +78,28 @@ def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
     evaluation = read_json(path, f"the numbers of split {split!r}", remedy)
     if not isinstance(evaluation, dict) or not isinstance(evaluation.get("rows"), dict):
         raise UserError(f"expected an object with 'rows' in {path}, found {type(evaluation).__name__}; {remedy}")
-    config, epochs = run_path / "config.json", run_path / "metrics.jsonl"
+    config = run_path / CONFIG
     return EvaluatedRun(
         path=run_path, split=split, scores=_score_table(evaluation["rows"]), paired=_paired(evaluation),
         protocol=_object(evaluation.get("protocol")), identities=_identities(evaluation),
         epoch=_object(evaluation.get("run")).get("epoch"),
-        predictions=read_predictions(run_path, split),
-        epochs=list(_read_lines(epochs, "train the run again")) if epochs.exists() else [],
+        predictions=read_run_predictions(run_path, split),
+        epochs=[line for line in read_metrics(run_path) if isinstance(line, dict)],
         config=_object(read_json(config, "the run's settings", "train the run again")) if config.exists() else {})
 
 
-def read_predictions(run_path: Path, split: str) -> list[Prediction]:
+def read_run_predictions(run_path: Path, split: str) -> list[Prediction]:
     """Read a run's predictions of a split; `run_path` may also be a predictions file itself.
 
     Raises:
-        UserError: if there are none, or a line is damaged.
+        UserError: if there are none, or a line is damaged or says not what was written.
     """
-    path = run_path if run_path.is_file() else run_path / f"predictions-{split}.jsonl"
-    remedy = f"run first: make eval RUN={run_path} SPLIT={split}"
-    if not path.is_file():
-        raise UserError(f"expected the predictions of split {split!r} at {path}, found no such file; {remedy}")
-    return [_prediction(line, path) for line in _read_lines(path, remedy)]
+    path = find_predictions(run_path, split)
+    predictions = read_predictions(path)
+    if any(line.written is None or not line.photos or line.is_story and not line.sentences for line in predictions):
+        raise UserError(f"expected photos and what was written on every line of {path}, found one without; evaluate "
+                        "the run again")
+    return predictions
 
 
 def _score_table(rows: dict[str, Any]) -> dict[str, dict[str, Score]]:
@@ -152,36 +120,6 @@ def _score(raw: Any) -> Score:
                  None if count is None else int(count), str(raw.get("reason") or ""))
 
 
-def _prediction(raw: dict[str, Any], path: Path) -> Prediction:
-    try:
-        if "story" in raw:
-            return Prediction(
-                str(raw["story_id"]), str(raw["album_id"]), NUM_FRAMES, _names(raw["photos"]), str(raw["story"]), (),
-                (), (), (), None, None, _number(raw.get("nll")), int(raw.get("tokens") or 0),
-                _names(raw["sentences"]))
-        return Prediction(
-            str(raw["story_id"]), str(raw["album_id"]), int(raw["t"]), _names(raw["photos"]), str(raw["written"]),
-            _names(raw.get("tags")), _names(raw.get("tags_seen")), _names(raw.get("tags_next")),
-            _names(raw.get("retrieved")), _number(raw.get("rank_album")), _number(raw.get("rank_all")),
-            _number(raw.get("nll")), int(raw.get("tokens") or 0))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"expected a prediction on every line of {path}, found one with "
-                        f"{type(error).__name__}: {error}; evaluate the run again") from None
-
-
-def _read_lines(path: Path, remedy: str) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"expected JSON on line {number} of {path}, found {error}; {remedy}") from None
-            if not isinstance(value, dict):
-                raise UserError(f"expected an object on line {number} of {path}, found {type(value).__name__}; "
-                                f"{remedy}")
-            yield value
-
-
 def _identities(evaluation: dict[str, Any]) -> dict[str, str]:
     found = {}
     for kind in ("recipe", "words"):
@@ -194,10 +132,6 @@ def _identities(evaluation: dict[str, Any]) -> dict[str, str]:
 
 def _object(raw: Any) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
-
-
-def _names(raw: Any) -> tuple[str, ...]:
-    return tuple(str(name) for name in raw or ())
 
 
 def _number(raw: Any) -> float | None:

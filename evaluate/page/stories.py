@@ -9,7 +9,7 @@ from typing import Any
 from data.annotations.annotation_file import NUM_FRAMES
 from data.folder.word_reader import WordSet
 from evaluate.page.pictures import Pictures
-from evaluate.page.run_files import Prediction
+from evaluate.predictions import Prediction
 
 Story = list[Prediction]  # the predictions of one story, by t
 
@@ -109,9 +109,10 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
 
     def predicted(prediction: Prediction) -> dict[str, Any]:
         surprise = prediction.surprise
-        return {"w": prediction.written, "g": columns(prediction.tags), "s": columns(prediction.tags_seen),
-                "x": columns(prediction.tags_next), "r": [pictures.number(name) for name in prediction.retrieved],
-                "ra": prediction.rank_album, "rr": prediction.rank_all,
+        return {"w": prediction.written, "g": columns(prediction.tags or ()),
+                "s": columns(prediction.guessed.get("seen", ())), "x": columns(prediction.guessed.get("next", ())),
+                "r": [pictures.number(name) for name in prediction.retrieved],
+                "ra": prediction.ranks.get("album"), "rr": prediction.ranks.get("all"),
                 "k": None if surprise is None else round(surprise, 3)}
 
     sentences = {"w": story[-1].sentences} if story[-1].sentences else {}

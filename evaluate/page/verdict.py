@@ -1,12 +1,19 @@
-"""What the numbers allow to be said, in words."""
-from collections.abc import Sequence
+"""What the numbers allow to be said, in words; metrics and values as the page shows them."""
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from evaluate.metrics import Metric
-from evaluate.page.charts import BASELINE, MODEL, kind_of
+from evaluate import metrics
+from evaluate.metrics import Metric, find_metric, list_metrics
 from evaluate.page.run_files import EvaluatedRun, Score
-from evaluate.statistics.bootstrap import MIN_ALBUMS, side_of_zero
+from evaluate.rows import BASELINE, CHANCE, HUMAN, MODEL, PERMUTED, kind_of
+from evaluate.statistics.bootstrap import MIN_ALBUMS, judge, side_of_zero
 
-PERMUTED, HUMAN = "model, inputs permuted", "human"
+SENSE_TASKS = {"cloze.other_album.1_of_2": "Ending, 1 of 2, the other from another album",
+         "cloze.other_album.1_of_4": "Ending, 1 of 4, the others from other albums",
+         "cloze.same_album.1_of_2": "Ending, 1 of 2, the other from the same album",
+         "cloze.same_album.1_of_4": "Ending, 1 of 4, the others from the same album",
+         "ordering.pairwise": "Order, pairs of frames put right", "ordering.exact": "Order, all five put right",
+         "ordering.spearman": "Order, Spearman's rank correlation"}
 
 
 def find_model_row(run: EvaluatedRun) -> str:
@@ -25,7 +32,7 @@ def state_result(run: EvaluatedRun, metric: Metric) -> str:
     own = run.scores.get(model, {}).get(metric.name, Score(None))
     if own.value is None or not metric.better or not baselines:
         return ""
-    outcomes = {row: _compare(run, metric, own, row) for row in baselines}
+    outcomes = {row: _compare(run, metric, row) for row in baselines}
     if None in outcomes.values():
         return ""
     beaten = [row for row, outcome in outcomes.items() if outcome == "beats"]
@@ -51,8 +58,7 @@ def state_order(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
     """On which metrics the model gets worse when the order of its inputs is broken; "" where that was not measured."""
     permuted = run.paired.get(PERMUTED, {})
     known = [metric for metric in metrics if metric.name in permuted and permuted[metric.name].low is not None]
-    own = run.scores.get(find_model_row(run), {})
-    worse = [metric.label for metric in known if _compare(run, metric, own[metric.name], PERMUTED) == "beats"]
+    worse = [metric.label for metric in known if _compare(run, metric, PERMUTED) == "beats"]
     if not known:
         return ""
     if not worse:
@@ -64,17 +70,12 @@ def state_people(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
     """How the model stands to the people who told the same, both scored on the same references; "" if not known."""
     people = run.paired.get(HUMAN, {})
     known = [metric for metric in metrics if metric.name in people and people[metric.name].low is not None]
-    outcomes = {metric.label: _compare(run, metric, Score(None), HUMAN) for metric in known}
+    outcomes = {metric.label: _compare(run, metric, HUMAN) for metric in known}
     parts = [f"{said} on {_joined(labels)}" for outcome, said in (
         ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
              if (labels := [label for label, found in outcomes.items() if found == outcome])]
     return f"Scored on the same references as the people who told these photos, the model is {', '.join(parts)}." \
         if parts else ""
-
-
-def is_paired(run: EvaluatedRun, metrics: Sequence[Metric]) -> bool:
-    """True where the evaluation holds paired differences for any of the metrics."""
-    return any(metric.name in differences for differences in run.paired.values() for metric in metrics)
 
 
 def list_notices(run: EvaluatedRun) -> list[str]:
@@ -98,18 +99,13 @@ def list_missing(run: EvaluatedRun) -> list[tuple[str, list[str]]]:
     return list(by_reason.items())
 
 
-def _compare(run: EvaluatedRun, metric: Metric, own: Score, row: str) -> str | None:
-    """"beats", "loses", "tied", or None where there is no interval to tell."""
+def _compare(run: EvaluatedRun, metric: Metric, row: str) -> str | None:
+    """"beats", "loses", "tied" by the paired difference, or None where there is no interval to tell."""
     paired = run.paired.get(row, {}).get(metric.name)
-    if paired is not None and paired.low is not None and paired.high is not None:
-        side = side_of_zero(paired.low, paired.high)
-        return "tied" if not side else "beats" if side == metric.direction else "loses"
-    other = run.scores[row][metric.name]
-    if own.low is None or own.high is None or other.value is None:
+    if paired is None or paired.low is None or paired.high is None:
         return None
-    low, high = (other.low, other.high) if other.low is not None and other.high is not None else (other.value,) * 2
-    side = side_of_zero(own.low - high, own.high - low)
-    return "tied" if not side else "beats" if side == metric.direction else "loses"
+    better = judge({"low": paired.low, "high": paired.high}, metric.direction)
+    return {True: "beats", False: "loses", None: "tied"}[better]
 
 
 def _joined(names: list[str]) -> str:
@@ -120,3 +116,51 @@ def _listed(rows: list[str], all_rows: list[str]) -> str:
     if len(rows) == len(all_rows):
         return "every baseline" if len(rows) > 1 else f"the one baseline, {rows[0].replace('_', ' ')}"
     return _joined([row.replace("_", " ") for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class SenseRow:
+    """One task: its scores by photo and caption together, by the photo, by the caption, and by guessing."""
+
+    label: str
+    scores: tuple[Score, Score, Score]
+    chance: Score
+    verdict: str  # against guessing, both halves together; "" where nothing can be claimed
+
+
+def list_sense(run: EvaluatedRun) -> list[SenseRow]:
+    """The tasks that were measured; none where story sense was switched off."""
+    model, chance = run.scores.get(find_model_row(run), {}), run.scores.get(CHANCE, {})
+    absent = Score(None)
+    return [SenseRow(label, (model[name], model.get(f"{name}.photo", absent), model.get(f"{name}.caption", absent)),
+                     chance.get(name, absent), _judge(run.paired.get(CHANCE, {}).get(name, absent)))
+            for name, label in SENSE_TASKS.items() if name in model and model[name].value is not None]
+
+
+def _judge(difference: Score) -> str:
+    if difference.low is None:
+        return ""
+    return {1: "above", -1: "below", 0: "not told apart"}[side_of_zero(difference.low, difference.high)]
+
+
+def describe(name: str) -> Metric:
+    """A metric by its name, labelled for the page."""
+    metric = find_metric(name)
+    return replace(metric, label=_capital(metric.label), short=_capital(metric.short))
+
+
+def format_value(value: float | None) -> str:
+    """Three significant digits or so, with a true minus sign; a dash where there is no value."""
+    return "–" if value is None else metrics.format_value(value).replace("-", "−")
+
+
+def choose_headline(names: Iterable[str], of_stories: bool = False) -> list[Metric]:
+    """The metrics of the charts at the top, of those that were measured; the first few where none is known."""
+    known = list(names)
+    chosen = [metric.name for metric in list_metrics("story" if of_stories else "headline") if metric.name in known]
+    return [describe(name) for name in chosen or known[:6]]
+
+
+def _capital(label: str) -> str:
+    plain = label.replace("_", " ")
+    return plain[:1].upper() + plain[1:]

@@ -9,8 +9,7 @@ import numpy as np
 
 from evaluate.config import TS
 from evaluate.photos.pools import DISTRACTORS, PoolPairs, album_pools, draw_pools
-from evaluate.photos.retrieval import TIE, TiedRanks, normalise, pool_ranks, rank_candidates
-from evaluate.photos.space import PhotoSpace
+from evaluate.photos.retrieval import TIE, PhotoSpace, TiedRanks, normalise, pool_ranks, rank_candidates
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 
@@ -24,13 +23,12 @@ class PhotoResult:
     """One row's photo scores at one t.
 
     Attributes:
-        estimates: by metric. ranks: "all", "album", "1_of_5", "1_of_100" -> (S,) float64 mean ranks, NaN where there is
-        none.
+        estimates: by metric. ranks: "all", "album", "1_of_5", "1_of_100" -> of S stories.
         retrieved: (S, NUM_RETRIEVED) photo rows, best first, -1 where there are fewer.
     """
 
     estimates: dict[str, Estimate]
-    ranks: dict[str, np.ndarray]
+    ranks: dict[str, TiedRanks]
     retrieved: np.ndarray
 
 
@@ -74,7 +72,7 @@ class PhotoScorer:
             ranks[name] = _within(pool, pool_ranks(to_target, similarity, pool.query))
         estimates = self._distances(predicted, t) | self._summarise(ranks)
         retrieved = np.append(rows, -1)[ranking.top]  # place -1, of nothing found, is the last
-        return PhotoResult(estimates, _mean_ranks(ranks), retrieved)
+        return PhotoResult(estimates, ranks, retrieved)
 
     def score_beliefs(self, beliefs: Sequence[Mapping[int, float]], t: int) -> PhotoResult:
         """Score a row that says how likely candidates are, one mapping a story; what it does not name has chance 0."""
@@ -95,7 +93,7 @@ class PhotoScorer:
             chances = np.array([beliefs[query].get(candidate, 0.0) for query, candidate in zip(
                 pool.query.tolist(), pool.candidate.tolist())])
             ranks[name] = _within(pool, pool_ranks(to_target, chances, pool.query))
-        return PhotoResult(self._summarise(ranks), _mean_ranks(ranks), top)
+        return PhotoResult(self._summarise(ranks), ranks, top)
 
     def _rank_believed(self, believed: Mapping[int, float], target: int, num_inputs: int) -> tuple[int, int]:
         """The target's best rank and ties among all candidates; those without a chance tie behind the others."""
@@ -145,10 +143,6 @@ class PhotoScorer:
 
 def _within(pool: PoolPairs, ranks: TiedRanks) -> TiedRanks:
     return TiedRanks(np.where(pool.size > 0, ranks.best, np.nan), ranks.tied)
-
-
-def _mean_ranks(ranks: Mapping[str, TiedRanks]) -> dict[str, np.ndarray]:
-    return {name: places.mean for name, places in ranks.items()}
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:

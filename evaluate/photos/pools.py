@@ -7,26 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.folder.folder import Features
+from evaluate.split import Candidates
 
 MIN_ALBUM_POOL = 3
 DISTRACTORS = {"1_of_5": 4, "1_of_100": 99}
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The distinct usable contents among some stories' photos.
-
-    Attributes:
-        rows: (C,) int64, a photo row that shows each. of_photo: (N,) int64, the candidate a photo row shows, -1 where
-        it is unusable or no story's.
-    """
-
-    rows: np.ndarray
-    of_photo: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -40,24 +24,6 @@ class PoolPairs:
     query: np.ndarray
     candidate: np.ndarray
     size: np.ndarray
-
-
-def find_candidates(features: Features, photo: np.ndarray) -> Candidates:
-    """Gather the distinct contents of the usable photos that stories name.
-
-    Args:
-        photo: (S, K) photo rows.
-    """
-    rows = np.unique(photo)
-    rows = rows[features.usable[rows]]
-    content = np.ascontiguousarray(features.content.take(rows)).view("V32").reshape(-1)
-    _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
-    in_row_order = np.argsort(first)  # neighbours on disk stay neighbours
-    position = np.empty_like(in_row_order)
-    position[in_row_order] = np.arange(len(first))
-    of_photo = np.full(features.num_photos, -1, np.int64)
-    of_photo[rows] = position[inverse.reshape(-1)]
-    return Candidates(rows[first[in_row_order]].astype(np.int64), of_photo)
 
 
 def album_pools(album_ids: list[str], candidate: np.ndarray, t: int) -> PoolPairs:

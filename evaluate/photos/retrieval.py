@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.folder.folder import Features
+
 BLOCK = 2048  # rows of 2,048 float32 fit what malloc hands out again without new pages
 QUERY_BLOCK = 1024
 TIE = 1e-6  # cosines nearer than this are a tie: float32 sums of 2,048 products differ by their order of adding
@@ -63,6 +65,32 @@ def normalise(rows: np.ndarray) -> np.ndarray:
     norm = np.sqrt(np.einsum("nd,nd->n", rows, rows))
     rows *= (1 / np.where(norm > 0, norm, 1))[:, None]
     return rows
+
+
+class PhotoSpace:
+    """Standardised features of a folder.
+
+    Args:
+        features: an opened folder of width D.
+        mean, std: (D,) float32, the run's train statistics.
+    """
+
+    def __init__(self, features: Features, mean: np.ndarray, std: np.ndarray) -> None:
+        self.features = features
+        self.mean, self.std = mean.astype(np.float32), std.astype(np.float32)
+        self._scale = 1 / self.std
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Standardised features of photo rows, (n, D) float32; zeros (the train mean) where a photo is unusable."""
+        photos = self.features.feature.take(rows).astype(np.float32)
+        photos -= self.mean
+        photos *= self._scale
+        photos[~self.features.usable[rows]] = 0
+        return photos
+
+    def read_directions(self, rows: np.ndarray) -> np.ndarray:
+        """`read`, scaled to length 1: what retrieval compares."""
+        return normalise(self.read(rows))
 
 
 def rank_candidates(queries: np.ndarray, read: Callable[[np.ndarray], np.ndarray], num_candidates: int,

@@ -64,6 +64,11 @@ class Resamples:
         whole = np.ones((1, self.num_albums))
         self.counts = np.concatenate([whole, np.asarray(drawn, float).reshape(-1, self.num_albums)])  # (R + 1, A)
 
+    def describe(self, num_resamples: int, seed: int) -> dict[str, Any]:
+        """How the intervals come about, for a protocol; of what was asked for."""
+        return {"level": LEVEL, "over": "albums", "resamples": num_resamples, "seed": seed,
+                "least_albums": MIN_ALBUMS, "drawn": bool(self.enough and num_resamples)}
+
     def sums(self, columns: np.ndarray) -> np.ndarray:
         """Sum per-story numbers over the whole sample and each resample.
 
@@ -172,6 +177,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = largest
     return corrected
+
+
+def correct(tests: Sequence[dict[str, Any]]) -> None:
+    """Give every test that has a "p" its "p_holm", corrected for all of them."""
+    tested = [test for test in tests if test["p"] is not None]
+    for test, corrected in zip(tested, holm([test["p"] for test in tested])):
+        test["p_holm"] = corrected
 
 
 def enough_resamples(num_resamples: int, num_tests: int, level: float = 0.05) -> int:

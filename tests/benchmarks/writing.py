@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import torch
 
 from data.words.tokens import END, START
-from evaluate.captions.writing import FORBIDDEN, write_captions
-from evaluate.captions.writing_config import WritingConfig
 from tests.benchmarks.figures import Figure, report
 from train.config import ModelConfig
 from train.text import Context, TextDecoder
+from train.writing import FORBIDDEN, write_captions
+from train.writing_config import WritingConfig
 
 TARGET = 20.0
 

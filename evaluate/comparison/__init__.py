@@ -1,0 +1,1 @@
+"""Systems held against each other or against references, from their files alone."""

@@ -1,0 +1,223 @@
+"""Score any system's stories by the published protocol; the core of `python -m evaluate score`."""
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from data.errors import UserError
+from data.files import write_json
+from evaluate.captions.ngrams import VARIETY_NAMES
+from evaluate.comparison.story_files import Stories, read_references, read_stories
+from evaluate.config import ScoreConfig
+from evaluate.metrics import find_metric
+from evaluate.predictions import Prediction
+from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, side_of_zero
+from evaluate.stories.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
+from evaluate.terminal import align, wrap
+
+logger = logging.getLogger(__name__)
+
+SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "rouge_l_raw", "cider", "meteor")
+BLANKS = ("blanks counted: pycocoevalcap splits on single blanks, so leading and double blanks count as words: "
+          "published figures do this, ROUGE-L above does not")
+COMPARED = ("bleu_4", "cider", "meteor")
+NUM_EXAMPLES = 3
+LABEL_WIDTH = 30
+PUBLISHED_REFERENCES = 5
+
+
+@dataclass
+class Matched:
+    """Predictions laid beside references: the corpus, and what did not fit.
+
+    Attributes:
+        missing, extra, empty, several: album ids without a story, without references, with an empty story, with
+            several stories.
+        notes: sentences a user should read.
+    """
+
+    corpus: Corpus
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    several: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def score_predictions(config: ScoreConfig) -> dict[str, Any]:
+    """Read, score and, with `config.out`, write {"rows", "differences", "protocol"}.
+
+    Raises:
+        UserError: if a file cannot be used, nothing fits, or albums are missing and that is to be refused.
+    """
+    if config.out and config.out.is_dir():
+        raise UserError(f"expected a file to write to at {config.out}, found a folder; change --out")
+    predictions = read_stories(config.predictions)
+    matched = match_captions(predictions, config) if isinstance(predictions, list) else _match(*predictions, config)
+    rows, scorer, no_meteor = score_corpus(matched.corpus, config.meteor, config.resamples, config.seed)
+    matched.notes += scorer.notes
+    result = {"rows": {row: {metric: estimate.summary() for metric, estimate in found.items()}
+                       for row, found in rows.items()},
+              "differences": _subtract(rows),
+              "protocol": _describe_protocol(config, matched, scorer, no_meteor, isinstance(predictions, list))}
+    if no_meteor:
+        for found in result["rows"].values():
+            found["meteor"] = {"value": None, "low": None, "high": None, "n": 0}
+    if config.out:
+        write_json(config.out, result)
+    return result
+
+
+def _match(stories: Stories, own: Stories | None, config: ScoreConfig) -> Matched:
+    """Stories beside the references that are named, else beside those they bring along."""
+    if config.references is not None:
+        references, notes = read_references(config.references, config.split)
+    elif own is not None:
+        references, notes = own, ["references: the true stories in the predictions themselves, in the words of the "
+                                  "vocabulary; published figures have those of --references"]
+    else:
+        raise UserError(f"expected --references for the stories of {config.predictions}, found none; name a JSON file "
+                        "of stories by album, a file of story annotations or a data folder")
+    matched = match_stories(stories, references, config.missing)
+    matched.notes += notes
+    return matched
+
+
+def match_stories(predictions: Stories, references: Stories, missing: str) -> Matched:
+    """Lay stories beside references, album by album.
+
+    Args:
+        missing: "empty" scores an album without a story as an empty one (0 in every score), "drop" leaves it out,
+            "refuse" raises.
+
+    Raises:
+        UserError: if no album is in both, a reference is lacking, or `missing` says so.
+    """
+    bare = [album for album, texts in references.items() if not any(text.strip() for text in texts)]
+    if bare:
+        raise UserError(f"expected a reference story for every album, found none or empty ones for {_list(bare)}; "
+                        "leave these albums out of the references")
+    blank = sum(not text.strip() for texts in references.values() for text in texts)
+    written = {album: texts for album, texts in predictions.items() if texts}
+    absent = [album for album in references if album not in written]
+    if len(absent) == len(references):
+        raise UserError(f"expected stories for the references' albums (the first is {next(iter(references))}), found "
+                        f"none of {len(references)} among the predictions' ({_list(list(predictions))}); check that "
+                        "both are of one split")
+    if absent and missing == "refuse":
+        raise UserError(f"expected a story for each of {len(references)} albums, found none for {_list(absent)}; add "
+                        "them, or score with --missing empty or drop")
+    albums = [album for album in references if missing != "drop" or album in written]
+    matched = Matched(Corpus(albums, [written.get(album, [""]) for album in albums],
+                             [[text for text in references[album] if text.strip()] for album in albums]),
+                      missing=absent, extra=[album for album in predictions if album not in references])
+    matched.empty = [album for album in albums if album in written and not all(map(str.strip, written[album]))]
+    matched.several = [album for album in albums if len(written.get(album, ())) > 1]
+    fate = "left out: not comparable with published figures" if missing == "drop" else "scored as empty stories"
+    for found, sentence in ((absent, f"albums without a story, {fate}"),
+                            (matched.extra, "albums without references, not scored"),
+                            (matched.empty, "albums with an empty story, which scores 0"),
+                            (matched.several, "albums with several stories, averaged within the album")):
+        if found:
+            matched.notes.append(f"{sentence}: {_list(found)}")
+    counts = sorted({len(texts) for texts in matched.corpus.references})
+    if counts != [PUBLISHED_REFERENCES]:
+        matched.notes.append(f"references per album: {counts[0]}{f' to {counts[-1]}' if counts[1:] else ''}; published "
+                             f"figures have {PUBLISHED_REFERENCES}, with fewer the scores are lower")
+    if blank:
+        matched.notes.append(f"empty reference stories, left out: {blank}")
+    return matched
+
+
+def match_captions(captions: Sequence[Prediction], config: ScoreConfig) -> Matched:
+    """Units of our own predictions of task `next`: a distinct photo sequence, at one t; see DESIGN's units."""
+    if config.references is not None:
+        raise UserError(f"expected whole stories in {config.predictions} to score against {config.references}, found "
+                        "single captions of task next, which bring their references along; leave out --references")
+    units: dict[tuple[str, ...], list[Prediction]] = {}
+    for line in captions:
+        if line.t == config.t:
+            units.setdefault(line.photos, []).append(line)
+    if not units:
+        raise UserError(f"expected captions with t = {config.t} in {config.predictions}, found t = "
+                        f"{', '.join(map(str, sorted({line.t for line in captions})))}; change --t")
+    matched = Matched(Corpus([lines[0].album_id for lines in units.values()],
+                             [[line.written or "" for line in lines] for lines in units.values()],
+                             [[line.caption for line in lines] for lines in units.values()]))
+    matched.empty = [lines[0].album_id for lines in units.values()
+                     if not all((line.written or "").strip() for line in lines)]
+    if matched.empty:
+        matched.notes.append(f"albums with an empty caption, which scores 0: {_list(matched.empty)}")
+    return matched
+
+
+def format_result(result: dict[str, Any]) -> str:
+    """The result as text: a table, a row per score and a column per system, then what a reader must know."""
+    rows, protocol = result["rows"], result["protocol"]
+    blocks = [wrap([f"{protocol['units']} units ({protocol['unit']}), {protocol['albums']} albums"])]
+    for title, metrics in ("x 100", SCORES), ("variety", VARIETY_NAMES):
+        lines = [[_label(metric) + (", %" if title == "variety" and find_metric(metric).scale == 100 else ""),
+                  *(_format(metric, rows[row].get(metric)) for row in rows)]
+                 for metric in metrics if any(metric in rows[row] for row in rows)]
+        blocks.append(align([[title, *rows], *lines], name_width=LABEL_WIDTH))
+    sentences = [BLANKS, *(f"constant story: {story}" for story in protocol["constants"]), *_say_differences(result)]
+    if protocol["meteor"]:
+        sentences.append(f"METEOR is absent: {protocol['meteor']}")
+    if not protocol["intervals"]["drawn"]:
+        sentences.append(f"no intervals: {protocol['albums']} albums, and at least {MIN_ALBUMS} are needed"
+                         if protocol["albums"] < MIN_ALBUMS else "no intervals were asked for")
+    return "\n\n".join([*blocks, wrap([*sentences, *(f"note: {note}" for note in protocol["notes"])])])
+
+
+def _label(metric: str) -> str:
+    return find_metric(metric).label
+
+
+def _format(metric: str, score: dict[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return "-"
+    scale = find_metric(metric).scale
+    text = f"{scale * score['value']:.2f}"
+    return text if score["low"] is None else f"{text} [{scale * score['low']:.2f}, {scale * score['high']:.2f}]"
+
+
+def _subtract(rows: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
+    """Paired differences: the system less each row it can be compared with."""
+    pairs = ((CONSTANT, SYSTEM), (HUMAN, AS_HUMAN))
+    return {other: {metric: (rows[own][metric] - rows[other][metric]).summary()
+                    for metric in SCORES if metric in rows[own]} for other, own in pairs if other in rows}
+
+
+def _say_differences(result: dict[str, Any]) -> list[str]:
+    sentences = []
+    for other, metrics in result["differences"].items():
+        for metric in COMPARED:
+            found = metrics.get(metric)
+            if not found or found["low"] is None:
+                continue
+            low, high, value = (100 * found[key] for key in ("low", "high", "value"))
+            verdict = {1: "above", -1: "below", 0: "not told apart from"}[side_of_zero(low, high)]
+            same = " on the same references" * (other == HUMAN)
+            sentences.append(f"{_label(metric)}: the system is {verdict} the {other} row{same} "
+                             f"({value:+.2f} [{low:+.2f}, {high:+.2f}])")
+    return sentences
+
+
+def _describe_protocol(config: ScoreConfig, matched: Matched, scorer: PublishedScorer, no_meteor: str | None,
+                       of_captions: bool) -> dict[str, Any]:
+    return {
+        "version": 1, "unit": f"photo sequence, t = {config.t}" if of_captions else "album",
+        "units": len(scorer.units), "albums": scorer.resamples.num_albums,
+        "predictions": str(config.predictions), "references": str(config.references) if config.references else None,
+        "words": "between white space, punctuation and case kept", "meteor_variant": "1.5, -t hter",
+        "cider": "document frequencies of these references, also in resamples", "meteor": no_meteor,
+        "human": "one reference against the others, each of the first five held out once, averaged",
+        "constants": scorer.constants, "missing_policy": config.missing,
+        "missing": matched.missing, "extra": matched.extra, "empty": matched.empty, "several": matched.several,
+        "notes": matched.notes,
+        "intervals": scorer.resamples.describe(config.resamples, config.seed)}
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NUM_EXAMPLES])
+    return f"{len(names)} ({shown}{', ...' if len(names) > NUM_EXAMPLES else ''})"

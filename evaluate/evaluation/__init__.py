@@ -1,0 +1,1 @@
+"""A run on a split: opened, predicted, scored, written; a file for each task."""

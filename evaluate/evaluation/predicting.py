@@ -1,0 +1,114 @@
+"""Run a model over a split: features, tags, likelihood of the true captions, captions written freely."""
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.words.tokens import PAD, UNK
+from evaluate.config import TS
+from evaluate.rows import MODEL, Row, TagGuess
+from evaluate.split import EvaluatedSplit
+from train.batches import Batch
+from train.model import StoryModel
+from train.text import Context
+from train.writing import write_captions
+from train.writing_config import WritingConfig
+
+Rearrange = Callable[[Batch, np.ndarray], Batch]
+
+
+@dataclass(frozen=True)
+class ModelPredictions:
+    """What a model says about every story of a split; S stories, P = 4 predicted frames (place p is t = p + 1).
+
+    Attributes:
+        features: (S, P, D) float32, standardised. next_probs: (S, P, G) float32. seen_probs: (S, K, G) float32.
+        nll: (S, P) float64, summed over a caption's real words and <END>, in nats. nll_known: without what is <UNK>.
+        written: written[story][p], a list of words; empty where nothing was written.
+    """
+
+    features: np.ndarray
+    next_probs: np.ndarray
+    seen_probs: np.ndarray
+    nll: np.ndarray
+    nll_known: np.ndarray
+    written: list[list[list[str]]] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str,
+                  writing: WritingConfig | None = None, rearrange: Rearrange | None = None) -> ModelPredictions:
+    """Predict everything for every story, all t in one causal pass.
+
+    Args:
+        model: of the task `next`, in evaluation mode, on `device`.
+        writing: how to write captions; None neither writes nor scores the true ones.
+        rearrange: changes a batch before the model sees it, given the stories' positions (S of them in all).
+    """
+    parts: list[list[np.ndarray]] = []
+    written: list[list[list[str]]] = []
+    vocabulary = split.words.vocabulary
+    for start in range(0, len(split), batch_size):
+        places = np.arange(start, min(start + batch_size, len(split)))
+        batch = split.dataset.__getitems__(places)
+        if rearrange is not None:
+            batch = rearrange(batch, places)
+        on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+        outputs = model(on_device) if writing else model.encode(on_device)
+        surprise = (caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
+                    else torch.zeros(2, len(places), len(TS), dtype=torch.float64))
+        parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
+                      outputs["seen_logits"].sigmoid().cpu().numpy(), *surprise.cpu().numpy()])
+        if writing:
+            keys = (batch["story_index"].numpy()[:, None] * len(TS) + np.arange(len(TS))).ravel()
+            captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
+            texts = [[vocabulary[index] for index in caption.token_ids] for caption in captions]
+            written += [texts[first:first + len(TS)] for first in range(0, len(texts), len(TS))]
+    features, next_probs, seen_probs, nll, known = (np.concatenate(column) for column in zip(*parts))
+    return ModelPredictions(features, next_probs, seen_probs, nll, known, written)
+
+
+def model_row(predictions: ModelPredictions, name: str = MODEL, ts: tuple[int, ...] = TS) -> Row:
+    """A model's predictions as a row, for some t."""
+    row = Row(name)
+    for t in ts:
+        row.photo[t] = predictions.features[:, t - 1]
+        if predictions.written:
+            row.written[t] = [captions[t - 1] for captions in predictions.written]
+            row.nll[t], row.nll_known[t] = predictions.nll[:, t - 1], predictions.nll_known[:, t - 1]
+    row.tags = {"next": {t: TagGuess(predictions.next_probs[:, t - 1]) for t in ts}}
+    if ts == TS:
+        row.tags["seen"] = {t: TagGuess(predictions.seen_probs[:, t]) for t in (0, *TS)}
+    return row
+
+
+def permute_inputs(seed: int, num_stories: int) -> Rearrange:
+    """Put the frames 1..4 of every story into another order, photos, captions and masks together; frame 5 stays.
+
+    Args:
+        seed: fixes each story's order by its place. num_stories: S.
+    """
+    random = np.random.default_rng(seed)
+    orders = np.empty((num_stories, len(TS) + 1), np.int64)
+    for order in orders:
+        order[:] = [*random.permutation(len(TS)), len(TS)]
+        while (order == np.arange(len(order))).all():  # "another" order: the true one does not count
+            order[:-1] = random.permutation(len(TS))
+
+    def rearrange(batch: Batch, places: np.ndarray) -> Batch:
+        index = torch.from_numpy(orders[places])
+        stories = torch.arange(len(places))[:, None]
+        return {name: tensor[stories, index] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
+    return rearrange
+
+
+def caption_nll(logits: Tensor, token_ids: Tensor) -> Tensor:
+    """Summed negative log-likelihood: logits (B, P, T-1, V), true ids (B, P, T) -> (2, B, P) float64, of all words and
+    <END>, and of those that are not <UNK>."""
+    target = token_ids[:, :, 1:]
+    nll = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), ignore_index=PAD, reduction="none")
+    nll = nll.double().view(target.shape)
+    return torch.stack([nll, nll * (target != UNK)]).sum(dim=-1)

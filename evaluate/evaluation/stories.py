@@ -1,0 +1,95 @@
+"""Evaluate a run of task `tell`: whole stories from all five photos, by the published album-level protocol.
+
+The rows are the model, one constant story, and the human writers; several stories of an album are averaged within it.
+"""
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from evaluate.evaluation.evaluation import Evaluation
+from evaluate.evaluation.predicting import caption_nll
+from evaluate.evaluation.protocol import describe_common, list_cautions
+from evaluate.evaluation.scoring import Result, Scores
+from evaluate.predictions import Prediction, write_predictions
+from evaluate.rows import AS_HUMAN, CONSTANT_STORY, HUMAN, MODEL
+from evaluate.split import EvaluatedSplit
+from evaluate.statistics.bootstrap import Estimate
+from evaluate.stories import scorer
+from evaluate.stories.scorer import Corpus, score_corpus
+from train.model import StoryModel
+from train.text import Context
+from train.writing import write_captions
+from train.writing_config import WritingConfig
+
+ROW_NAMES = {scorer.SYSTEM: MODEL, scorer.CONSTANT: CONSTANT_STORY, scorer.HUMAN: HUMAN, scorer.AS_HUMAN: AS_HUMAN}
+
+
+def evaluate_stories(evaluation: Evaluation) -> Result:
+    """Write and score a story for every story of the split."""
+    config, split = evaluation.config, evaluation.split
+    sentences, (nll, known) = tell_split(evaluation.run.model, split, config.batch_size, evaluation.device,
+                                         evaluation.writing)
+    write_predictions(config.run / f"predictions-{config.split}.jsonl", list_stories(split, sentences, nll))
+    rows, scored, no_meteor = score_corpus(gather_albums(split, sentences), config.meteor, config.resamples,
+                                           config.seed)
+    scores: Scores = {ROW_NAMES[row]: metrics for row, metrics in rows.items()}
+    scores[MODEL] |= _score_surprise(split, nll, known)
+    notes = [*scored.notes, *list_cautions(config, split), *filter(None, [evaluation.source_note])]
+    return Result(scores, {"meteor": no_meteor} if no_meteor else {}, {
+        **describe_common(config, split), "task": "tell", "notes": notes,
+        "unit": "an album: one string a story, all its stories as references"})
+
+
+@torch.inference_mode()
+def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str, writing: WritingConfig
+               ) -> tuple[list[list[str]], np.ndarray]:
+    """Five sentences for every story of a split; and (2, S, K) float64 nats of the true captions, see
+    `caption_nll`."""
+    stories: list[list[str]] = []
+    nll: list[np.ndarray] = []
+    frames = split.token.shape[1]
+    for start in range(0, len(split), batch_size):
+        places = np.arange(start, min(start + batch_size, len(split)))
+        batch = {name: tensor.to(device) for name, tensor in split.dataset.__getitems__(places).items()}
+        outputs = model(batch)
+        nll.append(caption_nll(outputs["caption_logits"], batch["token_ids"]).cpu().numpy())
+        keys = (batch["story_index"].cpu().numpy()[:, None] * frames + np.arange(frames)).ravel()
+        captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
+        texts = [" ".join(split.words.vocabulary[index] for index in caption.token_ids) for caption in captions]
+        stories += [texts[first:first + frames] for first in range(0, len(texts), frames)]
+    return stories, np.concatenate(nll, axis=1)
+
+
+def gather_albums(split: EvaluatedSplit, stories: list[list[str]]) -> Corpus:
+    """Written and true stories by album, in the words of the vocabulary."""
+    album_ids = sorted(set(split.units.album_ids))
+    written: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
+    true: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
+    for place, (album_id, sentences) in enumerate(zip(split.units.album_ids, stories)):
+        written[album_id].append(" ".join(sentences))
+        true[album_id].append(_join_true(split, place))
+    return Corpus(album_ids, list(written.values()), list(true.values()))
+
+
+def _score_surprise(split: EvaluatedSplit, nll: np.ndarray, known: np.ndarray) -> dict[str, Estimate]:
+    tokens, unknown = (counts.sum(axis=1).astype(float) for counts in (split.num_tokens, split.num_unknown))
+    ratio = split.resamples.ratio
+    return {"perplexity": ratio(nll.sum(axis=1), tokens, len(split), np.exp),
+            "perplexity_known": ratio(known.sum(axis=1), tokens - unknown, len(split), np.exp)}
+
+
+def _join_true(split: EvaluatedSplit, place: int) -> str:
+    return " ".join(word for words in split.caption_words[place] for word in words)
+
+
+def list_stories(split: EvaluatedSplit, stories: list[list[str]], nll: np.ndarray) -> Iterator[Prediction]:
+    """What was told, story by story; nll (S, K) of the true captions."""
+    units = split.units
+    names = [name.decode() for name in split.features.photo_id.take(units.photo.ravel())]
+    for place, sentences in enumerate(stories):
+        yield Prediction(
+            album_id=units.album_ids[place], story_id=units.story_ids[place], t=len(sentences), is_story=True,
+            written=" ".join(sentences), sentences=tuple(sentences), reference=_join_true(split, place),
+            photos=tuple(names[place * len(sentences):][:len(sentences)]), nll=float(nll[place].sum()),
+            tokens=int(split.num_tokens[place].sum()))

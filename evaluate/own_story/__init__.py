@@ -1,0 +1,1 @@
+"""One story from photos of your own."""

@@ -1,0 +1,112 @@
+"""Our own commands as processes side by side, each with its share of the cores; whoever stops us stops them."""
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import IO, TypeVar
+
+from data.errors import UserError
+from train.monitor import format_time
+
+logger = logging.getLogger(__name__)
+
+Task = TypeVar("Task")
+
+
+def share_cores(jobs: int) -> dict[str, str]:
+    """The environment of each of `jobs` processes that run side by side.
+
+    More threads than cores make every one of them slower by a factor, and threads that wait busily take the cores from
+    those that work.
+    """
+    environment = dict(os.environ)
+    if jobs > 1:
+        environment |= {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // jobs)),
+                        "OMP_WAIT_POLICY": "PASSIVE"}
+    return environment
+
+
+class Processes:
+    """The processes that were started and have not ended; used from several threads."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._running: set[subprocess.Popen] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def call(self, arguments: Sequence[str], words: IO[str]) -> int:
+        """Run `python -m` with arguments to its end, what it says into a file; its exit code."""
+        with self._lock:
+            if self._stopped:
+                return -signal.SIGTERM
+            # a session of its own: an interrupt from the keyboard reaches it through `stop`, once
+            process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=words, stderr=subprocess.STDOUT,
+                                       env=self._environment, start_new_session=True)
+            self._running.add(process)
+        code = process.wait()
+        with self._lock:
+            self._running.discard(process)
+        return code
+
+    def call_all(self, commands: Mapping[str, Sequence[str]], log: Path, who: str) -> None:
+        """Run commands, by what they do, one after the other; what they say goes to a file.
+
+        Raises:
+            UserError: if one fails: whose it is (`who`), its last words and the file.
+        """
+        with open(log, "w", encoding="utf-8") as words:
+            for what, arguments in commands.items():
+                code = self.call(arguments, words)
+                if code:
+                    said = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
+                    raise UserError(f"{who}: {what} ended with code {code} and said: {said}; see {log}, then give the "
+                                    "same command again")
+
+    def stop(self) -> None:
+        """Ask every process to save and end, and start no other."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+
+def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes], str]) -> None:
+    """Do tasks, `jobs` at a time; the first failure stops what has not begun, an interrupt what is under way.
+
+    Args:
+        work: does one, and says which it was, for the log.
+    """
+    processes, failed = Processes(share_cores(jobs)), threading.Event()
+    started, told = time.monotonic(), itertools.count(1)
+
+    def attempt(task: Task) -> None:
+        try:
+            if not failed.is_set():  # a worker takes the next task before anybody can cancel it
+                said, finished = work(task, processes), next(told)
+                left = (time.monotonic() - started) / finished * (len(tasks) - finished)
+                logger.info("%d of %d: %s; %s to go", finished, len(tasks), said, format_time(left))
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(jobs) as workers:
+        futures = [workers.submit(attempt, task) for task in tasks]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            processes.stop()
+            raise
+        finally:
+            for future in futures:
+                future.cancel()
+    for future in done:
+        if not future.cancelled():
+            future.result()

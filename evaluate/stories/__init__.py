@@ -1,0 +1,1 @@
+"""Stories as wholes: the published protocol, the sense of order, whether photo, words and tags agree."""

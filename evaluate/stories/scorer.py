@@ -1,0 +1,203 @@
+"""The published album-level protocol and what belongs beside its numbers.
+
+One written story and all reference stories of an album, each as one string, words between white space, punctuation
+kept, no further tokenising; corpus BLEU, ROUGE-L, CIDEr-D and METEOR `-t hter` over albums. The same code scores
+captions, whose unit is a photo sequence instead of an album.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable, best_reference, meteor_score
+from evaluate.captions.ngrams import TextTable, measure_rows, vocabulary_share
+from evaluate.captions.text_scores import average_over_units, group_references, rouge_l, score_rows
+from evaluate.statistics.bootstrap import Estimate, Resamples
+from evaluate.stories.constant_story import choose_constant, deal_halves
+
+SYSTEM, CONSTANT, HUMAN, AS_HUMAN = "system", "constant", "human", "system, scored as human"
+MAX_FOLDS = 5  # of the human rows: each of the first five references is held out once
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Raw texts to be scored, unit by unit (album, or photo sequence); U units.
+
+    Attributes:
+        album_ids: U, what intervals resample and the constant's halves keep together.
+        hypotheses, references: U lists of raw texts, at least one each.
+    """
+
+    album_ids: Sequence[str]
+    hypotheses: Sequence[Sequence[str]]
+    references: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is scored against what: rows of the scorer's table. `units` (M,) are the corpus' units, ascending."""
+
+    units: np.ndarray
+    hypotheses: np.ndarray
+    hypothesis_unit: np.ndarray  # 0..M-1
+    references: np.ndarray
+    reference_unit: np.ndarray   # 0..M-1
+
+
+class PublishedScorer:
+    """Scores a corpus and the rows beside it; every row is a list of comparisons whose scores are averaged.
+
+    Attributes:
+        comparisons: row -> comparisons. Rows that cannot be computed are absent and named in `notes`.
+        constants: the two stories of the constant row.
+        notes: sentences a user should read.
+    """
+
+    def __init__(self, corpus: Corpus, num_resamples: int = 1000, seed: int = 42) -> None:
+        self.corpus, self.notes = corpus, list[str]()
+        self.resamples = Resamples(corpus.album_ids, num_resamples, seed)
+        self.raw = [text for texts in (*corpus.references, *corpus.hypotheses) for text in texts]
+        blanks = [row for row, text in enumerate(self.raw) if text.split(" ") != text.split()]
+        self.table = TextTable([*(text.split() for text in self.raw), *(self.raw[row].split(" ") for row in blanks)])
+        self.blank_row = np.arange(len(self.raw))  # the row of each text as pycocoevalcap's ROUGE-L splits it
+        self.blank_row[blanks] = len(self.raw) + np.arange(len(blanks))
+        num_references = [len(texts) for texts in corpus.references]
+        self.reference_unit = np.repeat(np.arange(len(num_references)), num_references)
+        self.references = np.arange(len(self.reference_unit))
+        num_hypotheses = [len(texts) for texts in corpus.hypotheses]
+        self.hypothesis_unit = np.repeat(np.arange(len(num_hypotheses)), num_hypotheses)
+        self.hypotheses = len(self.references) + np.arange(len(self.hypothesis_unit))
+        self.units = np.arange(len(num_references))
+        self.constants: list[str] = []
+        self.comparisons = {SYSTEM: [Comparison(self.units, self.hypotheses, self.hypothesis_unit, self.references,
+                                                self.reference_unit)]}
+        self._add_constant(seed)
+        self._add_humans()
+
+    def _add_constant(self, seed: int) -> None:
+        half = deal_halves(self.corpus.album_ids, seed)
+        if len(set(half.tolist())) < 2:
+            self.notes.append("no constant row: it is chosen on one half of the albums and scored on the other, and "
+                              "there is one album only")
+            return
+        chosen = {}
+        for side in (0, 1):
+            own = np.flatnonzero(half == side)
+            at_home = half[self.reference_unit] == side
+            references = self.references[at_home]
+            written = self.hypotheses[half[self.hypothesis_unit] == side]
+            candidates = [rows[self.table.num_words[rows] > 0] for rows in (references, written)]
+            chosen[1 - side] = choose_constant(self.table, candidates, references,
+                                               np.searchsorted(own, self.reference_unit[at_home]))
+        self.constants = [" ".join(self.raw[chosen[side]].split()) for side in (0, 1)]
+        self.comparisons[CONSTANT] = [Comparison(self.units, np.array([chosen[side] for side in half.tolist()]),
+                                                 self.units, self.references, self.reference_unit)]
+
+    def _add_humans(self) -> None:
+        num_references = np.bincount(self.reference_unit)
+        several = np.flatnonzero(num_references > 1)
+        if not len(several):
+            self.notes.append("no human row: it needs units with two references at least")
+            return
+        if len(several) < len(num_references):
+            self.notes.append(f"the human rows leave out {len(num_references) - len(several)} of "
+                              f"{len(num_references)} units: one reference only")
+        first = np.searchsorted(self.reference_unit, several)
+        in_reach = np.isin(self.reference_unit, several)
+        written = np.isin(self.hypothesis_unit, several)
+        self.comparisons[HUMAN], self.comparisons[AS_HUMAN] = [], []
+        for fold in range(min(MAX_FOLDS, num_references.max())):
+            held_out = first + fold % num_references[several]
+            references = np.setdiff1d(self.references[in_reach], held_out)
+            against = references, np.searchsorted(several, self.reference_unit[references])
+            self.comparisons[HUMAN].append(Comparison(several, held_out, np.arange(len(several)), *against))
+            self.comparisons[AS_HUMAN].append(Comparison(
+                several, self.hypotheses[written], np.searchsorted(several, self.hypothesis_unit[written]), *against))
+
+    def score(self) -> dict[str, dict[str, Estimate]]:
+        """Every row's BLEU-1..4, ROUGE-L (clean, and `rouge_l_raw` as published), CIDEr-D and variety."""
+        vocabulary = {self.table.words[word] for row in self.references for word in self.table.word_ids[row].tolist()}
+        rows = {}
+        for name, comparisons in self.comparisons.items():
+            estimates = _average([self._score_one(comparison) for comparison in comparisons])
+            variety = [self._measure_variety(comparison, vocabulary) for comparison in comparisons]
+            for measure in variety[0]:
+                found = [values[measure] for values in variety]
+                mean = np.nan if None in found else float(np.mean([value for value in found if value is not None]))
+                estimates[measure] = Estimate(np.array([mean]), len(comparisons[0].units))
+            rows[name] = estimates
+        return rows
+
+    def _weights(self, comparison: Comparison) -> np.ndarray:
+        """(R + 1, M), how often a comparison's units count in the whole sample and each resample."""
+        return self.resamples.counts[:, self.resamples.album[comparison.units]]
+
+    def _score_one(self, comparison: Comparison) -> dict[str, Estimate]:
+        num_units, weights = len(comparison.units), self._weights(comparison)
+        scores = score_rows(self.table, comparison.hypotheses, comparison.hypothesis_unit, comparison.references,
+                            comparison.reference_unit, num_units).scores(weights)
+        own = group_references(comparison.hypothesis_unit, comparison.references, comparison.reference_unit, num_units)
+        raw = average_over_units(comparison.hypothesis_unit, num_units) @ rouge_l(
+            self.table, self.blank_row[comparison.hypotheses], [self.blank_row[rows] for rows in own])
+        scores["rouge_l_raw"] = weights @ raw / weights.sum(axis=1)
+        return {name: Estimate(draws, num_units) for name, draws in scores.items()}
+
+    def _measure_variety(self, comparison: Comparison, vocabulary: set[str]) -> dict[str, float | None]:
+        written = {self.table.words[word] for row in set(comparison.hypotheses.tolist())
+                   for word in self.table.word_ids[row].tolist()}
+        return {**measure_rows(self.table, comparison.hypotheses),
+                "vocabulary_share": vocabulary_share(written, vocabulary)}
+
+    def score_meteor(self) -> dict[str, Estimate]:
+        """METEOR of every row; each distinct pair of texts is aligned once.
+
+        Raises:
+            MeteorUnavailable: if Java or the jar is absent or fails.
+        """
+        aligner = MeteorAligner.find()
+        pairs = {name: [self._pair_up(comparison) for comparison in comparisons]
+                 for name, comparisons in self.comparisons.items()}
+        distinct, place = np.unique(np.concatenate([rows for folds in pairs.values() for rows, _ in folds]), axis=0,
+                                    return_inverse=True)
+        statistics = aligner.align([(self.raw[hypothesis], self.raw[reference])
+                                    for hypothesis, reference in distinct.tolist()])[place.reshape(-1)]
+        estimates, first = {}, 0
+        for name, folds in pairs.items():
+            scored = []
+            for (rows, owner), comparison in zip(folds, self.comparisons[name]):
+                best = best_reference(statistics[first:first + len(rows)], owner, len(comparison.hypotheses))
+                first += len(rows)
+                per_unit = average_over_units(comparison.hypothesis_unit, len(comparison.units)) @ best
+                scored.append({"meteor": Estimate(meteor_score(self._weights(comparison) @ per_unit), len(per_unit))})
+            estimates[name] = _average(scored)["meteor"]
+        return estimates
+
+    def _pair_up(self, comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
+        """(P, 2) rows of hypothesis and reference, and (P,) the place of the hypothesis."""
+        own = group_references(comparison.hypothesis_unit, comparison.references, comparison.reference_unit,
+                               len(comparison.units))
+        owner = np.repeat(np.arange(len(own)), [len(rows) for rows in own])
+        return np.stack([comparison.hypotheses[owner], np.concatenate(own)], axis=1), owner
+
+
+def score_corpus(corpus: Corpus, meteor: bool = True, num_resamples: int = 1000,
+                 seed: int = 42) -> tuple[dict[str, dict[str, Estimate]], PublishedScorer, str | None]:
+    """Score a corpus with everything that stands beside it.
+
+    Returns:
+        The rows, the scorer (for its constants and notes), and why there is no METEOR, None where there is.
+    """
+    scorer = PublishedScorer(corpus, num_resamples, seed)
+    rows, reason = scorer.score(), None if meteor else "switched off"
+    if meteor:
+        try:
+            for name, estimate in scorer.score_meteor().items():
+                rows[name]["meteor"] = estimate
+        except MeteorUnavailable as unavailable:
+            reason = str(unavailable)
+    return rows, scorer, reason
+
+
+def _average(folds: list[dict[str, Estimate]]) -> dict[str, Estimate]:
+    return {metric: Estimate(np.mean([fold[metric].draws for fold in folds], axis=0), folds[0][metric].n)
+            for metric in folds[0]}
