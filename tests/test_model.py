@@ -1,12 +1,15 @@
 """The model: causality, padding, and free writing that agrees with the teacher-forced pass."""
+import numpy as np
 import pytest
 import torch
 
-from data.words.tokens import END, PAD, START
+from data.words.tokens import END, PAD, START, UNK
 from train.config import ModelConfig
 from train.model import StoryModel
 from train.ngrams import NgramModel
+from train.telling import write_stories
 from train.text import Context
+from train.writing_config import WritingConfig
 
 WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=7,
               tag_embedding_dim=3, image_decoder_dim=9, decoder_dim=8)
@@ -224,3 +227,37 @@ def test_telling_reads_every_photo_and_no_caption_into_its_state():
         assert not torch.equal(model.encode(later_photo)["hidden"][:, 0], outputs["hidden"][:, 0])
         other_words = {**batch, "token_ids": make_batch(seed=3)["token_ids"]}
         assert torch.equal(model.encode(other_words)["hidden"], outputs["hidden"])
+
+
+@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_a_story_is_written_as_the_teacher_forced_pass_reads_it(settings):
+    """Each word is the likeliest after the model's own sentences before; what the batch tells plays no part."""
+    model, batch = make_model(task="tell", **settings), make_batch()
+    writing = WritingConfig(no_repeat_ngram=0, repetition_penalty=1.0, no_repeat_across=0, max_words=6)
+    with torch.no_grad():
+        context, keys = Context.of(model.encode(batch)), np.arange(10).reshape(2, 5)
+        stories = write_stories(model.text_decoder, context, writing, keys)
+        token_ids = torch.zeros(2, 5, 8, dtype=torch.int64)
+        for row, story in enumerate(stories):
+            for place, sentence in enumerate(story):
+                token_ids[row, place, :len(sentence.token_ids) + 2] = torch.tensor([START, *sentence.token_ids, END])
+        logits = model({**batch, "token_ids": token_ids})["caption_logits"]
+    logits[..., [PAD, START, UNK]] = -torch.inf
+    for row, story in enumerate(stories):
+        for place, sentence in enumerate(story):
+            words = [*sentence.token_ids, *([END] if sentence.ended else [])]
+            assert logits[row, place].argmax(dim=-1)[:len(words)].tolist() == words
+
+
+def test_a_story_never_says_four_words_twice_in_two_sentences():
+    model, batch = make_model(task="tell", **EVERYTHING), make_batch()
+    context = Context.of(model.encode(batch))
+
+    def list_grams(size):
+        writing = WritingConfig(no_repeat_ngram=0, repetition_penalty=1.0, no_repeat_across=size, max_words=12,
+                                min_words=8)
+        for story in write_stories(model.text_decoder, context, writing, np.arange(10).reshape(2, 5)):
+            yield [{tuple(words[i:i + 4]) for i in range(len(words) - 3)} for words in (one.token_ids for one in story)]
+    for story in list_grams(4):
+        assert not any(story[i] & story[j] for i in range(5) for j in range(i))
+    assert any(story[i] & story[j] for story in list_grams(0) for i in range(5) for j in range(i)), "nothing to avoid"

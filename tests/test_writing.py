@@ -178,7 +178,8 @@ def test_no_ngram_is_written_twice(method, size):
 def test_repetition_penalty_by_hand():
     logits = torch.tensor([[0., 0, 0, 0, 2, -1, 1]])
     history = torch.tensor([[4, 5, 4]])
-    penalised = next_log_probs(logits, history, WritingConfig(no_repeat_ngram=0, repetition_penalty=2.0))
+    penalised = next_log_probs(logits, history, WritingConfig(no_repeat_ngram=0, repetition_penalty=2.0),
+                               history[:, :0])
     expected = torch.tensor([0., 0, 0, 0, 1, -2, 1]).log_softmax(dim=-1)
     torch.testing.assert_close(penalised[0, [END, 4, 5, 6]], expected[[END, 4, 5, 6]])
 

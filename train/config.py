@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from data.errors import UserError
+from train.task import NEXT, TASKS, Task
 
-TASKS = ("next", "tell")
 MISSING = ("drop", "mask")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -55,9 +55,9 @@ class ModelConfig:
     leave_out_tags: str = setting("", "a tag category that takes part in nothing (object, action, location)")
 
     @property
-    def looks_ahead(self) -> bool:
-        """Whether frames are predicted from those before: then photos, tags and words carry on from there."""
-        return self.task == "next"
+    def asked(self) -> Task:
+        """What the run is asked."""
+        return TASKS[self.task]
 
     def __post_init__(self) -> None:
         _require(self.task in TASKS, "task", self.task, f"one of {', '.join(TASKS)}")
@@ -143,7 +143,7 @@ class TrainConfig(ModelConfig):
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        image_weight = self.image_weight if self.task == "next" else 0  # to tell a story, the photos are given
+        image_weight = self.image_weight if self.asked.predicts_photo else 0
         if not any((image_weight, self.text_weight, self.tag_weight, self.contrastive_weight)):
             raise UserError("expected a loss to learn from, found every loss weight at 0; raise one of them")
         if not self.text_weight and (self.scheduled_sampling or self.word_dropout and not self.use_text):
@@ -152,13 +152,13 @@ class TrainConfig(ModelConfig):
         self._check_task()
 
     def _check_task(self) -> None:
-        if self.task == "tell" and not self.use_photos:
+        if not self.asked.predicts_photo and not self.use_photos:
             raise UserError("expected photos for the task tell, found use_photos off; use the task next without them")
-        if self.task == "tell" and self.contrastive_weight:
+        if not self.asked.predicts_photo and self.contrastive_weight:
             raise UserError("expected no loss on photos for the task tell, which is given them, found "
                             f"contrastive_weight {self.contrastive_weight}; leave --contrastive-weight out")
         for name in ("word_attention", "synonym_swaps"):
-            if getattr(self, name) and (self.task == "tell" or not self.use_text):
+            if getattr(self, name) and not (self.asked.reads_captions and self.use_text):
                 raise UserError(f"setting {name}: expected captions that are read, found task {self.task}, use_text "
                                 f"{self.use_text}; leave --{name.replace('_', '-')} out")
 
@@ -199,8 +199,8 @@ def make_config(settings: dict[str, Any]) -> TrainConfig:
     preset = settings.get("preset", DEFAULT_PRESET)
     _require(preset in PRESETS, "preset", preset, f"one of {', '.join(PRESETS)}")
     values = {**PRESETS[preset], "preset": preset, **settings}
-    if values.get("task") == "tell" and "contrastive_weight" not in settings:
-        values.pop("contrastive_weight", None)  # no photo is predicted
+    if "contrastive_weight" not in settings and not TASKS.get(values.get("task", "next"), NEXT).predicts_photo:
+        values.pop("contrastive_weight", None)
     return TrainConfig(**values)
 
 

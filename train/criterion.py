@@ -39,7 +39,7 @@ class StoryCriterion:
         self.described_apart = described_apart
         self.model, self.temperature = model, config.contrastive_temperature
         self.rare_as_unknown = config.rare_as_unknown
-        self.has_photo_loss = config.task == "next"  # to tell a story, the photos are given
+        self.has_photo_loss = config.asked.predicts_photo
         self.weights = {"image": config.image_weight, "text": config.text_weight, "tag_seen": config.tag_weight / 2,
                         "tag_next": config.tag_weight / 2, "contrastive": config.contrastive_weight}
 

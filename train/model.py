@@ -47,7 +47,7 @@ class StoryModel(nn.Module):
         self.tag_embedding = nn.Parameter(torch.randn(num_tags, config.tag_embedding_dim))
         self.image_decoder = _mlp(state_dim, (config.image_decoder_dim,) * 2, feature_dim, config.dropout)
         self.text_decoder = TextDecoder(config, vocabulary_size)
-        carries = config.looks_ahead
+        carries = config.asked.looks_ahead
         self.photo_carry = PhotoCarry(NUM_FRAMES - 1) if config.photo_carry and carries else None
         self.tag_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
         self.seen_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
@@ -82,7 +82,7 @@ class StoryModel(nn.Module):
 
     def target_frames(self, frames: Tensor) -> Tensor:
         """The frames (B, P, ...) of a (B, K, ...) tensor that are predicted."""
-        return frames[:, 1:] if self.config.task == "next" else frames
+        return frames[:, 1:] if self.config.asked.looks_ahead else frames
 
     def forward(self, batch: Batch, padded: bool = True, alone: bool | None = None) -> Outputs:
         """Predict everything, captions with the true words before each given.
@@ -100,7 +100,7 @@ class StoryModel(nn.Module):
         outputs, alone = self.encode(batch), not padded if alone is None else alone
         context, target = Context.of(outputs), self.target_frames
         read, counts = batch.get("decoder_ids", batch["token_ids"]), _caption_lengths(batch)
-        if context.past is not None and self.training and self.config.looks_ahead:
+        if context.past is not None and self.training and self.config.asked.looks_ahead:
             # the first caption follows nothing and is no prediction, but teaches the language
             context, target = context.from_the_first(), lambda frames: frames
         lengths = (target(counts).flatten() - 1).clamp(min=1)
@@ -141,7 +141,7 @@ class StoryModel(nn.Module):
             are predicted; zeros where it is withheld, or there is none yet. And of every frame what
             its tags are read from: (B, K, fusion_dim), the photo fused with no caption, and (B, K, D), the photo.
         """
-        is_next, read = self.config.task == "next", batch.get("input_ids", batch["token_ids"])
+        is_next, read = self.config.asked.looks_ahead, batch.get("input_ids", batch["token_ids"])
         shown_features = batch.get("input_features", batch["image_features"])
         photos = self.standardise(shown_features) * batch["photo_mask"].unsqueeze(-1)
         seen_photos = self.fusion.read_photos(photos)
@@ -170,7 +170,7 @@ class StoryModel(nn.Module):
         """
         hidden = self.sequence_dropout(run_frames(self.sequence, frames["fused"]))
         if self.attention is not None:
-            hidden = self.attention(hidden, is_causal=self.config.task == "next")
+            hidden = self.attention(hidden, is_causal=self.config.asked.looks_ahead)
         next_logits = self.next_head(hidden).float()
         if self.tag_carry is not None:
             next_logits = next_logits + self.tag_carry(frames["tags"])

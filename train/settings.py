@@ -9,7 +9,8 @@ from typing import Any
 
 from data.errors import CommandParser, UserError, suggest
 from data.folder.manifest import MANIFEST
-from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TASKS, TrainConfig, make_config
+from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TrainConfig, make_config
+from train.task import TASKS
 
 CHOICES: dict[str, Iterable[str]] = {"task": TASKS, "preset": PRESETS, "missing": MISSING, "precision": PRECISIONS,
                                      "device": DEVICES, "reader": READERS}

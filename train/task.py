@@ -1,6 +1,5 @@
 """What a run is asked: the facts of a task, once. Light: the flags of `--help` are made from it."""
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -26,16 +25,3 @@ class Task:
 NEXT = Task("next", looks_ahead=True, reads_captions=True, predicts_photo=True)
 TELL = Task("tell", looks_ahead=False, reads_captions=False, predicts_photo=False)
 TASKS = {task.name: task for task in (NEXT, TELL)}
-
-
-class HasTask(Protocol):
-    """Settings of a run, or of its model."""
-
-    @property
-    def task(self) -> str:
-        """The name of the task."""
-
-
-def task_of(config: HasTask) -> Task:
-    """The task that settings name."""
-    return TASKS[config.task]

@@ -263,7 +263,7 @@ def _group_parameters(model: StoryModel, config: TrainConfig) -> list[dict[str, 
 
 
 def _uses_every_weight(config: TrainConfig) -> bool:
-    return config.task == "next" and config.use_text and config.use_tag_embedding
+    return config.asked.predicts_photo and config.use_text and config.use_tag_embedding
 
 
 def _diverged(epoch: int, step: int, found: str) -> str:

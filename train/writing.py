@@ -52,7 +52,7 @@ class Written:
 
 @torch.inference_mode()
 def write_captions(decoder: Decoder, context: Any, config: WritingConfig,
-                   keys: Sequence[int] | np.ndarray | None = None) -> list[Written]:
+                   keys: Sequence[int] | np.ndarray | None = None, earlier: Tensor | None = None) -> list[Written]:
     """Write a caption for every row.
 
     Args:
@@ -61,6 +61,7 @@ def write_captions(decoder: Decoder, context: Any, config: WritingConfig,
         config: how.
         keys: (N,) ints from 0 up that name the rows for sampling (a story's row times 4 plus t): a row draws the same
             words in whatever batch it stands. Positions 0..N-1 when left out.
+        earlier: (N, L) int64, the sentences of the story before, one after the other, <PAD> where there is no word.
 
     Returns:
         N captions, in row order.
@@ -73,18 +74,19 @@ def write_captions(decoder: Decoder, context: Any, config: WritingConfig,
     for first in range(0, count, config.batch_size):
         rows = slice(first, first + config.batch_size)
         state = decoder.start(context.select(rows))
-        num_rows = len(keys[rows])
+        before = torch.full((len(keys[rows]), 0), PAD, device=device) if earlier is None else earlier[rows].to(device)
         if config.method == "beam":
-            written += _search_beams(decoder, state, num_rows, device, config)
+            written += _search_beams(decoder, state, before, config)
         else:
             uniforms = _draw_uniforms(keys[rows], config).to(device) if config.method == "sample" else None
-            written += _write_forward(decoder, state, num_rows, device, config, uniforms)
+            written += _write_forward(decoder, state, before, config, uniforms)
     return written
 
 
-def _write_forward(decoder: Decoder, state: Any, num_rows: int, device: torch.device, config: WritingConfig,
+def _write_forward(decoder: Decoder, state: Any, earlier: Tensor, config: WritingConfig,
                    uniforms: Tensor | None) -> list[Written]:
     """Greedy (uniforms None) or sampled captions; uniforms (N, max_words) float64 decide the draws."""
+    num_rows, device = len(earlier), earlier.device
     rows = torch.arange(num_rows, device=device)                       # the rows that are still being written
     history = rows.new_zeros(num_rows, 0)                              # (rows, words so far)
     token_ids = torch.full_like(rows, START)
@@ -92,7 +94,7 @@ def _write_forward(decoder: Decoder, state: Any, num_rows: int, device: torch.de
     done: dict[int, tuple[list[int], bool]] = {}
     for position in range(config.max_words):
         logits, state = decoder.step(token_ids, state)
-        log_probs = next_log_probs(logits, history, config)
+        log_probs = next_log_probs(logits, history, config, earlier[rows])
         if uniforms is None:
             token_ids = log_probs.argmax(dim=-1)
         else:
@@ -111,13 +113,12 @@ def _write_forward(decoder: Decoder, state: Any, num_rows: int, device: torch.de
     return [Written(done[row][0], total, done[row][1]) for row, total in enumerate(log_prob.tolist())]
 
 
-def _search_beams(decoder: Decoder, state: Any, num_rows: int, device: torch.device,
-                  config: WritingConfig) -> list[Written]:
+def _search_beams(decoder: Decoder, state: Any, earlier: Tensor, config: WritingConfig) -> list[Written]:
     """Beam search: W unfinished captions per row, every one's ending considered at every step.
 
     A row stops when its best ended caption outranks whatever its beams could still become.
     """
-    W = config.beam_width
+    W, num_rows, device = config.beam_width, len(earlier), earlier.device
     rows = torch.arange(num_rows, device=device)
     history = rows.new_zeros(num_rows, W, 0)
     score = torch.full((num_rows, W), -torch.inf, dtype=torch.float64, device=device)  # of each beam: log-probability
@@ -129,7 +130,8 @@ def _search_beams(decoder: Decoder, state: Any, num_rows: int, device: torch.dev
     for position in range(config.max_words):
         A = len(rows)
         logits, state = decoder.step(token_ids, state)
-        log_probs = next_log_probs(logits, history.flatten(0, 1), config).double().view(A, W, -1)
+        log_probs = next_log_probs(logits, history.flatten(0, 1), config, earlier[rows].repeat_interleave(W, dim=0))
+        log_probs = log_probs.double().view(A, W, -1)
         total = score[..., None] + log_probs                           # (A, W, V)
         _keep_best(best, rows, history, total[..., END], position + 1, True, config)
         total[..., END] = -torch.inf
@@ -161,11 +163,11 @@ def _keep_best(best: list[tuple[float, Written | None]], rows: Tensor, history: 
             best[row] = (rank, Written(words, float(top[place]), ended))
 
 
-def next_log_probs(logits: Tensor, history: Tensor, config: WritingConfig) -> Tensor:
+def next_log_probs(logits: Tensor, history: Tensor, config: WritingConfig, earlier: Tensor) -> Tensor:
     """Log-probabilities of the next word, -inf where it may not be written.
 
     Args:
-        logits: (N, V). history: (N, L) int64, the words so far.
+        logits: (N, V). history: (N, L) int64, the words so far. earlier: (N, M) int64, those of the sentences before.
 
     Returns:
         (N, V), the model's own (after the repetition penalty) and not normalised again over what is allowed. Where
@@ -181,13 +183,12 @@ def next_log_probs(logits: Tensor, history: Tensor, config: WritingConfig) -> Te
     log_probs[:, FORBIDDEN] = -torch.inf
     if L < config.min_words:
         log_probs[:, END] = -torch.inf
-    size = config.no_repeat_ngram
-    if 0 < size <= L:
-        windows = history.unfold(1, size, 1)                           # (N, L - size + 1, size)
-        ending = history[:, L - size + 1:]                             # (N, size - 1), the n-gram to be completed
-        repeats = (windows[..., :-1] == ending[:, None]).all(dim=-1)
-        row, place = repeats.nonzero(as_tuple=True)
-        log_probs[row, windows[row, place, -1]] = -torch.inf
+    for text, size in ((history, config.no_repeat_ngram), (earlier, config.no_repeat_across)):
+        if 0 < size <= text.shape[1] and size <= L + 1:
+            windows = text.unfold(1, size, 1)                          # (N, words - size + 1, size)
+            ending = history[:, L - size + 1:]                         # (N, size - 1), the n-gram to be completed
+            row, place = (windows[..., :-1] == ending[:, None]).all(dim=-1).nonzero(as_tuple=True)
+            log_probs[row, windows[row, place, -1]] = -torch.inf
     stuck = log_probs.isinf().all(dim=-1)
     log_probs[stuck, END] = own[stuck, END]
     return log_probs

@@ -24,6 +24,7 @@ class WritingConfig:
     top_k: int = setting(0, "sample among the k likeliest words; 0: all")
     top_p: float = setting(1.0, "sample among the fewest words that have this probability together")
     no_repeat_ngram: int = setting(2, "no n-gram of this size twice in a caption; 0: allowed")
+    no_repeat_across: int = setting(4, "to tell: no n-gram of this size that an earlier sentence has; 0: allowed")
     repetition_penalty: float = setting(1.2, "positive logits of written words are divided by it, negative multiplied")
     min_words: int = 1
     max_words: int = 28              # a row of 30 ids less <START> and <END>; the caller takes it from the folder
@@ -38,6 +39,7 @@ class WritingConfig:
                 ("temperature", self.temperature > 0, "more than 0 (greedy is method='greedy')"),
                 ("top_k", self.top_k >= 0, "at least 0"), ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
                 ("no_repeat_ngram", self.no_repeat_ngram >= 0, "at least 0"),
+                ("no_repeat_across", self.no_repeat_across >= 0, "at least 0"),
                 ("repetition_penalty", self.repetition_penalty >= 1, "at least 1"),
                 ("min_words", 0 <= self.min_words <= self.max_words, f"in 0..{self.max_words}"),
                 ("max_words", self.max_words >= 1, "at least 1"),

@@ -6,7 +6,7 @@ from itertools import cycle
 from nltk.tokenize.treebank import TreebankWordDetokenizer
 
 _APART = re.compile(r" ([.,!?;:%\u2026\u201d)\]}]+)(?= |$)")  # nltk joins the last full stop alone
-_CAPITAL = re.compile(r"(?:^|(?<=[.!?\u2026] ))[^\w\[]*[^\W\d_]|(?<!\S)i(?=$|[\u2019' .,!?])")
+_CAPITAL = re.compile(r"(?:^|(?<=[.!?\u2026] ))[^\w\[]*[^\W\d_]|(?<![\w-])i(?=$|[\u2019' .,!?])")
 
 
 def detokenise(words: Sequence[str]) -> str:

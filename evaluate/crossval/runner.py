@@ -25,7 +25,7 @@ from evaluate.processes import Processes, work_off
 from train.config import TrainConfig
 from train.runs import CONFIG
 from train.settings import read_command
-from train.task import NEXT, task_of
+from train.task import NEXT
 
 if TYPE_CHECKING:
     from extract.config import ExtractConfig
@@ -67,7 +67,7 @@ def run_crossval(config: CrossvalConfig) -> Path:
 
 def _read_training(config: CrossvalConfig, fold: int) -> TrainConfig:
     training = read_command(_training_flags(config, fold)).config
-    if task_of(training) is not NEXT:
+    if training.asked is not NEXT:
         raise UserError(f"expected --task next, found {training.task}: whole stories have no pooled table; leave it "
                         "away")
     return training

@@ -18,7 +18,7 @@ from evaluate.evaluation.evaluation import Evaluation
 from evaluate.evaluation.frames import evaluate_frames
 from evaluate.evaluation.scoring import Result, compare_rows, summarise
 from evaluate.evaluation.stories import evaluate_stories
-from train.task import NEXT, TELL, Task, task_of
+from train.task import NEXT, TELL, Task
 
 EVALUATORS: dict[Task, Callable[[Evaluation], Result]] = {NEXT: evaluate_frames, TELL: evaluate_stories}
 
@@ -33,7 +33,7 @@ def evaluate_run(config: EvalConfig) -> Path:
         UserError: if the run, the folder or the split is missing or they do not fit each other.
     """
     evaluation = Evaluation.open(config)
-    result = EVALUATORS[task_of(evaluation.run.config)](evaluation)
+    result = EVALUATORS[evaluation.run.config.asked](evaluation)
     return write_json(config.run / f"eval-{config.split}.json", {
         "rows": summarise(result.scores, result.reasons), "differences": compare_rows(result.scores),
         "protocol": result.protocol, "recipe": evaluation.features.recipe, "words": evaluation.split.words.identity,

@@ -18,8 +18,8 @@ from evaluate.statistics.bootstrap import Estimate
 from evaluate.stories import scorer
 from evaluate.stories.scorer import Corpus, score_corpus
 from train.model import StoryModel
+from train.telling import write_stories
 from train.text import Context
-from train.writing import write_captions
 from train.writing_config import WritingConfig
 
 ROW_NAMES = {scorer.SYSTEM: MODEL, scorer.CONSTANT: CONSTANT_STORY, scorer.HUMAN: HUMAN, scorer.AS_HUMAN: AS_HUMAN}
@@ -54,10 +54,9 @@ def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device
         batch = {name: tensor.to(device) for name, tensor in split.dataset.__getitems__(places).items()}
         outputs = model(batch)
         nll.append(caption_nll(outputs["caption_logits"], batch["token_ids"]).cpu().numpy())
-        keys = (batch["story_index"].cpu().numpy()[:, None] * frames + np.arange(frames)).ravel()
-        captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
-        texts = [" ".join(split.words.vocabulary[index] for index in caption.token_ids) for caption in captions]
-        stories += [texts[first:first + frames] for first in range(0, len(texts), frames)]
+        keys = batch["story_index"].cpu().numpy()[:, None] * frames + np.arange(frames)
+        stories += [[" ".join(split.words.vocabulary[index] for index in sentence.token_ids) for sentence in story]
+                    for story in write_stories(model.text_decoder, Context.of(outputs), writing, keys)]
     return stories, np.concatenate(nll, axis=1)
 
 

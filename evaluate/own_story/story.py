@@ -22,7 +22,8 @@ from evaluate.photos.retrieval import PhotoSpace, rank_candidates
 from evaluate.stories.alignment import load_table
 from evaluate.tags.tag_scores import FIRST_TAG
 from train.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
-from train.task import Task, task_of
+from train.task import Task
+from train.telling import write_stories
 from train.text import Context
 from train.writing import write_captions
 
@@ -63,7 +64,7 @@ def tell_story(config: StoryConfig) -> ToldStory:
     Raises:
         UserError: if a photo cannot be read, or the backbone or the folder are not those of the run.
     """
-    task = task_of(read_record(config.run).config)
+    task = read_record(config.run).config.asked
     require_task(config, task)
     device = choose_device(config.device)
     contents = read_contents(config.photos)
@@ -76,11 +77,12 @@ def tell_story(config: StoryConfig) -> ToldStory:
     vocabulary, length = Vocabulary(names["words"]), int(run.words["fields"]["length"])
     batch = make_batch(looked_at, config.captions, vocabulary, names["tags"], length, task.looks_ahead)
     count = len(config.photos)
-    places = [count - 1] if task.looks_ahead else list(range(count))
     writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
     with torch.inference_mode():
         outputs = run.model.encode({name: tensor.to(device) for name, tensor in batch.items()})
-        captions = write_captions(run.model.text_decoder, Context.of(outputs).select((0, places)), writing)
+        context, decoder = Context.of(outputs), run.model.text_decoder
+        captions = (write_captions(decoder, context.select((0, [count - 1])), writing) if task.looks_ahead
+                    else write_stories(decoder, context, writing, np.arange(count)[None])[0])
     seen, ahead = (outputs[name].sigmoid().cpu().numpy()[0] for name in ("seen_logits", "next_logits"))
     sentences = [detokenise(vocabulary.decode(caption.token_ids)) for caption in captions]
     tags_seen = [_likeliest(row, names["tags"]) for row in seen[:count]]
