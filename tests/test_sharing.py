@@ -16,6 +16,9 @@ import torch
 
 from data.errors import UserError
 from data.folder.folder import Features
+from data.folder.manifest import load_manifest
+from data.folder.part import read_lacks
+from data.folder.published import map_published
 from extract.command import main
 from extract.sharing.contents import Choice
 from extract.sharing.pack import pack_folder
@@ -169,6 +172,16 @@ def test_a_part_is_trained_on_and_says_what_it_lacks(make_features, tmp_path, ki
             pull_folder(url, tmp_path / "none", Choice(splits=("test",)))
     pull_folder(str(whole), part, ALL)
     assert snapshot(part) == snapshot(whole)
+
+
+def test_canaries_whose_photos_a_part_lacks_are_left_alone(extracted, tmp_path):
+    part = tmp_path / "part"
+    pull_folder(str(extracted), part, Choice(splits=("test",)))
+    manifest, lacks = load_manifest(part), read_lacks(part)
+    rows = map_published(part, manifest.shards["canaries"][0], "canaries")["photo"]
+    assert any(shard.offset <= row < shard.offset + shard.rows for shard in manifest.shards["photos"]
+               if shard.name in lacks for row in rows), "the test shows nothing"
+    assert not verify_folder(part, full=True).damaged
 
 
 def test_a_damaged_part_is_damaged(make_features, tmp_path):
