@@ -97,6 +97,15 @@ def test_photos_are_fetched_named_by_what_they_are_and_asked_for_once(root, serv
     assert not list(root.rglob("*.part"))
 
 
+def test_a_folder_that_lacks_nothing_is_only_read(root, server, capsys):
+    serve(root, server)
+    for name in IDS:
+        (root / f"{name}.jpg").write_bytes(jpeg())
+    before = sorted(root.rglob("*"))
+    assert run(root) == 0 and sorted(root.rglob("*")) == before and not server.asked
+    assert "36 were there" in capsys.readouterr().out
+
+
 GOOD = jpeg()
 FAULTS = {
     "404": (answer(status=404), "gone", "404 Not Found", 1),

@@ -71,10 +71,11 @@ def fetch_photos(config: FetchConfig) -> str:
         UserError: if the data folder cannot be read or written to.
         LimitExceeded: if some photos could not be had for now; the message ends with what to do.
     """
+    wanted = list_wanted(config, read_dataset(config.root))
+    if not (config.root / FOLDER).exists() and wanted.keys() <= scan_photos(config.root)[0].keys():
+        return summarise(config.root, len(wanted), len(wanted), [], [])  # a folder that lacks nothing is only read
     require_room(config.root, "photos")
-    dataset = read_dataset(config.root)
     with hold(config.root / FOLDER / "lock", f"data folder {config.root} (fetching photos)"):
-        wanted = list_wanted(config, dataset)
         found = scan_photos(config.root)[0]
         journal = Journal(config.root)
         fetching = Fetching(config, wanted, {photo_id for photo_id in wanted if photo_id in found}, journal)
