@@ -1,8 +1,11 @@
 """One extraction from a data folder to a features folder: what is there, what is left, do it, say that it is done."""
+import ctypes
 import errno
+import gc
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +14,6 @@ from data.errors import LimitExceeded, UserError
 from data.files import require_room
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.pictures.photos import FoundPhoto, scan_photos
-from extract.backbones.memory import give_memory_back
 from extract.config import ExtractConfig
 from extract.folder.occupancy import hold_folder, take_turns
 from extract.folder.unchanged import digest_photos, observe, recall_unchanged, remember_state
@@ -140,7 +142,7 @@ def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", ask
     opened, index = resolved.opened, ContentIndex(len(plan))
     threads = config.readers or count_cores()
     reader = Reader(opened.backbone.spec.resize_for(config.exact), side, threads,
-                    BATCHES_AHEAD * opened.mapper.streams * opened.mapper.batch_size // (1 + asked.views) + threads,
+                    BATCHES_AHEAD * opened.mapper.threads * opened.mapper.batch_size // (1 + asked.views) + threads,
                     lambda content: index.find(content) is not None, asked.views)
     total = sum(int(work.unread.sum()) for work in works)
     log.info("reading %d photos in %d shards with %d threads; %s, %s, batches of %d", total, len(works), threads,
@@ -203,6 +205,13 @@ def choose_views(config: ExtractConfig, manifest: Manifest | None) -> int:
                         f"made with, found --views {config.views} by augmentation {VERSION}; leave the flag away, or "
                         "name another folder with --out")
     return int(number)
+
+
+def give_memory_back() -> None:
+    """Let the system have what was freed: glibc keeps a million small pieces of parsed JSON for itself otherwise."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _check_limits(config: ExtractConfig, bad: float, missing: float) -> None:

@@ -15,8 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from data.errors import UserError
 from extract.backbones.backbone import Backbone
-from extract.backbones.folding import is_folded, pack
-from extract.backbones.memory import keep_freed_memory
+from extract.backbones.folding import is_folded
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GRID_SIDE = 7
@@ -123,28 +122,25 @@ class Mapper:
         self.shape = (batch_size, self.spec.size, self.spec.size, 3)
         _fix_arithmetic(device)
         self._copies = make_copies(device)
-        keep_freed_memory()
-        folded = backbone.folded
-        self.module: nn.Module = pack(folded, PRECISIONS[precision]) if device.type == "cpu" and not compiled else \
-            cast_weights(folded, PRECISIONS[precision]) if device.type == "cuda" else folded
+        self.module: nn.Module = cast_weights(backbone.folded, PRECISIONS[precision])
         self.module = self.module.to(device).to(memory_format=torch.channels_last)
         self._maps = local()
         self._hook = _watch_map(self.module, self._maps, backbone) if grid else None
-        self.streams = count_cores() if self._copies is None and is_folded(folded) else 1
-        self._pool = ThreadPoolExecutor(self.streams, "model", torch.set_num_threads,
-                                        (count_cores() // self.streams,)) if self._copies is None else None
+        self.threads = count_cores() if self._copies is None and is_folded(backbone.folded) else 1
+        self._pool = ThreadPoolExecutor(self.threads, "model", torch.set_num_threads,
+                                        (count_cores() // self.threads,)) if self._copies is None else None
         scale = torch.tensor([self.spec.mean, self.spec.std], dtype=torch.float32, device=device) * 255
         self._mean, self._std = (part.view(1, 3, 1, 1) for part in scale)
         if compiled:
             self.module = torch.compile(  # type: ignore[assignment]
                 self.module, options={"freezing": True} if device.type == "cpu" else None)
-        if self._pool is not None:
-            self.submit(self.make_buffer()).result()  # one alone: compiling and packing are done for all
+            if self._pool is not None:
+                self.submit(self.make_buffer()).result()  # one alone: compiling is done for all
 
     @property
     def num_buffers(self) -> int:
         """How many batches are under way or being filled when nothing waits: on a GPU one is copied meanwhile."""
-        return self.streams + (1 if self._pool is not None else 2)
+        return self.threads + (1 if self._pool is not None else 2)
 
     def make_buffer(self) -> np.ndarray:
         """An (B, size, size, 3) uint8 array of zeros for `submit`, page-locked where copies then run beside."""
@@ -206,9 +202,9 @@ def time_model(mapper: Mapper, rounds: int = 2) -> float:
     buffer = mapper.make_buffer()
     mapper.submit(buffer).result()
     started = time.perf_counter()
-    for pending in [mapper.submit(buffer) for _ in range(rounds * mapper.streams)]:
+    for pending in [mapper.submit(buffer) for _ in range(rounds * mapper.threads)]:
         pending.result()
-    return rounds * mapper.streams * mapper.batch_size / (time.perf_counter() - started)
+    return rounds * mapper.threads * mapper.batch_size / (time.perf_counter() - started)
 
 
 class PendingBatch:
