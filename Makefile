@@ -52,7 +52,7 @@ $(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(erro
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
 .PHONY: help demo test test-slow lint world plan features verify inspect train finetune eval runs compare ablate \
-	crossval bench
+	crossval bench bench-gpu test-gpu
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
@@ -80,6 +80,9 @@ test: $(STAMP)  ## the test suite
 
 test-slow: $(STAMP)  ## the long campaigns: kills, full disks, scale
 	@$(PY) -m pytest -q -m slow --timeout 1800
+
+test-gpu: $(STAMP)  ## what only a CUDA device can show; skipped without one
+	@$(PY) -m pytest -q -m gpu -rs --timeout 600
 
 lint: $(STAMP)  ## ruff and mypy
 	@$(VENV)/bin/ruff check
@@ -131,3 +134,6 @@ bench: $(STAMP)  ## measure against named peers and limits, one table (DATA for 
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev,bench]'
 	@rm -rf build *.egg-info
 	@$(PY) -m tests.benchmarks $(if $(DATA),--data $(call quote,$(DATA))) $(ARGS)
+
+bench-gpu: $(STAMP)  ## images a second on a CUDA device beside what it could do, one page (ARGS)
+	@$(PY) -m tests.benchmarks.gpu $(ARGS)

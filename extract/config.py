@@ -5,7 +5,8 @@ from typing import Any
 
 from data.errors import UserError
 
-THIS_RUN_ONLY = ("retry", "rehash", "readers", "max_bad", "max_missing", "rank", "world", "local_rank", "device")
+THIS_RUN_ONLY = ("retry", "rehash", "readers", "reader_kind", "mixed", "max_bad", "max_missing", "rank", "world",
+                 "local_rank", "device")
 PLAIN_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.@-")
 
 
@@ -23,7 +24,8 @@ class ExtractConfig:
         tag_table: another tag table than the shipped one. seed: decides the splits of a lone train file.
         limit: at most so many stories of every split. retry: look at bad photos again. rehash: read every photo.
         exact: decode JPEGs in full. batch_size: None is 8 on a processor, 128 on CUDA, halved while it has no room.
-        readers: decoding threads; None takes one a core. compiled: run through torch.compile.
+        readers, reader_kind: how many decode, threads or processes; see `choose_readers`. mixed: append whatever batch
+            shape, --compile or device made the folder. compiled: run through torch.compile.
         grid: store the 7 x 7 map beside the pooled feature. max_bad, max_missing: shares of photos.
         views: augmented views stored beside the clean feature of every photo, drawn per album and view. They are an
             addition: the recipe, and with it every run trained on clean features, stays as it is.
@@ -52,6 +54,8 @@ class ExtractConfig:
     batch_size: int | None = None
     device: str = "auto"
     readers: int | None = None
+    reader_kind: str = "auto"
+    mixed: bool = False
     compiled: bool = False
     grid: bool = False
     views: int = 0

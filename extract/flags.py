@@ -71,7 +71,7 @@ def _add_backbone_flags(parser: argparse.ArgumentParser) -> None:
                        help="both sides to the target, or the shorter side and the centre cut out (squash)")
     group.add_argument("--exact", action="store_true", help="decode JPEGs in full, not at reduced size")
     group.add_argument("--batch-size", type=int, default=DEFAULTS["batch_size"], metavar="B",
-                       help="photos the backbone sees at a time (32, on CUDA 128 or what it has room for)")
+                       help="photos the backbone sees at a time (8, on CUDA 128 or what it has room for)")
     group.add_argument("--compile", dest="compiled", action="store_true", help="run through torch.compile")
     group.add_argument("--grid", action="store_true", help="store the 7 x 7 map before pooling too")
 
@@ -108,6 +108,11 @@ def _add_machine_flags(parser: argparse.ArgumentParser) -> None:
                        help="the same for missing photos (%(default)s)")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default=DEFAULTS["device"],
                        help="a GPU where there is one (%(default)s)")
-    group.add_argument("--readers", type=int, metavar="N", help="threads that read and decode (one a core)")
+    group.add_argument("--readers", type=int, metavar="N",
+                       help="threads or processes that read and decode (by cores, photos and device)")
+    group.add_argument("--reader-kind", choices=("auto", "threads", "processes"), default=DEFAULTS["reader_kind"],
+                       help="processes where a GPU looks faster than threads read (%(default)s)")
+    group.add_argument("--mixed", action="store_true",
+                       help="append though another device, batch or --compile made the folder: last digits differ")
     group.add_argument("--rank", type=int, metavar="R", help="this process among --world, from 0; torchrun sets both")
     group.add_argument("--world", type=int, metavar="W", help="processes that share the work, on any machines")

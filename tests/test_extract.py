@@ -412,7 +412,7 @@ def test_a_limit_can_be_lifted(dataset, tmp_path):
 
 @pytest.mark.parametrize("flags, field", [
     (["--resize", "crop"], "resize: squash there, crop here"), (["--exact"], "reduced_decoding"),
-    (["--precision", "float32"], "precision"), (["--batch-size", "5"], "batch_shape")])
+    (["--precision", "float32"], "precision")])
 def test_another_recipe_is_refused_and_the_folder_left_alone(dataset, tmp_path, flags, field):
     before = snapshot_of_run(dataset, tmp_path, "--precision", "bfloat16")
     with pytest.raises(UserError, match=rf"{field}.*repeat the flags it was made with.*--precision bfloat16.*--out"):

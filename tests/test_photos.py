@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.pictures import pictures
 from data.pictures.photos import MISSING, OK, TOO_LARGE, UNREADABLE, BadPhoto, find_photos, read_photo, scan_photos
-from data.pictures.pictures import Resize, decode_photo, make_thumbnail, open_picture, pictures
+from data.pictures.pictures import Resize, decode_photo, make_thumbnail, open_picture
 from extract.pipeline.reader import Reader, Task
 
 SQUASH = Resize("squash", 32, 36)
@@ -186,7 +187,7 @@ def test_whatever_a_file_makes_a_reader_raise_is_a_bad_row(tmp_path, monkeypatch
     def fail(*arguments):
         raise error
     (tmp_path / "1.png").write_bytes(encode(Image.fromarray(ramp())))
-    reader = Reader(SQUASH, 16, 1, 2, lambda content: False)
+    reader = Reader(SQUASH, 16, 1, 2, {})
     good, = reader.read([Task(0, 0, tmp_path / "1.png", True)])
     monkeypatch.setattr(f"extract.pipeline.reader.{where}", fail)
     bad, = reader.read([Task(0, 0, tmp_path / "1.png", True)])

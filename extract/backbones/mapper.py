@@ -1,5 +1,6 @@
 """The mapper: batches of uint8 pictures in, float16 features out, on whatever device there is."""
 import copy
+import gc
 import logging
 import os
 import time
@@ -19,6 +20,7 @@ from extract.backbones.folding import is_folded
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GRID_SIDE = 7
+TIMED_SECONDS = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -198,13 +200,21 @@ def count_cores() -> int:
 
 
 def time_model(mapper: Mapper, rounds: int = 2) -> float:
-    """Photos a second of the model alone, with as many batches side by side as an extraction has."""
+    """Photos a second of the model alone, with as many batches side by side as an extraction has.
+
+    Args:
+        rounds: at least; as many more as it takes for TIMED_SECONDS, which on a fast device is many.
+    """
     buffer = mapper.make_buffer()
     mapper.submit(buffer).result()
-    started = time.perf_counter()
-    for pending in [mapper.submit(buffer) for _ in range(rounds * mapper.threads)]:
-        pending.result()
-    return rounds * mapper.threads * mapper.batch_size / (time.perf_counter() - started)
+    while True:
+        started = time.perf_counter()
+        for pending in [mapper.submit(buffer) for _ in range(rounds * mapper.threads)]:
+            pending.result()
+        elapsed = time.perf_counter() - started
+        if elapsed >= TIMED_SECONDS:
+            return rounds * mapper.threads * mapper.batch_size / elapsed
+        rounds *= 4
 
 
 class PendingBatch:
@@ -227,9 +237,9 @@ class PendingBatch:
 
 def no_room(device: torch.device, batch_size: int) -> NoRoom:
     """What to say where a device cannot hold a batch."""
-    return NoRoom(f"expected room on {device} for a batch of {batch_size}, which is part of the recipe, found none; "
-                  "what was published is kept: free the device and give the same command again, or make another folder "
-                  "with a smaller --batch-size")
+    return NoRoom(f"expected room on {device} for a batch of {batch_size}, as the folder is made, found none; what was "
+                  "published is kept: free the device and give the same command again, or go on with a smaller "
+                  "--batch-size and --mixed")
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -270,13 +280,14 @@ def _watch_map(module: nn.Module, maps: local, backbone: Backbone) -> RemovableH
 
 
 def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, batch_size: int, grid: bool) -> int:
-    """Halve the batch until the device holds it; only ever asked before the first shard, then it is in the recipe.
+    """Halve the batch until the device holds it; only ever asked before the first shard, then it is kept.
 
     Raises:
         NoRoom: if it cannot hold a single photo.
     """
     while not _has_room(backbone, device, precision, batch_size, grid):
         if device.type == "cuda":
+            gc.collect()  # a graph and its modules hold each other
             torch.cuda.empty_cache()  # here, where neither error nor mapper holds a tensor any more
         if batch_size == 1:
             raise no_room(device, 1)

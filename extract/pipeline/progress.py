@@ -1,7 +1,8 @@
-"""How far long work is: a bar on a terminal, a line per interval elsewhere."""
+"""How far long work is, as a bar on a terminal and a line per interval elsewhere, and where its time went."""
 import logging
 import sys
 import time
+from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
@@ -49,3 +50,35 @@ def spell_seconds(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+@dataclass
+class Timing:
+    """Wall seconds by what the main thread waited on, and counts.
+
+    Attributes:
+        started, first, ended: when the run began, its first photo was there, and its last shard was written.
+        read, compute, write: seconds. looked_at: distinct contents. copied: rows whose content was known.
+    """
+
+    started: float = field(default_factory=time.perf_counter)
+    first: float = 0.0
+    ended: float = 0.0
+    read: float = 0.0
+    compute: float = 0.0
+    write: float = 0.0
+    photos: int = 0
+    looked_at: int = 0
+    copied: int = 0
+    bad: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Photos a second from the first one on: what a long run comes to."""
+        return self.photos / max(self.ended - self.first, 1e-9)
+
+    @property
+    def bottleneck(self) -> str:
+        """What the others waited on."""
+        return max((("reading", self.read), ("the model", self.compute), ("writing", self.write)),
+                   key=lambda pair: pair[1])[0]
