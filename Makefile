@@ -57,7 +57,7 @@ $(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(erro
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
 .PHONY: help demo test test-slow test-coverage test-mutation lint world fetch plan features verify inspect pack push pull train finetune \
-	eval runs compare ablate crossval bench
+	eval runs compare ablate crossval bench bench-gpu test-gpu
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
@@ -158,3 +158,6 @@ bench: $(STAMP)  ## measure against named peers and limits, one table (DATA for 
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev,bench]'
 	@rm -rf build *.egg-info
 	@$(PY) -m tests.benchmarks $(if $(DATA),--data $(call quote,$(DATA))) $(ARGS)
+
+bench-gpu: $(STAMP)  ## images a second on a CUDA device beside what it could do, one page (ARGS)
+	@$(PY) -m tests.benchmarks.gpu $(ARGS)

@@ -136,11 +136,6 @@ def list_metrics(use: str) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS.values() if use in metric.uses)
 
 
-def direction(metric: str) -> int:
-    """1 where more is better, -1 where less is, 0 where neither (length, support, ...)."""
-    return find_metric(metric).direction
-
-
 def split_t(name: str) -> tuple[int, str]:
     """Take the frame off a metric's name: "t2.mrr_all" -> (2, "mrr_all"), "mrr_all" -> (4, "mrr_all")."""
     found = re.fullmatch(r"t(\d)\.(.+)", name)
@@ -171,16 +166,11 @@ def format_interval(score: Mapping[str, Any] | None) -> str:
 
 
 def _list_all() -> dict[str, Metric]:
-    found = [Metric(name, *_split_label(label), group, sign, tuple(uses.split()), 1 if name == "length" else 100)
+    found = [Metric(name, label.split("|")[0], label.split("|")[-1], group, sign, tuple(uses.split()),
+                    1 if name == "length" else 100)
              for group, rows in _ROWS.items() for name, label, sign, uses in rows]
     tags = [_of_tags(prefix, rest, label, sign) for prefix in TAGS for rest, label, sign in _TAG_ROWS]
     return {metric.name: metric for metric in sorted([*found, *tags], key=lambda metric: GROUPS.index(metric.group))}
-
-
-def _split_label(label: str) -> tuple[str, str]:
-    """"label|short", or one for both."""
-    whole, _, short = label.partition("|")
-    return whole, short or whole
 
 
 def _of_tags(prefix: str, rest: str, short: str, sign: int) -> Metric:

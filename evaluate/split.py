@@ -47,10 +47,6 @@ class Units:
         order = np.argsort(self.unit, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(self.unit[order])) + 1)
 
-    def references(self, frame: int) -> list[list[str]]:
-        """The raw captions of every unit at a frame (0-based), U lists in story order."""
-        return [[self.captions[story][frame] for story in stories] for stories in self.stories_of()]
-
 
 def group_units(words: SplitWords, indices: np.ndarray | None = None) -> Units:
     """Group stories of a split by their five photos.

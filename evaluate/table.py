@@ -19,12 +19,12 @@ def format_tables(evaluation: dict, width: int | None = None) -> str:
     `+` marks rows that the model beats, `-` rows that beat it; intervals of all rows stand in `format_markdown`.
     """
     rows, differences = evaluation["rows"], evaluation.get("differences", {})
-    blocks = []
+    task, blocks = evaluation["protocol"].get("task", "next"), []
     for group in GROUPS:
         shown, names = _find_shown([metric for metric in list_metrics("printed") if metric.group == group], rows)
         if not names:
             continue
-        cells = [[name_group(group, _task(evaluation)), *(metric.short for metric in shown)]]
+        cells = [[name_group(group, task), *(metric.short for metric in shown)]]
         for row in names:
             cells.append([row, *(_mark(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
                                  for metric in shown)])
@@ -38,6 +38,7 @@ def format_markdown(evaluation: dict) -> str:
     """Every metric of every row at the headline t with its interval, as Markdown; single tags stand on the page."""
     rows, differences = evaluation["rows"], evaluation.get("differences", {})
     protocol = evaluation["protocol"]
+    task = protocol.get("task", "next")
     parts = [f"# Split {protocol.get('split', '')}: {protocol.get('stories', protocol.get('units', '?'))} stories, "
              f"{protocol['albums']} albums",
              "\n".join(f"- {sentence}" for sentence in describe_result(evaluation)),
@@ -50,7 +51,7 @@ def format_markdown(evaluation: dict) -> str:
             lines += [[row, *(_with_mark(rows[row].get(metric.name), differences.get(row, {}).get(metric.name))
                               for metric in shown)] for row in names]
             table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-            parts.append(f"## {name_group(group, _task(evaluation))}\n\n{table}")
+            parts.append(f"## {name_group(group, task)}\n\n{table}")
     return "\n\n".join([*parts, *(f"Note: {note}." for note in protocol.get("notes", []))]) + "\n"
 
 
@@ -77,16 +78,12 @@ def describe_result(evaluation: dict) -> list[str]:
         beaten, tied, better = ([row for row in sort_rows(verdicts) if verdicts[row] is verdict]
                                 for verdict in (True, None, False))
         if better:
-            lost.append(f"{metric.label} ({', '.join(_with_value(evaluation, row, metric) for row in better)}; model "
-                        f"{format_value(evaluation['rows'][MODEL][metric.name]['value'])})")
+            own, *theirs = (format_value(evaluation["rows"][row][metric.name]["value"]) for row in (MODEL, *better))
+            lost.append(f"{metric.label} ({', '.join(map(' '.join, zip(better, theirs)))}; model {own})")
         sentences.append(_say(metric, beaten, tied, better))
     if lost:
         return [f"A baseline beats the model at {'; '.join(lost)}.", *sentences]
     return sentences and ["No baseline is shown to beat the model at any of these.", *sentences]
-
-
-def _task(evaluation: dict) -> str:
-    return str(evaluation["protocol"].get("task", "next"))
 
 
 def _say(metric: Metric, beaten: list[str], tied: list[str], better: list[str]) -> str:
@@ -96,10 +93,6 @@ def _say(metric: Metric, beaten: list[str], tied: list[str], better: list[str]) 
     others = [f"{said} {', '.join(rows)}" for said, rows in (("worse than", better), ("not told apart from", tied))
               if rows]
     return f"{metric.label}: the model beats {len(beaten)} of {count} baselines; {'; '.join(others)}."
-
-
-def _with_value(evaluation: dict, row: str, metric: Metric) -> str:
-    return f"{row} {format_value(evaluation['rows'][row][metric.name]['value'])}"
 
 
 def _find_shown(metrics: Iterable[Metric], rows: dict[str, dict]) -> tuple[list[Metric], list[str]]:

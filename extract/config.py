@@ -61,7 +61,11 @@ class ExtractConfig:
                          0, 1)
     max_missing: float = run(1.0, "the same for missing photos", "SHARE", 0, 1)
     device: str = run("auto", "a GPU where there is one", ("auto", "cpu", "cuda"))
-    readers: int | None = run(None, "threads that read and decode (one a core)", "N", 1, 256)
+    readers: int | None = run(None, "threads or processes that read and decode (by cores, photos and device)", "N",
+                              1, 256)
+    reader_kind: str = run("auto", "processes where a GPU looks faster than threads read",
+                           ("auto", "threads", "processes"))
+    mixed: bool = run(False, "append though another device, batch or --compile made the folder: last digits differ")
     rank: int = run(0, "this process among --world, from 0; torchrun sets both", "R")
     world: int = run(1, "processes that share the work, on any machines", "W", 1, 1 << 16)
     local_rank: int = field(default=0, metadata={"group": THIS_RUN})

@@ -19,6 +19,7 @@ from extract.folder.unchanged import digest_photos, observe, recall_unchanged, r
 
 if TYPE_CHECKING:
     from data.annotations.stories import Dataset
+    from extract.backbones.mapper import Mapper
     from extract.folder.plan import Plan
     from extract.folder.word_writer import WordsOrder
     from extract.folder.work import Asked, Work
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 FOLDER = "a features folder"
 BATCHES_AHEAD = 2  # of pictures decoded before the model wants them
+TIMED_READS = 9  # the first is slower than all others
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
                       still_held: Callable[[], None]) -> Manifest | None:
     from extract.folder.word_writer import order_words
     from extract.folder.work import find_work, share_of
-    from extract.pipeline.backbone_setup import resolve_recipe
+    from extract.pipeline.backbone_setup import open_mapper, resolve_recipe
     started = time.monotonic()
     plan, manifest = plan_folder(config, dataset, photos)
     order = order_words(config, dataset)
@@ -106,8 +108,8 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     if works:
         require_room(config.out, FOLDER, sum(work.planned.rows for work in works) * resolved.width * 2 * (
             1 + asked.views + (49 if asked.grid else 0)))
-        resolved = look_at_photos(config, plan, works, asked, resolved, side, still_held)
-        resolved = replace(resolved, opened=None)  # the backbone goes before the folder is described,
+        look_at_photos(config, plan, works, asked, open_mapper(config, resolved, manifest), side, still_held)
+        resolved = replace(resolved, backbone=None)  # it goes before the folder is described,
         gc.collect()  # and shards are not left mapped by what refers to itself in the pipeline
     still_held()
     return _finish(config, seen, plan, asked, resolved, dataset, order, side)
@@ -120,42 +122,52 @@ def ask(config: ExtractConfig, resolved: "Resolved", thumbnail_side: int, manife
                  choose_views(config, manifest))
 
 
-def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "Asked", resolved: "Resolved",
-                   side: int, still_held: Callable[[], None]) -> "Resolved":
-    """Look at this process's share of the photos and publish its shards.
-
-    Returns:
-        The recipe with its opened backbone.
-    """
-    from extract.backbones.mapper import count_cores
-    from extract.pipeline.backbone_setup import open_backbone
-    from extract.pipeline.contents import ContentIndex
+def look_at_photos(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "Asked", mapper: "Mapper",
+                   side: int, still_held: Callable[[], None]) -> "tuple[Timing, Reader]":
+    """Look at this process's share of the photos and publish its shards."""
     from extract.pipeline.pipeline import Looking
-    from extract.pipeline.reader import Reader
-    if resolved.opened is None:
-        resolved = open_backbone(config, resolved.recipe)
-    assert resolved.opened is not None
-    opened, index = resolved.opened, ContentIndex(len(plan))
-    threads = config.readers or count_cores()
-    reader = Reader(opened.backbone.spec.resize_for(config.exact), side, threads,
-                    BATCHES_AHEAD * opened.mapper.streams * opened.mapper.batch_size // (1 + asked.views) + threads,
-                    lambda content: index.find(content) is not None, asked.views)
     total = sum(int(work.unread.sum()) for work in works)
-    log.info("reading %d photos in %d shards with %d threads; %s, %s, batches of %d", total, len(works), threads,
-             opened.mapper.device, opened.mapper.precision, opened.mapper.batch_size)
+    reader = _make_reader(config, plan, works, asked, mapper, side)
+    log.info("reading %d photos in %d shards with %d %s; %s, %s, batches of %d", total, len(works), reader.workers,
+             reader.kind, mapper.device, mapper.precision, mapper.batch_size)
     progress = Progress(total, "photos", quiet=config.local_rank != 0)
-    looking = Looking(plan, config.out, works, asked, opened.mapper, reader, index, config.rank, still_held, progress)
+    looking = Looking(plan, config.out, works, asked, mapper, reader, config.rank, still_held, progress)
     try:
         timing = looking.run()
     finally:
         progress.close()
     _say_timing(timing, reader)
-    return resolved
+    return timing, reader
+
+
+def _make_reader(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "Asked", mapper: "Mapper",
+                 side: int) -> "Reader":
+    """A reader of the kind and number that suit cores, photos and device."""
+    import numpy as np
+
+    from extract.backbones.mapper import count_cores, time_model
+    from extract.pipeline.reader import Reader, Task
+    from extract.pipeline.reader_processes import ProcessReader, choose_readers
+    on_device, resize = mapper.device.type != "cpu", mapper.spec.resize_for(config.exact)
+    looked_at = read_seconds = 1.0
+    if on_device:
+        rows = np.concatenate([work.planned.first + np.flatnonzero(work.unread) for work in works])
+        one = Reader(resize, side, 1, 1, {}, asked.views)
+        found = [one.read_one(Task(0, 0, plan.photo_path(row), side > 0)).seconds
+                 for row in rows[np.linspace(0, len(rows) - 1, TIMED_READS).astype(int)].tolist()]
+        looked_at, read_seconds = time_model(mapper) / (1 + asked.views), sum(found[1:]) / (TIMED_READS - 1)
+    choice = choose_readers(count_cores(), on_device, looked_at, read_seconds, config.readers, config.reader_kind)
+    if choice.warning:
+        log.warning("%s", choice.warning)
+    ahead = BATCHES_AHEAD * mapper.threads * mapper.batch_size // (1 + asked.views) + choice.workers
+    kind = ProcessReader if choice.kind == "processes" else Reader
+    return kind(resize, side, choice.workers, ahead, {}, asked.views)
 
 
 def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", resolved: "Resolved", dataset: "Dataset",
             order: "WordsOrder", side: int) -> Manifest | None:
     from extract.folder.publication import Ending, complete_entries, publish_folder, share_bad, summarise
+    from extract.folder.recipe import list_made_by
     from extract.folder.word_writer import write_words
     with take_turns(config.out):
         entries = complete_entries(plan, config.out, asked)
@@ -166,7 +178,7 @@ def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", reso
         old = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
         shards, words = write_words(config, dataset, order, plan, old)
         ending = Ending(resolved.recipe, resolved.width, resolved.weights, resolved.licence, side, config.words, shards,
-                        words, dataset.skipped, asked.views)
+                        words, dataset.skipped, asked.views, tuple(list_made_by(config.out, old, is_bound=True)))
         manifest = publish_folder(plan, config.out, entries, ending, old)
         names = [MANIFEST, "README.md", "skipped.csv",
                  *(shard.name for shards in manifest.shards.values() for shard in shards),
@@ -213,8 +225,8 @@ def _check_limits(config: ExtractConfig, bad: float, missing: float) -> None:
 
 
 def _say_timing(timing: "Timing", reader: "Reader") -> None:
-    total = time.perf_counter() - timing.started
+    total = timing.ended - timing.started
     log.info("%d photos in %s, %.1f/s: looked at %d, %d of known content, %d bad; waited %.1f s on reading, %.1f s on "
              "the model, %.1f s on writing (the bottleneck is %s); readers busy %.1f s for %.1f MB", timing.photos,
-             spell_seconds(total), timing.photos / total, timing.looked_at, timing.copied, timing.bad, timing.read,
+             spell_seconds(total), timing.rate, timing.looked_at, timing.copied, timing.bad, timing.read,
              timing.compute, timing.write, timing.bottleneck, reader.busy_seconds, reader.bytes_read / 2**20)

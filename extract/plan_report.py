@@ -1,12 +1,10 @@
-"""What an extraction would do: counts, what is missing, bytes against the free disk, hours to go. Writes nothing."""
+"""What an extraction would do: counts, what is missing, bytes against the free disk, hours to go. Keeps nothing."""
 import argparse
 import shutil
-import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,25 +21,22 @@ if TYPE_CHECKING:
     from data.annotations.stories import Dataset
     from data.folder.manifest import Manifest
     from extract.backbones.backbone import Backbone
-    from extract.backbones.mapper import Mapper, PendingBatch
+    from extract.backbones.mapper import Mapper
     from extract.folder.plan import Plan
-    from extract.folder.work import Work
+    from extract.folder.work import Asked, Work
 
+TIMED_SECONDS = 3.0  # at least, where there are as many photos
 THUMBNAIL_BITS = 2.0  # a pixel of a small JPEG, roughly
 SPARE = 1.05  # of the bytes reckoned: headers, pages, manifest
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Speed of the whole pipe over some photos: photos a second; seconds a photo of a reading thread and of the model;
-    thumbnail bytes a photo (0 without)."""
+    """Speed of the pipeline over some photos: photos a second, thumbnail bytes a photo, and both as a sentence says."""
 
-    photos: int
     rate: float
-    read: float
-    compute: float
     thumbnail: float
-    where: str
+    said: str
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -60,20 +55,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
     """What an extraction with this configuration would do, as facts by name."""
-    from extract.extraction import plan_folder, read_limited
+    from extract.extraction import choose_views, plan_folder, read_limited
+    from extract.folder.work import Asked, find_work
     photos, notes = scan_photos(config.dataset)
     dataset = read_limited(config)
     plan, manifest = plan_folder(config, dataset, photos)
     backbone, substituted = _build(config, timing)
     recipe, mapper = _settle(config, backbone, manifest, substituted, timing)
     side = config.thumbnails or (manifest.counts.get("thumbnail_side", 0) if manifest is not None else 0)
-    works = _find_works(plan, config, recipe, side)
+    asked = Asked(recipe, side > 0, config.grid, config.retry, config.rehash, choose_views(config, manifest))
+    works = find_work(plan, config.out, asked)
     facts = _count(dataset, plan, works, notes)
-    measured = _measure(config, plan, works, backbone, mapper, side) if mapper is not None else None
+    measured = _measure(config, plan, works, asked, mapper, side) if mapper is not None else None
     facts |= _reckon_bytes(config, dataset, plan, works, backbone, side, measured)
     if measured is not None:
-        facts["measured"] = (f"{measured.photos} photos at {measured.rate:.1f}/s on {measured.where}; a photo costs a "
-                             f"reading thread {measured.read * 1e3:.0f} ms, the model {measured.compute * 1e3:.0f} ms")
+        facts["measured"] = measured.said
     if substituted:
         facts["weights"] = substituted
     facts["to go"] = _spell_time(_rows_to_read(plan, works), measured, config, timing)
@@ -103,24 +99,20 @@ def _settle(config: ExtractConfig, backbone: "Backbone", manifest: "Manifest | N
             timing: bool) -> "tuple[str, Mapper | None]":
     """The recipe's id that published shards must have, and the mapper to time with."""
     from extract.backbones.mapper import Mapper, choose_device
-    from extract.folder.ledger import read_ledger
-    from extract.folder.recipe import recall_recipe, require_recipe
-    from extract.pipeline.backbone_setup import settle_recipe
-    remembered = recall_recipe(config.out)
-    expected = manifest.recipe if manifest is not None else None
-    if expected is None and remembered is not None and read_ledger(config.out):
-        expected = remembered["recipe"]
+    from extract.folder.recipe import list_made_by, recall_recipe
+    from extract.pipeline.backbone_setup import is_note_bound, settle_batch, settle_recipe
+    noted, is_bound = recall_recipe(config.out), is_note_bound(config)
     device = choose_device(config.device, config.local_rank)
-    recipe, precision, batch_size = settle_recipe(config, backbone, device, expected)
-    if expected is not None and not substituted:
-        require_recipe(config.out, expected, recipe, remembered["made_with"] if remembered is not None else "")
-    mapper = Mapper(backbone, device, precision, batch_size, config.compiled, config.grid) if timing else None
-    return (expected or recipe)["id"], mapper
-
-
-def _find_works(plan: "Plan", config: ExtractConfig, recipe: str, side: int) -> "list[Work]":
-    from extract.folder.work import Asked, find_work
-    return find_work(plan, config.out, Asked(recipe, side > 0, config.grid, config.retry, config.rehash, config.views))
+    expected = manifest.recipe if manifest is not None else noted["recipe"] if noted and is_bound else None
+    if expected is not None and substituted:
+        recipe = expected
+    else:
+        recipe = settle_recipe(config, backbone, device, expected, noted["made_with"] if noted else "")
+    if not timing:
+        return recipe["id"], None
+    precision, made_by = recipe["fields"]["precision"], list_made_by(config.out, manifest, is_bound)
+    size = settle_batch(config, backbone, device, precision, made_by)
+    return recipe["id"], Mapper(backbone, device, precision, size, config.compiled, config.grid)
 
 
 def _count(dataset: "Dataset", plan: "Plan", works: "list[Work]", notes: list[str]) -> dict[str, str]:
@@ -150,7 +142,7 @@ def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: "Plan", works
     row_bytes = spec.width * 2 * vectors + 33 + plan.photo_id.dtype.itemsize + thumbnail
     stories = [story for split in dataset.stories.values() for story in split]
     captions = sum(len(caption) for story in stories for caption in story.captions)
-    words = 2 * (captions + len(stories) * (5 * (2 * config.caption_length + 70) + 64))  # staged, then published
+    words = captions + len(stories) * (5 * (2 * config.caption_length + 70) + 64)
     canaries = min(NUM_CANARIES, len(plan)) * spec.size * spec.size * 3
     total = SPARE * (rows * row_bytes + words + canaries)
     free = shutil.disk_usage(_nearest(config.out)).free
@@ -165,44 +157,37 @@ def _nearest(path: Path) -> Path:
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
-def _measure(config: ExtractConfig, plan: "Plan", works: "list[Work]", backbone: "Backbone", mapper: "Mapper",
+def _measure(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "Asked", mapper: "Mapper",
              side: int) -> Measured | None:
-    """Send some of the photos through reader and model as the extraction would, and keep nothing."""
-    from extract.backbones.mapper import count_cores, time_model
-    from extract.pipeline.reader import Reader, Task
+    """Extract some of the photos into a folder of no use: long enough that starting does not matter."""
+    from extract.extraction import look_at_photos
+    from extract.folder.work import find_work
     rows = _rows_to_read(plan, works)
     rows = rows[(plan.stat[rows] != NO_FILE).any(axis=1)]
-    if not len(rows):
-        return None
-    picked = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), TIMED_PHOTOS)).astype(int))]
-    reader = Reader(backbone.spec.resize_for(config.exact), side, config.readers or count_cores(),
-                    2 * mapper.batch_size, lambda content: False)
-    compute = 1 / time_model(mapper)
-    free, thumbnails = [mapper.make_buffer() for _ in range(mapper.num_buffers)], 0
-    pending: deque[tuple[PendingBatch, np.ndarray]] = deque()
-    buffer, filled, started = free.pop(), 0, time.perf_counter()
-    tasks = [Task(0, row, plan.photo_path(row), side > 0) for row in picked.tolist()]
-    for photo in _and_end(reader.read(tasks)):
-        if photo is not None and photo.picture is not None:
-            buffer[filled] = photo.picture
-            filled, thumbnails = filled + 1, thumbnails + len(photo.thumbnail)
-        if filled == mapper.batch_size or (photo is None and filled):
-            pending.append((mapper.submit(buffer), buffer))
-            if not free:
-                done, buffer = pending.popleft()
-                done.result()
-                free.append(buffer)
-            buffer, filled = free.pop(), 0
-    for done, _ in pending:
-        done.result()
-    elapsed = time.perf_counter() - started
-    return Measured(len(picked), len(picked) / elapsed, reader.busy_seconds / len(picked), compute,
-                    thumbnails / len(picked), f"{mapper.device}, {mapper.precision}, batches of {mapper.batch_size}")
+    count = TIMED_PHOTOS
+    while len(rows):
+        count = min(count, len(rows))
+        sample = _take(plan, rows[np.linspace(0, len(rows) - 1, count).astype(int)])
+        with tempfile.TemporaryDirectory() as name:
+            out = Path(name)
+            timing, reader = look_at_photos(replace(config, out=out), sample, find_work(sample, out, asked), asked,
+                                            mapper, side, lambda: None)
+            thumbnails = sum(path.stat().st_size for path in out.glob("thumbs/*"))
+        if count == len(rows) or timing.ended - timing.first >= TIMED_SECONDS:
+            where = f"{mapper.device}, {mapper.precision}, batches of {mapper.batch_size}"
+            return Measured(timing.rate, thumbnails / count, (
+                f"{count} photos at {timing.rate:.1f}/s on {where}; {timing.bottleneck} binds; a photo costs each of "
+                f"{reader.workers} reading {reader.kind} {reader.busy_seconds / count * 1e3:.1f} ms"))
+        count = max(2 * count, round(timing.rate * 1.5 * TIMED_SECONDS))
+    return None
 
 
-def _and_end(photos: Iterator[Any]) -> Iterator[Any]:
-    yield from photos
-    yield None
+def _take(plan: "Plan", rows: np.ndarray) -> "Plan":
+    """A plan of these rows alone, in one shard."""
+    from extract.folder.plan import PlannedShard
+    return replace(plan, photo_id=plan.photo_id[rows], split=plan.split[rows], stat=plan.stat[rows],
+                   path=[plan.path[row] for row in rows], album_id=plan.album_id[rows],
+                   shards=[PlannedShard(0, 0, 0, len(rows))], orphans=[], taken={})
 
 
 def _spell_time(rows: np.ndarray, measured: Measured | None, config: ExtractConfig, timing: bool) -> str:
@@ -210,8 +195,7 @@ def _spell_time(rows: np.ndarray, measured: Measured | None, config: ExtractConf
         return "nothing: no photo needs to be looked at"
     if measured is None:
         return "no photo is there to be timed" if timing else "not measured (--no-timing)"
-    # a view costs the model as much as the photo, and the readers nearly nothing
-    seconds = len(rows) * (1 / measured.rate + config.views * measured.compute) / config.world
+    seconds = len(rows) / measured.rate / config.world
     return f"about {spell_seconds(seconds)}" + (f" with {config.world} processes like this one" if config.world > 1
                                                 else "")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from data.errors import UserError
 from data.folder.folder import Features
-from evaluate.baselines import all_inputs, captions, linear
+from evaluate.baselines import all_inputs, fitted, linear
 from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
-from evaluate.baselines.captions import choose_constant, copy_nearest
-from evaluate.baselines.fitted import Baselines, open_train
+from evaluate.baselines.fitted import Baselines, choose_constant, copy_nearest, open_train
 from evaluate.baselines.linear import bag_of_words, fit_linear
 from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
@@ -147,7 +147,7 @@ def test_constant_is_the_best_candidate_of_all(folder):
     def cider(caption: list[str]) -> float:
         return score_units([caption] * len(references), np.arange(len(references)), references).scores()["cider"]
     candidates = [words[4] for words in splits["train"].caption_words]
-    assert len(candidates) <= captions.NUM_FREQUENT + captions.NUM_DRAWN and chosen in candidates
+    assert len(candidates) <= fitted.NUM_FREQUENT + fitted.NUM_DRAWN and chosen in candidates
     assert cider(chosen) == pytest.approx(max(map(cider, candidates)))
 
 
@@ -216,3 +216,13 @@ def test_without_whole_train_photos_text_and_tags_stand(make_features):
     assert {"copy last frame", "mean of inputs", "text-only LSTM", "trigram", "tag prior"} <= set(names)
     assert not {"recency blend", "nearest train story", "linear probe", "ridge from all inputs"} & set(names)
     assert "no train story has five usable photos" in baselines.list_absent(test)[0]
+
+
+def test_a_kept_baseline_that_is_damaged_is_told(folder, tmp_path):
+    splits, space = folder
+    fitted.fit_kept(splits["train"], splits["val"], space, tmp_path / "kept")
+    kept = sorted((tmp_path / "kept").iterdir())
+    assert [path.suffix for path in kept] == [".safetensors"] * 3
+    kept[1].write_bytes(b"not tensors")
+    with pytest.raises(UserError, match="expected a fitted baseline in .*; delete that file"):
+        fitted.fit_kept(splits["train"], splits["val"], space, tmp_path / "kept")

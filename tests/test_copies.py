@@ -1,5 +1,4 @@
 """What runs beside a GPU, in the order it must: on a device that copies nothing until it is waited for."""
-import gc
 import weakref
 
 import numpy as np
@@ -88,6 +87,21 @@ def test_events_and_memory_belong_to_the_processes_own_device(monkeypatch):
     assert said[3:] == []
 
 
+def test_the_device_is_chosen_before_anything_is_put_there(monkeypatch):
+    said, backbone, real = [], build_backbone(TINY, "random"), torch.tensor
+
+    def put(value, device=None, **settings):
+        said.append(device)
+        return real(value, **settings)
+    monkeypatch.setattr(mapping, "make_copies", lambda device: said.append("chosen") or LazyCopies())
+    monkeypatch.setattr(nn.Module, "to", lambda self, *arguments, **settings: said.extend(arguments) or self)
+    monkeypatch.setattr(torch, "tensor", put)
+    mapper = Mapper(backbone, torch.device("cuda", 1), "float16", 4)
+    places = [place for place in said if place == "chosen" or isinstance(place, torch.device)]
+    assert places == ["chosen", mapper.device, mapper.device] and str(mapper.device) == "cuda:1"
+    assert mapper.threads == 1 and mapper.num_buffers == 3
+
+
 def test_memory_is_given_back_when_nothing_holds_it_any_more(monkeypatch):
     held, freed = [], []
 
@@ -99,7 +113,6 @@ def test_memory_is_given_back_when_nothing_holds_it_any_more(monkeypatch):
         return shown[:, 0, 0, :1].half().expand(-1, self.spec.width).contiguous(), None
 
     def empty_cache():
-        gc.collect()
         freed.append([reference() is None for reference in held])
     monkeypatch.setattr(Mapper, "_compute", compute)
     monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)

@@ -159,7 +159,7 @@ def test_the_map_before_pooling_is_stored_beside_the_feature(dataset, tmp_path):
 
 @pytest.mark.parametrize("flags, field", [
     (["--resize", "crop"], "resize: squash there, crop here"), (["--exact"], "reduced_decoding"),
-    (["--precision", "float32"], "precision"), (["--batch-size", "5"], "batch_shape")])
+    (["--precision", "float32"], "precision")])
 def test_another_recipe_is_refused_and_the_folder_left_alone(dataset, tmp_path, flags, field):
     before = snapshot_of_run(dataset, tmp_path, "--precision", "bfloat16")
     with pytest.raises(UserError, match=rf"{field}.*repeat the flags it was made with.*--precision bfloat16.*--out"):

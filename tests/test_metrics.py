@@ -8,7 +8,6 @@ from evaluate.metrics import (
     GROUPS,
     METRICS,
     OTHER,
-    direction,
     find_metric,
     format_value,
     list_metrics,
@@ -27,7 +26,7 @@ from tests.tiny_runs import write_run
     ("agreement.predicted_written", 0), ("distinct_2", 0), ("self_repetition", 0), ("val loss", -1), ("lpips", -1),
     ("cloze.same_album.1_of_4.photo", 1), ("t2.ordering.exact", 1), ("never_seen", 0)])
 def test_direction_of_every_kind_of_metric(metric, sign):
-    assert direction(metric) == sign
+    assert find_metric(metric).direction == sign
     assert find_metric(metric).better == {1: "higher", -1: "lower", 0: ""}[sign]
 
 

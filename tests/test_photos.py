@@ -187,7 +187,7 @@ def test_whatever_a_file_makes_a_reader_raise_is_a_bad_row(tmp_path, monkeypatch
     def fail(*arguments):
         raise error
     (tmp_path / "1.png").write_bytes(encode(Image.fromarray(ramp())))
-    reader = Reader(SQUASH, 16, 1, 2, lambda content: False)
+    reader = Reader(SQUASH, 16, 1, 2, {})
     good, = reader.read([Task(0, 0, tmp_path / "1.png", True)])
     monkeypatch.setattr(f"extract.pipeline.reader.{where}", fail)
     bad, = reader.read([Task(0, 0, tmp_path / "1.png", True)])

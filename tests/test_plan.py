@@ -104,3 +104,11 @@ def test_weights_that_are_not_here_are_named_and_not_fetched(dataset, tmp_path, 
 def test_processes_share_the_time(dataset, tmp_path, capsys):
     facts = plan(dataset, tmp_path / "f", capsys, "--world", "4")
     assert facts["to go"].endswith("with 4 processes like this one")
+
+
+@pytest.mark.parametrize("seconds, photos", [(0.0, 4), (1e9, 36)])
+def test_the_pipeline_is_timed_until_it_took_long_enough(dataset, tmp_path, capsys, monkeypatch, seconds, photos):
+    monkeypatch.setattr(plan_report, "TIMED_PHOTOS", 4)
+    monkeypatch.setattr(plan_report, "TIMED_SECONDS", seconds)
+    said = plan(dataset, tmp_path / "f", capsys, "--thumbnails", "24")["measured"]
+    assert said.startswith(f"{photos} photos at ") and " binds; a photo costs each of " in said

@@ -9,11 +9,17 @@ from extract.config import ExtractConfig
 from extract.folder.recipe import recall_recipe, remember_recipe, request_key
 from extract.pipeline.backbone_setup import resolve_recipe
 
-NOTE = {"recipe": identify({"version": 3, "precision": "float32", "batch_shape": [4, 3, 32, 32]}), "made_with": "",
+NOTE = {"recipe": identify({"version": 3, "precision": "float32", "batch_shape": [4, 3, 32, 32], "compiled": False}),
+        "made_with": "",
+        "made_by": [{"batch_shape": [4, 3, 32, 32], "compiled": False, "device": "cpu"}],
         "holder": None, "width": 8, "weights": "random", "licence": "none", "files": ["/w.pth"], "key": "0" * 64}
 
 
 def test_a_whole_note_is_recalled(tmp_path):
+    (tmp_path / ".local").mkdir()
+    older = {name: value for name, value in NOTE.items() if name != "made_by"}
+    (tmp_path / ".local/recipe.json").write_text(json.dumps(older))  # with a recipe that says what made it
+    assert recall_recipe(tmp_path) == {**NOTE, "made_by": [{**NOTE["made_by"][0], "device": "unknown"}]}
     remember_recipe(tmp_path, NOTE)
     assert recall_recipe(tmp_path) == NOTE
     assert recall_recipe(tmp_path / "nowhere") is None
@@ -25,7 +31,9 @@ def test_a_whole_note_is_recalled(tmp_path):
     {"recipe": {**NOTE["recipe"], "id": None}}, {"recipe": {**NOTE["recipe"], "more": 1}},
     {"recipe": {**NOTE["recipe"], "fields": {**NOTE["recipe"]["fields"], "precision": "float16"}}},
     {"recipe": {"id": "0" * 64, "fields": {"version": float("nan")}}},
-    {"made_with": 1}, {"width": "8"}, {"width": True}, {"width": 0}, {"width": -8}, {"width": 8.0}, {"weights": None},
+    {"made_by": None}, {"made_by": [{}]}, {"made_by": [{**NOTE["made_by"][0], "batch_shape": [0, 3, 32, 32]}]},
+    {"made_by": [{**NOTE["made_by"][0], "device": 0}]}, {"made_with": 1}, {"width": "8"},
+    {"width": True}, {"width": 0}, {"width": -8}, {"width": 8.0}, {"weights": None},
     {"licence": []}, {"files": None}, {"files": "/w.pth"}, {"files": [1]}, {"files": [None]}, {"files": ["a\0b"]},
     {"key": 7}, {"more": 1}], ids=str)
 def test_a_note_with_one_thing_wrong_is_passed_over(tmp_path, change):
@@ -49,10 +57,10 @@ def test_over_a_note_that_is_none_the_recipe_is_built_anew(tmp_path):
                            weights="random", precision="float32", batch_size=4, device="cpu")
     built = resolve_recipe(config, None)
     note = recall_recipe(config.out)
-    assert note is not None and resolve_recipe(config, None).opened is None  # recalled
+    assert note is not None and resolve_recipe(config, None).backbone is None  # recalled
     assert note["key"] == request_key(config, note["files"])
     forged = {**note, "recipe": {**note["recipe"], "fields": {**note["recipe"]["fields"], "precision": "float16"}}}
     (config.out / ".local/recipe.json").write_text(json.dumps(forged))
     again = resolve_recipe(config, None)
-    assert again.opened is not None and again.recipe == built.recipe and recall_recipe(config.out) == note
+    assert again.backbone is not None and again.recipe == built.recipe and recall_recipe(config.out) == note
     assert os.path.isabs(note["files"][0])

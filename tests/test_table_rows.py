@@ -32,7 +32,7 @@ def split(make_features: Callable[..., Path]) -> EvaluatedSplit:
 def test_units_are_photo_sequences_and_weigh_the_same(split):
     assert split.units.num_units == 8
     assert split.units.weight.tolist() == [0.5] * 14 + [1.0] and split.units.weight.sum() == 8
-    assert split.units.references(4)[0] == [split.units.captions[0][4], split.units.captions[1][4]]
+    assert [stories.tolist() for stories in split.units.stories_of()][:2] == [[0, 1], [2, 3]]
 
 
 def test_caption_scores_are_those_of_pycocoevalcap(split):

@@ -11,6 +11,7 @@ backbone.safetensors what photos must go through before a fine-tuned model reads
 backbone-0001.safetensors  the same of an epoch that is kept
 """
 import json
+import logging
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from safetensors.torch import load_file, save_file
 from data.errors import UserError, shell_word
 from data.files import read_json, replace_file, write_json
 from data.folder.folder import Features
-from data.folder.identity import Identity, identify, require_same
+from data.folder.identity import Identity, identify, require_same, require_same_recipe
 from data.folder.word_reader import WordSet
 from train.config import TrainConfig
 from train.model import StoryModel
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 CONFIG, METRICS, BEST, LAST, CURVES = "config.json", "metrics.jsonl", "best.safetensors", "last.pt", "curves.png"
@@ -181,7 +184,8 @@ def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Iden
     own = (f"make the folder it reads with: make features WEIGHTS={shell_word(run_path / BACKBONE)} FEATURES=ANOTHER"
            if (run_path / BACKBONE).exists() else f"give the run's own folder: FEATURES={shell_word(run.features)}")
     train = f"train on this one with: make train FEATURES={shell_word(features_path)} RUN=ANOTHER"
-    require_same("recipe", run.recipe, recipe, whose, where, f"{own}, or {train}")
+    if told := require_same_recipe(run.recipe, recipe, whose, where, f"{own}, or {train}"):
+        logger.warning("%s", told)
     require_same("words", run.words, words, whose, where,
                  f"make the folder's words with --words-from {shell_word(run.features)}, or {train}")
 

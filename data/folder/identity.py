@@ -14,6 +14,9 @@ from data.pictures.photos import OK, STATUS
 if TYPE_CHECKING:
     import numpy as np
 
+RECIPE_VERSION = 4  # 2: arithmetic; 3: pictures scaled by torch; 4: MADE_BY is no part of it any more
+MADE_BY = ("batch_shape", "compiled")  # in recipes of version 3
+
 Identity = dict[str, Any]  # {"id": 64 hexadecimal digits, "fields": {name: plain JSON value}}
 
 
@@ -94,6 +97,32 @@ def require_same(kind: str, expected: Identity, found: Identity, whose: str, whe
     if lines:
         raise UserError(f"{whose}: expected the {kind} it was made with ({expected['id'][:12]}), found another "
                         f"({found['id'][:12]}) in {where}: {'; '.join(lines)}; {remedy}")
+
+
+def modern_recipe(recipe: Identity) -> Identity:
+    """A recipe as it would be written today: of version 3, without what only made it."""
+    if recipe["fields"].get("version") != 3:
+        return recipe
+    return identify({name: value for name, value in recipe["fields"].items() if name not in MADE_BY}
+                    | {"version": RECIPE_VERSION})
+
+
+def require_same_recipe(expected: Identity, found: Identity, whose: str, where: str, remedy: str) -> str:
+    """Refuse another recipe than the expected one, for reading: another precision is told, not refused.
+
+    Returns:
+        A warning that names both precisions, or nothing.
+
+    Raises:
+        UserError: see `require_same`.
+    """
+    expected, found = modern_recipe(expected), modern_recipe(found)
+    precisions = [identity["fields"].get("precision") for identity in (expected, found)]
+    alike = identify({**found["fields"], "precision": precisions[0]}) if None not in precisions else found
+    require_same("recipe", expected, alike, whose, where, remedy)
+    return "" if precisions[0] == precisions[1] else (
+        f"{whose}: expected features of precision {precisions[0]} as it was made with, found {precisions[1]} in "
+        f"{where}: they are a little off")
 
 
 _ABSENT = object()

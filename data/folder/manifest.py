@@ -4,7 +4,9 @@
  "shards": {"photos": [shard, ...], "thumbs": [...], "words/default/train": [...], ...},
  "words": {"default": {"id", "fields", "files": {name: sha256}, "info": {split: {}}, "counts": {}}},
  "placeholders": [{"content": sha256, "photos": n, "albums": n}], "counts": {}, "versions": {},
- "canaries": {"photos": [photo id, ...]}, "files": {"README.md": sha256, "skipped.csv": sha256},
+ "canaries": {"photos": [photo id, ...]},
+ "made_by": [{"batch_shape": [B, 3, S, S], "compiled", "device"}, ...],
+ "files": {"README.md": sha256, "skipped.csv": sha256},
  "sha256": over this file's text without that line}
 
 A shard is {"name": path inside the folder, "rows": n, "offset": first row, "bytes": n, "sha256": ...}.
@@ -19,11 +21,12 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import format_json, read_json, seal, settle_text
-from data.folder.identity import Identity
+from data.folder.identity import MADE_BY, Identity
 
 FORMAT = 1
 MAX_BYTES = 1 << 28  # 400 photo shards of a VIST-size folder take 200 kB
 MAX_COUNT = 1 << 56  # of rows and bytes: sums of them stay whole numbers everywhere
+MAX_BATCH = 4096
 MAX_DEPTH = 64  # of objects in objects
 MANIFEST = "manifest.json"
 _PLAIN = r"[A-Za-z0-9_@-][A-Za-z0-9_.@-]*"
@@ -67,6 +70,7 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     canaries: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    made_by: tuple[dict[str, Any], ...] = ()
 
     def save(self, folder: Path) -> Path:
         """Write manifest.json atomically into the folder and return its path."""
@@ -76,7 +80,8 @@ class Manifest:
             "format": FORMAT, "recipe": self.recipe, "source": self.source, "width": self.width, "dtype": "float16",
             "shards": {group: [asdict(shard) for shard in shards] for group, shards in self.shards.items()},
             "words": words, "placeholders": list(self.placeholders), "counts": self.counts,
-            "versions": self.versions, "canaries": self.canaries, "files": self.files}
+            "versions": self.versions, "canaries": self.canaries, "made_by": list(self.made_by),
+            "files": self.files}
         return settle_text(folder / MANIFEST, format_json({**value, "sha256": seal(value)}))
 
 
@@ -112,7 +117,8 @@ def load_manifest(folder: Path) -> Manifest:
             placeholders=tuple({"content": _digest(found["content"]), "photos": _count(found["photos"]),
                                 "albums": _count(found["albums"])} for found in raw["placeholders"]),
             counts=_counts(raw["counts"]), versions=dict(raw["versions"]), canaries=dict(raw["canaries"]),
-            files=_files(raw.get("files", {})))
+            files=_files(raw.get("files", {})),
+            made_by=tuple(map(_making, raw.get("made_by", read_made_by(raw["recipe"])))))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
         raise UserError(f"expected a whole manifest in {path}, found {found}; {_REMEDY}") from None
@@ -149,6 +155,27 @@ def _shards(group: str, raw: list[Mapping[str, Any]]) -> tuple[Shard, ...]:
 
 def _identity(raw: Mapping[str, Any]) -> Identity:
     return {"id": _digest(raw["id"]), "fields": dict(raw["fields"])}
+
+
+def read_made_by(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What made a folder whose recipe, of version 3, still says so; the device it does not say."""
+    made = {name: recipe["fields"].get(name) for name in MADE_BY} | {"device": "unknown"}
+    return [made] if is_making(made) else []
+
+
+def is_making(raw: Any) -> bool:
+    """Whether parsed JSON says what made some of the features; a later run goes by the batch's size."""
+    if not isinstance(raw, dict) or set(raw) != {*MADE_BY, "device"}:
+        return False
+    shape = raw["batch_shape"]
+    return isinstance(shape, list) and len(shape) == 4 and type(shape[0]) is int and 1 <= shape[0] <= MAX_BATCH \
+        and isinstance(raw["compiled"], bool) and isinstance(raw["device"], str)
+
+
+def _making(raw: Any) -> dict[str, Any]:
+    if not is_making(raw):
+        raise ValueError(f"{raw!r:.80} does not say what made the features")
+    return dict(raw)
 
 
 def _counts(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from data.files import replace_file
 from evaluate.ablation.runner import Ablation
 from evaluate.metrics import LOSS, find_metric, list_metrics
-from evaluate.statistics.seeds import SeedMean
 from train.config import TrainConfig
 
 PLOTTED = tuple(metric.name for metric in list_metrics("listed"))
@@ -60,20 +59,15 @@ def _draw_differences(ablation: Ablation) -> Path:
     figure, panels = _panels(ablation, shown, 0.35 * len(rows) + 1.4, share_rows=True)
     for panel, metric in zip(panels, shown):
         for place, row in enumerate(reversed(rows)):
-            _draw_difference(panel, place, ablation.differences[row][metric])
+            found = ablation.differences[row][metric].summary()
+            if found["value"] is not None:
+                panel.plot([found["value"]], [place], "o", color="C0", markersize=4)
+            if found["low"] is not None:
+                panel.plot([found["low"], found["high"]], [place, place], color="C0", linewidth=1.5)
         panel.axvline(0, color="0.4", linewidth=0.8)
         panel.set_yticks(range(len(rows)), list(reversed(rows)), fontsize=8)
     figure.supxlabel(f'difference to "{ablation.grid.reference}", 95 %', fontsize=8)
     return _save(figure, ablation.out / f"{ablation.grid.name}.png")
-
-
-def _draw_difference(panel: Any, place: int, difference: SeedMean) -> None:
-    found = difference.summary()
-    if found["value"] is None:
-        return
-    panel.plot([found["value"]], [place], "o", color="C0", markersize=4)
-    if found["low"] is not None:
-        panel.plot([found["low"], found["high"]], [place, place], color="C0", linewidth=1.5)
 
 
 def _draw_curves(ablation: Ablation, curves: dict[str, list[tuple[float, str]]]) -> Path:

@@ -3,6 +3,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,17 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from sklearn.metrics import pairwise_distances_argmin
 
 from data.errors import UserError
 from data.files import replace_file
 from data.folder.folder import Features
 from evaluate.baselines.all_inputs import VERSION as ALL_INPUTS_VERSION
 from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
-from evaluate.baselines.captions import choose_constant, copy_nearest
 from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
 from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
 from evaluate.baselines.text_lstm import TextLSTM, choose_config, score_text_lstm, train_text_lstm, write_text_lstm
+from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.rows import CONSTANT_CAPTION, COPY, NEAREST, Row, TagGuess
@@ -30,6 +32,8 @@ from train.statistics import measure_features
 from train.writing_config import WritingConfig
 
 LOCAL = ".local"
+NUM_FREQUENT, NUM_DRAWN = 40, 40  # candidates for the constant: the commonest train captions and others at random
+NUM_UNITS = 400  # units it is chosen on
 TEXT_LSTM = "text-only LSTM"
 NGRAMS = {"unigram": 1, "trigram": 3}
 
@@ -139,6 +143,35 @@ class Baselines:
             yield Row("linear probe", tags={"seen": {
                 t: TagGuess(linear.tag_scores(self.space.read(split.units.photo[:, t]))) for t in frames}})
         yield Row("no tags", tags={"next": {t: silent[t] for t in TS}, "seen": silent})
+
+
+def choose_constant(train: EvaluatedSplit, chosen_on: EvaluatedSplit, t: int, seed: int) -> list[str]:
+    """The train caption of frame t + 1 that scores the highest CIDEr-D when it stands for every story.
+
+    Args:
+        train: where it comes from. chosen_on: where it is scored; never the split that is evaluated.
+        t: frames seen.
+    """
+    random = np.random.default_rng([seed, t])
+    counts = Counter(tuple(captions[t]) for captions in train.caption_words if captions[t])
+    by_count = sorted(counts, key=lambda words: (-counts[words], words))
+    rest = by_count[NUM_FREQUENT:]
+    drawn = random.permutation(len(rest))[:NUM_DRAWN]
+    candidates = by_count[:NUM_FREQUENT] + [rest[index] for index in drawn]
+    stories_of = chosen_on.units.stories_of()
+    units = random.permutation(len(stories_of))[:NUM_UNITS]
+    references = [[chosen_on.caption_words[story][t] for story in stories_of[unit]] for unit in units]
+    # Every candidate gets the units anew: document frequencies and their number grow alike, so their ratio stays.
+    scores = score_units([candidate for candidate in candidates for _ in units],
+                         np.arange(len(candidates) * len(units)), references * len(candidates))
+    return list(candidates[int(np.argmax(scores.cider.reshape(len(candidates), -1).mean(axis=1)))])
+
+
+def copy_nearest(train: EvaluatedSplit, split: EvaluatedSplit, space: PhotoSpace, t: int) -> list[list[str]]:
+    """For every story the caption t + 1 of the train story whose photo t is nearest by cosine to its own photo t."""
+    own, others = (space.read(part.units.photo[:, t - 1]) for part in (split, train))
+    nearest = pairwise_distances_argmin(own, others, metric="cosine")
+    return [train.caption_words[story][t] for story in nearest]
 
 
 def open_train(features: Features, words: str, limit: int = 0, seed: int = 42) -> EvaluatedSplit:

@@ -156,7 +156,7 @@ def format_result(result: dict[str, Any]) -> str:
     rows, protocol = result["rows"], result["protocol"]
     blocks = [wrap([f"{protocol['units']} units ({protocol['unit']}), {protocol['albums']} albums"])]
     for title, metrics in ("x 100", SCORES), ("variety", VARIETY_NAMES):
-        lines = [[_label(metric) + (", %" if title == "variety" and find_metric(metric).scale == 100 else ""),
+        lines = [[find_metric(metric).label + ", %" * (title == "variety" and find_metric(metric).scale == 100),
                   *(_format(metric, rows[row].get(metric)) for row in rows)]
                  for metric in metrics if any(metric in rows[row] for row in rows)]
         blocks.append(align([[title, *rows], *lines], name_width=LABEL_WIDTH))
@@ -167,10 +167,6 @@ def format_result(result: dict[str, Any]) -> str:
         sentences.append(f"no intervals: {protocol['albums']} albums, and at least {MIN_ALBUMS} are needed"
                          if protocol["albums"] < MIN_ALBUMS else "no intervals were asked for")
     return "\n\n".join([*blocks, wrap([*sentences, *(f"note: {note}" for note in protocol["notes"])])])
-
-
-def _label(metric: str) -> str:
-    return find_metric(metric).label
 
 
 def _format(metric: str, score: dict[str, Any] | None) -> str:
@@ -198,7 +194,7 @@ def _say_differences(result: dict[str, Any]) -> list[str]:
             low, high, value = (100 * found[key] for key in ("low", "high", "value"))
             verdict = {1: "above", -1: "below", 0: "not told apart from"}[side_of_zero(low, high)]
             same = " on the same references" * (other == HUMAN)
-            sentences.append(f"{_label(metric)}: the system is {verdict} the {other} row{same} "
+            sentences.append(f"{find_metric(metric).label}: the system is {verdict} the {other} row{same} "
                              f"({value:+.2f} [{low:+.2f}, {high:+.2f}])")
     return sentences
 

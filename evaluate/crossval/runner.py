@@ -9,8 +9,6 @@ What is there already is not done again, so an interrupted cross-validation goes
 """
 import logging
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,21 +105,15 @@ def _extract(extractions: "list[ExtractConfig]") -> None:
     """The first fold's call looks at the photos, the others add words; they would only repeat what it said."""
     from extract.extraction import run_extraction
     run_extraction(extractions[0])
-    with _silenced("extract"):
-        for extraction in extractions[1:]:
-            run_extraction(extraction)
-    logger.info("words of %d folds are in %s", len(extractions), extractions[0].out)
-
-
-@contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    loud = logging.getLogger(name)
+    loud = logging.getLogger("extract")
     level = loud.level
     loud.setLevel(logging.ERROR)
     try:
-        yield
+        for extraction in extractions[1:]:
+            run_extraction(extraction)
     finally:
         loud.setLevel(level)
+    logger.info("words of %d folds are in %s", len(extractions), extractions[0].out)
 
 
 def _train(config: CrossvalConfig, evaluations: list[EvalConfig], folds: list[int]) -> None:

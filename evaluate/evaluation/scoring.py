@@ -7,7 +7,7 @@ import numpy as np
 
 from evaluate.captions.caption_scores import CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
-from evaluate.metrics import direction
+from evaluate.metrics import find_metric
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
 from evaluate.rows import AS_HUMAN, CHANCE, CONSTANT_CAPTION, HUMAN, MODEL, Row
 from evaluate.split import EvaluatedSplit
@@ -102,7 +102,7 @@ def compare_rows(scores: Scores, model: str = MODEL) -> dict[str, dict[str, dict
     differences: dict[str, dict[str, dict]] = {}
     for row, metrics in scores.items():
         for metric, estimate in metrics.items():
-            sign = direction(metric)
+            sign = find_metric(metric).direction
             mine = scores.get(AS_HUMAN if row == HUMAN else model, {}).get(metric)
             if row in (model, AS_HUMAN) or not sign or mine is None or len(mine.draws) != len(estimate.draws):
                 continue

@@ -7,14 +7,14 @@ import torch
 
 from data.errors import UserError
 from data.folder.folder import Features
-from data.folder.identity import identify, require_same
+from data.folder.identity import RECIPE_VERSION, identify, modern_recipe, require_same
 from data.pictures.photos import BadPhoto, read_photo
 from data.pictures.pictures import decode_photo
 from extract.backbones.backbone import Backbone, build_backbone, spec_fields
 from extract.backbones.folding import describe_arithmetic
 from extract.backbones.mapper import Mapper
 from extract.backbones.weights import IMAGENET, OWN, RANDOM
-from extract.folder.recipe import VERSION, package_versions, recall_recipe
+from extract.folder.recipe import package_versions, recall_recipe
 from train.runs import LoadedRun
 
 BATCH = 5  # photos of a whole story
@@ -87,7 +87,7 @@ def look_at(paths: tuple[Path, ...], contents: list[bytes], backbone: Backbone, 
 
 def settled_fields(backbone: Backbone) -> dict[str, Any]:
     """The recipe's fields that looking at a photo here settles."""
-    return {"version": VERSION, "backbone": backbone.name, "weights": backbone.weights_sha256,
+    return {"version": RECIPE_VERSION, "backbone": backbone.name, "weights": backbone.weights_sha256,
             **spec_fields(backbone.spec), "arithmetic": describe_arithmetic(backbone.folded),
             "decoder_major": int(package_versions()["pillow"].split(".")[0])}
 
@@ -112,5 +112,6 @@ def _require_known(run: LoadedRun, untrained: Backbone) -> None:
 
 
 def _require(run: LoadedRun, fields: dict[str, Any]) -> None:
-    require_same("recipe", run.recipe, identify({**run.recipe["fields"], **fields}), f"run {run.path}",
+    recipe = modern_recipe(run.recipe)
+    require_same("recipe", recipe, identify({**recipe["fields"], **fields}), f"run {run.path}",
                  "the backbone of this command", REMEDY)

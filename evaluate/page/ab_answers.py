@@ -17,6 +17,7 @@ from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Resamples, side_of_
 TIE = "tie"
 SIDES = ("left", "right", TIE)
 CHOICES = (RUN_A, RUN_B, TIE)
+CREDIT = {RUN_A: 1.0, RUN_B: 0.0, TIE: 0.5}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def read_ab_answers(key_path: Path, answer_paths: Sequence[Path], resamples: int
     votes = {index: [choices[index] for choices in by_judge.values() if index in choices] for index in answered}
     counts = Counter(choice for found in votes.values() for choice in found)
     drawn = Resamples([key["questions"][index]["album_id"] for index in answered], resamples, seed)
-    rates = np.array([np.mean([_credit(choice) for choice in votes[index]]) for index in answered])
+    rates = np.array([np.mean([CREDIT[choice] for choice in votes[index]]) for index in answered])
     summary = drawn.mean(rates, np.ones(len(rates))).summary()
     leads = [Counter(found)[RUN_A] - Counter(found)[RUN_B] for found in votes.values()]
     decided = sum(lead != 0 for lead in leads)
@@ -149,10 +150,6 @@ def _claim(result: AbResult) -> str:
             -1: "Judges prefer B: the interval lies below one half.",
             0: "No preference can be claimed: the interval holds one half."}[
                 side_of_zero(result.low - 0.5, result.high - 0.5)]
-
-
-def _credit(choice: str) -> float:
-    return {RUN_A: 1.0, RUN_B: 0.0, TIE: 0.5}[choice]
 
 
 def _read_key(path: Path) -> dict[str, Any]:

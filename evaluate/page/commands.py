@@ -1,9 +1,9 @@
 """The commands that make a run again, from the settings it was trained with."""
-import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from data.errors import shell_word
 from evaluate.config import EvalConfig
 from train.config import PRESETS, TrainConfig
 from train.writing_config import WritingConfig
@@ -27,14 +27,14 @@ def list_commands(config: dict[str, Any], protocol: dict[str, Any], run_path: Pa
         dataset_root: where the photos lie, if that is known. is_storyworld: they are drawn, so no DATA is needed.
     """
     settings = settings_of(config)
-    photos = f" DATA={_quote(dataset_root)}" if dataset_root is not None else ""
+    photos = f" DATA={shell_word(dataset_root)}" if dataset_root is not None else ""
     source = "" if is_storyworld else photos or " DATA=path/to/the/dataset"
-    folder, run = f" FEATURES={_quote(features_path)}", f" RUN={_quote(run_path)}"
-    variables = "".join(f" {name.upper()}={_quote(settings[name])}" for name in _VARIABLES if name in settings)
+    folder, run = f" FEATURES={shell_word(features_path)}", f" RUN={shell_word(run_path)}"
+    variables = "".join(f" {name.upper()}={shell_word(settings[name])}" for name in _VARIABLES if name in settings)
     return [("look at the photos, once", f"make features{source}{folder}"),
             ("train", f"make train{folder}{run}{variables}{_arguments(_flags(settings))}"),
             ("evaluate, and write this page",
-             f"make eval{run}{folder}{photos} SPLIT={_quote(split)}{_arguments(_eval_flags(protocol))}")]
+             f"make eval{run}{folder}{photos} SPLIT={shell_word(split)}{_arguments(_eval_flags(protocol))}")]
 
 
 def _flags(settings: dict[str, Any]) -> list[str]:
@@ -49,7 +49,7 @@ def _flags(settings: dict[str, Any]) -> list[str]:
         if isinstance(value, bool):
             found.append(flag if value else f"--no-{name.replace('_', '-')}")
         else:
-            found.append(f"{flag} {_quote(value)}")
+            found.append(f"{flag} {shell_word(value)}")
     return found
 
 
@@ -62,13 +62,9 @@ def _eval_flags(protocol: dict[str, Any]) -> list[str]:
     found |= {field.name: captions[field.name] for field in fields(WritingConfig)
               if field.name in captions} if isinstance(captions, dict) else {}
     expected = {field.name: field.default for config in (EvalConfig, WritingConfig) for field in fields(config)}
-    return [f"--{name.replace('_', '-')} {_quote(value)}" for name, value in found.items()
+    return [f"--{name.replace('_', '-')} {shell_word(value)}" for name, value in found.items()
             if value not in (None, expected[name])]
 
 
 def _arguments(flags: list[str]) -> str:
-    return f" ARGS={shlex.quote(' '.join(flags))}" if flags else ""
-
-
-def _quote(value: object) -> str:
-    return shlex.quote(str(value))
+    return f" ARGS={shell_word(' '.join(flags))}" if flags else ""

@@ -80,8 +80,11 @@ def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
         raise UserError(f"expected an object with 'rows' in {path}, found {type(evaluation).__name__}; {remedy}")
     config = run_path / CONFIG
     return EvaluatedRun(
-        path=run_path, split=split, scores=_score_table(evaluation["rows"]), paired=_paired(evaluation),
-        protocol=_object(evaluation.get("protocol")), identities=_identities(evaluation),
+        path=run_path, split=split, scores=_score_table(evaluation["rows"]),
+        paired=_score_table(_object(evaluation.get("differences"))),
+        protocol=_object(evaluation.get("protocol")),
+        identities={kind: str(raw["id"]) for kind in ("recipe", "words")
+                    if (raw := _object(evaluation.get(kind))).get("id")},
         epoch=_object(evaluation.get("run")).get("epoch"),
         predictions=read_run_predictions(run_path, split),
         epochs=[line for line in read_metrics(run_path) if isinstance(line, dict)],
@@ -107,27 +110,12 @@ def _score_table(rows: dict[str, Any]) -> dict[str, dict[str, Score]]:
             for row, metrics in rows.items()}
 
 
-def _paired(evaluation: dict[str, Any]) -> dict[str, dict[str, Score]]:
-    """The paired differences model minus row, by row and metric; empty where the evaluation has none."""
-    return _score_table(_object(evaluation.get("differences")))
-
-
 def _score(raw: Any) -> Score:
     if not isinstance(raw, dict):
         return Score(_number(raw))
     count = _number(raw.get("n"))
     return Score(_number(raw.get("value")), _number(raw.get("low")), _number(raw.get("high")),
                  None if count is None else int(count), str(raw.get("reason") or ""))
-
-
-def _identities(evaluation: dict[str, Any]) -> dict[str, str]:
-    found = {}
-    for kind in ("recipe", "words"):
-        raw = evaluation.get(kind)
-        identity = raw.get("id") if isinstance(raw, dict) else raw
-        if identity:
-            found[kind] = str(identity)
-    return found
 
 
 def _object(raw: Any) -> dict[str, Any]:

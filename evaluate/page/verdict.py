@@ -3,17 +3,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from evaluate import metrics
-from evaluate.metrics import Metric, find_metric, list_metrics
+from evaluate.metrics import METRICS, SENSE, Metric, find_metric, list_metrics
 from evaluate.page.run_files import EvaluatedRun, Score
 from evaluate.rows import BASELINE, CHANCE, HUMAN, MODEL, PERMUTED, kind_of
 from evaluate.statistics.bootstrap import MIN_ALBUMS, judge, side_of_zero
-
-SENSE_TASKS = {"cloze.other_album.1_of_2": "Ending, 1 of 2, the other from another album",
-         "cloze.other_album.1_of_4": "Ending, 1 of 4, the others from other albums",
-         "cloze.same_album.1_of_2": "Ending, 1 of 2, the other from the same album",
-         "cloze.same_album.1_of_4": "Ending, 1 of 4, the others from the same album",
-         "ordering.pairwise": "Order, pairs of frames put right", "ordering.exact": "Order, all five put right",
-         "ordering.spearman": "Order, Spearman's rank correlation"}
 
 
 def find_model_row(run: EvaluatedRun) -> str:
@@ -132,9 +125,11 @@ def list_sense(run: EvaluatedRun) -> list[SenseRow]:
     """The tasks that were measured; none where story sense was switched off."""
     model, chance = run.scores.get(find_model_row(run), {}), run.scores.get(CHANCE, {})
     absent = Score(None)
-    return [SenseRow(label, (model[name], model.get(f"{name}.photo", absent), model.get(f"{name}.caption", absent)),
+    names = [metric.name for metric in METRICS.values() if metric.group == SENSE]
+    return [SenseRow(describe(name).label,
+                     (model[name], model.get(f"{name}.photo", absent), model.get(f"{name}.caption", absent)),
                      chance.get(name, absent), _judge(run.paired.get(CHANCE, {}).get(name, absent)))
-            for name, label in SENSE_TASKS.items() if name in model and model[name].value is not None]
+            for name in names if name in model and model[name].value is not None]
 
 
 def _judge(difference: Score) -> str:

@@ -134,7 +134,7 @@ def interval(draws: np.ndarray) -> tuple[float | None, float | None]:
 def side_of_zero(low: float | None, high: float | None) -> int:
     """1 where an interval lies above zero, -1 where below, 0 where it holds zero or where there is none.
 
-    A difference counts as shown where this is not 0; whether it is for the better is `metrics.direction`'s to say.
+    A difference counts as shown where this is not 0; whether it is for the better is its metric's direction to say.
     """
     if low is None or high is None or low <= 0 <= high:
         return 0

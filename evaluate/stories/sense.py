@@ -150,7 +150,11 @@ def draw_endings(split: EvaluatedSplit, source: str) -> np.ndarray:
     endings = np.full((len(split), max(NUM_OTHERS)), -1)
     for story in range(len(split)):
         same = members[album[story]]
-        pool = random.permutation(same) if source == "same_album" else _draw_elsewhere(random, album, story)
+        if source == "same_album":
+            pool = random.permutation(same)
+        else:  # 40 drawn anywhere suffice: most stories are of other albums
+            pool = random.integers(0, len(album), 40)
+            pool = pool[album[pool] != album[story]]
         taken = set(split.candidate[story].tolist()) | {-1}
         chosen: list[int] = []
         for other in pool.tolist():
@@ -227,11 +231,6 @@ def chance_of_sense(split: EvaluatedSplit, metrics: list[str]) -> dict[str, Esti
     values = {metric: next(value for name, value in chance.items() if name in metric) for metric in metrics}
     return {metric: Estimate(np.full(len(split.resamples.counts), value), len(split))
             for metric, value in values.items()}
-
-
-def _draw_elsewhere(random: np.random.Generator, album: np.ndarray, story: int) -> np.ndarray:
-    drawn = random.integers(0, len(album), 40)  # a few suffice: most stories are of other albums
-    return drawn[album[drawn] != album[story]]
 
 
 def _to(device: str, batch: Batch) -> Batch:

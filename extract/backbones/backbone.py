@@ -75,7 +75,7 @@ class Backbone:
 
     @cached_property
     def folded(self) -> nn.Module:
-        """The module as features are computed with it; see `packing.fold`."""
+        """The module as features are computed with it; see `folding.fold`."""
         return fold(self.module, self.spec.size)
 
 

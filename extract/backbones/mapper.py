@@ -1,5 +1,6 @@
 """The mapper: batches of uint8 pictures in, float16 features out, on whatever device there is."""
 import copy
+import gc
 import logging
 import os
 import time
@@ -15,11 +16,11 @@ from torch.utils.hooks import RemovableHandle
 
 from data.errors import UserError
 from extract.backbones.backbone import Backbone
-from extract.backbones.folding import is_folded, pack
-from extract.backbones.memory import keep_freed_memory
+from extract.backbones.folding import is_folded
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GRID_SIDE = 7
+TIMED_SECONDS = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -123,28 +124,25 @@ class Mapper:
         self.shape = (batch_size, self.spec.size, self.spec.size, 3)
         _fix_arithmetic(device)
         self._copies = make_copies(device)
-        keep_freed_memory()
-        folded = backbone.folded
-        self.module: nn.Module = pack(folded, PRECISIONS[precision]) if device.type == "cpu" and not compiled else \
-            cast_weights(folded, PRECISIONS[precision]) if device.type == "cuda" else folded
+        self.module: nn.Module = cast_weights(backbone.folded, PRECISIONS[precision])
         self.module = self.module.to(device).to(memory_format=torch.channels_last)
         self._maps = local()
         self._hook = _watch_map(self.module, self._maps, backbone) if grid else None
-        self.streams = count_cores() if self._copies is None and is_folded(folded) else 1
-        self._pool = ThreadPoolExecutor(self.streams, "model", torch.set_num_threads,
-                                        (count_cores() // self.streams,)) if self._copies is None else None
+        self.threads = count_cores() if self._copies is None and is_folded(backbone.folded) else 1
+        self._pool = ThreadPoolExecutor(self.threads, "model", torch.set_num_threads,
+                                        (count_cores() // self.threads,)) if self._copies is None else None
         scale = torch.tensor([self.spec.mean, self.spec.std], dtype=torch.float32, device=device) * 255
         self._mean, self._std = (part.view(1, 3, 1, 1) for part in scale)
         if compiled:
             self.module = torch.compile(  # type: ignore[assignment]
                 self.module, options={"freezing": True} if device.type == "cpu" else None)
-        if self._pool is not None:
-            self.submit(self.make_buffer()).result()  # one alone: compiling and packing are done for all
+            if self._pool is not None:
+                self.submit(self.make_buffer()).result()  # one alone: compiling is done for all
 
     @property
     def num_buffers(self) -> int:
         """How many batches are under way or being filled when nothing waits: on a GPU one is copied meanwhile."""
-        return self.streams + (1 if self._pool is not None else 2)
+        return self.threads + (1 if self._pool is not None else 2)
 
     def make_buffer(self) -> np.ndarray:
         """An (B, size, size, 3) uint8 array of zeros for `submit`, page-locked where copies then run beside."""
@@ -202,13 +200,21 @@ def count_cores() -> int:
 
 
 def time_model(mapper: Mapper, rounds: int = 2) -> float:
-    """Photos a second of the model alone, with as many batches side by side as an extraction has."""
+    """Photos a second of the model alone, with as many batches side by side as an extraction has.
+
+    Args:
+        rounds: at least; as many more as it takes for TIMED_SECONDS, which on a fast device is many.
+    """
     buffer = mapper.make_buffer()
     mapper.submit(buffer).result()
-    started = time.perf_counter()
-    for pending in [mapper.submit(buffer) for _ in range(rounds * mapper.streams)]:
-        pending.result()
-    return rounds * mapper.streams * mapper.batch_size / (time.perf_counter() - started)
+    while True:
+        started = time.perf_counter()
+        for pending in [mapper.submit(buffer) for _ in range(rounds * mapper.threads)]:
+            pending.result()
+        elapsed = time.perf_counter() - started
+        if elapsed >= TIMED_SECONDS:
+            return rounds * mapper.threads * mapper.batch_size / elapsed
+        rounds *= 4
 
 
 class PendingBatch:
@@ -231,9 +237,9 @@ class PendingBatch:
 
 def no_room(device: torch.device, batch_size: int) -> NoRoom:
     """What to say where a device cannot hold a batch."""
-    return NoRoom(f"expected room on {device} for a batch of {batch_size}, which is part of the recipe, found none; "
-                  "what was published is kept: free the device and give the same command again, or make another folder "
-                  "with a smaller --batch-size")
+    return NoRoom(f"expected room on {device} for a batch of {batch_size}, as the folder is made, found none; what was "
+                  "published is kept: free the device and give the same command again, or go on with a smaller "
+                  "--batch-size and --mixed")
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -274,13 +280,14 @@ def _watch_map(module: nn.Module, maps: local, backbone: Backbone) -> RemovableH
 
 
 def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, batch_size: int, grid: bool) -> int:
-    """Halve the batch until the device holds it; only ever asked before the first shard, then it is in the recipe.
+    """Halve the batch until the device holds it; only ever asked before the first shard, then it is kept.
 
     Raises:
         NoRoom: if it cannot hold a single photo.
     """
     while not _has_room(backbone, device, precision, batch_size, grid):
         if device.type == "cuda":
+            gc.collect()  # a graph and its modules hold each other
             torch.cuda.empty_cache()  # here, where neither error nor mapper holds a tensor any more
         if batch_size == 1:
             raise no_room(device, 1)

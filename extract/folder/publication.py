@@ -44,7 +44,7 @@ class Ending:
     Attributes:
         recipe: identity. width: D. weights, licence: of the backbone, for the card. words, words_entry: name and entry
         of the word set. word_shards: its shards by group. skipped: what the annotations lost. views: augmented views of
-        every photo.
+        every photo. made_by: see `data.folder.manifest`.
     """
 
     recipe: Identity
@@ -57,6 +57,7 @@ class Ending:
     words_entry: WordsEntry
     skipped: list[Skipped]
     views: int = 0
+    made_by: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
         placeholders=tuple(placeholders),
         counts=count_photos(plan, table, placeholders, ending),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
-        canaries=canaries)
+        canaries=canaries, made_by=ending.made_by)
     texts = (settle_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
              write_card(folder, manifest))
     manifest = replace(manifest, files={path.name: sha256_file(path) for path in texts})

@@ -7,36 +7,74 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.errors import UserError
 from data.files import write_json
-from data.folder.identity import Identity, identify, require_same
+from data.folder.identity import RECIPE_VERSION, Identity, differences, identify, modern_recipe, require_same
+from data.folder.manifest import Manifest, is_making, read_made_by
 from extract.config import ExtractConfig
 
 if TYPE_CHECKING:
     from extract.backbones.backbone import Backbone
 
-VERSION = 3  # 2: arithmetic; 3: pictures scaled by torch, one pixel in a thousand differs by one level
-ASKED = ("weights", "backbone", "precision", "resize", "exact", "batch_size", "compiled", "grid")
+ASKED = ("weights", "backbone", "precision", "resize", "exact", "grid")
 LOCAL = ".local"
-REMEMBERED = ("recipe", "made_with", "width", "weights", "licence", "files", "key", "holder")
+REMEMBERED = ("recipe", "made_by", "made_with", "width", "weights", "licence", "files", "key", "holder")
 
 
-def describe_recipe(backbone: "Backbone", precision: str, batch_size: int, config: ExtractConfig) -> Identity:
+def describe_recipe(backbone: "Backbone", precision: str, config: ExtractConfig) -> Identity:
     """The recipe's identity.
 
     Args:
-        precision, batch_size: resolved.
+        precision: resolved.
     """
     from extract.backbones.backbone import spec_fields
     from extract.backbones.folding import describe_arithmetic
     spec = backbone.spec
     return identify({
-        "version": VERSION, "backbone": backbone.name, "weights": backbone.weights_sha256, **spec_fields(spec),
+        "version": RECIPE_VERSION, "backbone": backbone.name, "weights": backbone.weights_sha256, **spec_fields(spec),
         "decoder": "pillow", "decoder_major": int(version("pillow").split(".")[0]), "exif": "turned upright",
         "transparency": "over white", "storage": "float16", "precision": precision,
         "arithmetic": describe_arithmetic(backbone.folded),
         "reduced_decoding": "none" if config.exact else "JPEG at 1/2, 1/4 or 1/8, at least twice the target side",
-        "batch_shape": [batch_size, 3, spec.size, spec.size], "compiled": config.compiled,
         "grid": [7, 7] if config.grid else None})
+
+
+def require_made_alike(folder: Path, precision: str, made_by: list[dict[str, Any]], here: dict[str, Any],
+                       mixed: bool) -> list[dict[str, Any]]:
+    """Refuse to append features whose last digits come out otherwise, by another batch shape too.
+
+    On another device that cannot be helped: it is allowed in float32, whose last digits hardly matter. The number of
+    processes changes nothing at all: batches have one shape and a photo's neighbours do not matter.
+
+    Args:
+        made_by: what made the folder so far. mixed: whether the user wants it anyway.
+
+    Returns:
+        What will have made the folder then.
+
+    Raises:
+        UserError: naming what differs and the remedies.
+    """
+    if here in made_by:
+        return made_by
+    is_elsewhere = here["device"] not in [made["device"] for made in made_by]
+    if made_by and not mixed and not (is_elsewhere and precision == "float32"):
+        lines = differences(*({"id": str(making), "fields": making} for making in (made_by[-1], here)))
+        raise UserError(f"expected to append to features folder {folder} as it was made, found another way: "
+                        f"{'; '.join(lines)}; repeat how it was made (--batch-size, --compile, --device), name another "
+                        f"folder with --out, or add --mixed for rows that differ in the last digits of {precision}")
+    return [*made_by, here]
+
+
+def list_made_by(folder: Path, manifest: Manifest | None, is_bound: bool) -> list[dict[str, Any]]:
+    """What made a folder so far.
+
+    Args:
+        is_bound: whether what was noted here counts: a shard was published, or who noted it lives.
+    """
+    noted = recall_recipe(folder) if is_bound else None
+    made_by = list(manifest.made_by) if manifest is not None else []
+    return made_by + [made for made in (noted["made_by"] if noted is not None else []) if made not in made_by]
 
 
 def require_recipe(folder: Path, expected: Identity, found: Identity, made_with: str) -> None:
@@ -46,7 +84,8 @@ def require_recipe(folder: Path, expected: Identity, found: Identity, made_with:
         made_with: the flags the folder was made with, for the remedy; may be empty.
     """
     flags = f" ({made_with})" if made_with else ""
-    require_same("recipe", expected, found, f"features folder {folder}", "this command's flags and weights",
+    require_same("recipe", modern_recipe(expected), modern_recipe(found), f"features folder {folder}",
+                 "this command's flags and weights",
                  f"repeat the flags it was made with{flags}, or name another folder with --out")
 
 
@@ -58,7 +97,7 @@ def request_key(config: ExtractConfig, files: Iterable[str]) -> str:
     """
     asked = {name: getattr(config, name) for name in ASKED}
     seen = {path: file_state(path) for path in files}
-    text = json.dumps([VERSION, asked, seen, package_versions()], sort_keys=True)
+    text = json.dumps([RECIPE_VERSION, asked, seen, package_versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -97,8 +136,10 @@ def recall_recipe(folder: Path) -> dict[str, Any] | None:
     try:
         note = json.loads((folder / LOCAL / "recipe.json").read_text(encoding="utf-8"))
         json.dumps(note, ensure_ascii=False).encode()  # half characters, which no path and no message can have
+        if isinstance(note, dict) and "made_by" not in note:  # of an earlier version
+            note["made_by"] = read_made_by(note["recipe"])
         return note if _is_note(note) else None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
 
 
@@ -111,7 +152,8 @@ def _is_note(note: Any) -> bool:
     if not isinstance(note, dict) or set(note) != set(REMEMBERED) or not isinstance(note["holder"], str | None):
         return False
     recipe, width, files = note["recipe"], note["width"], note["files"]
-    return (all(isinstance(note[name], str) for name in ("made_with", "weights", "licence", "key"))
+    return (isinstance(note["made_by"], list) and all(map(is_making, note["made_by"]))
+            and all(isinstance(note[name], str) for name in ("made_with", "weights", "licence", "key"))
             and type(width) is int and width > 0
             and isinstance(files, list) and all(isinstance(path, str) and "\0" not in path for path in files)
             and isinstance(recipe, dict) and isinstance(recipe.get("fields"), dict) and "version" in recipe["fields"]

@@ -100,17 +100,20 @@ def draw_bars(labels: Sequence[str], counts: Sequence[int]) -> Iterator[str]:
 def _describe_recipe(folder: Path, manifest: Manifest | None) -> dict[str, str]:
     if manifest is not None:
         fields, weights = manifest.recipe["fields"], manifest.versions.get("weights", "unknown")
+        made_by = manifest.made_by
         lacks = read_lacks(folder)
         facts = {"state": f"a part: it lacks {describe_lacks(load_manifest(folder), lacks)}" if lacks else "complete"}
     else:
         noted = recall_recipe(folder) or {}
         fields, weights = _as_mapping(_as_mapping(noted.get("recipe")).get("fields")), noted.get("weights", "unknown")
+        made_by = noted.get("made_by", ())
         facts = {"state": "not complete: an extraction is going on or was interrupted"}
     if fields:
         facts["backbone"] = f"{fields.get('backbone')}, weights {weights} ({fields.get('weights')!s:.12}...)"
         facts["shown"] = (f"{fields.get('size')} x {fields.get('size')} pixels by {fields.get('resize')}, "
                           f"{fields.get('interpolation')}; reduced decoding: {fields.get('reduced_decoding')}")
-        facts["arithmetic"] = f"{fields.get('precision')}, batches {fields.get('batch_shape')}"
+        facts["arithmetic"] = "; ".join([str(fields.get("precision")), *(
+            f"{made['device']}, batches {made['batch_shape']}" for made in made_by)])
     return facts
 
 

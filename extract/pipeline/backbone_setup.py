@@ -8,7 +8,16 @@ from data.folder.manifest import Manifest
 from extract.config import ExtractConfig
 from extract.folder.ledger import read_ledger
 from extract.folder.occupancy import is_held_by, own_token, take_turns
-from extract.folder.recipe import describe_recipe, flags_of, recall_recipe, remember_recipe, request_key, require_recipe
+from extract.folder.recipe import (
+    describe_recipe,
+    flags_of,
+    list_made_by,
+    recall_recipe,
+    remember_recipe,
+    request_key,
+    require_made_alike,
+    require_recipe,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -17,103 +26,110 @@ if TYPE_CHECKING:
     from extract.backbones.mapper import Mapper
 
 CPU_BATCH, CUDA_BATCH = 8, 128  # of 2 to 32 on a processor, 4 and 8 are fastest: what a layer gives stays in its cache
-MAX_BATCH = 4096
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Opened:
-    """A backbone ready to look at batches."""
-
-    backbone: "Backbone"
-    mapper: "Mapper"
-
-
 @dataclass(frozen=True)
 class Resolved:
-    """The recipe of the folder and what belongs to it; `opened` only where torch was needed to know."""
+    """The recipe of the folder and what belongs to it; `backbone` only where torch was needed to know."""
 
     recipe: dict[str, Any]
     width: int
     weights: str
     licence: str
     files: tuple[str, ...]
-    opened: Opened | None
+    backbone: "Backbone | None" = None
 
 
 def resolve_recipe(config: ExtractConfig, manifest: Manifest | None) -> Resolved:
     """The recipe this run works by: known from an earlier run where nothing it depends on changed, else built.
 
-    Raises:
-        UserError: if the folder was made by another recipe, naming what differs.
-    """
-    remembered = recall_recipe(config.out)
-    expected = manifest.recipe if manifest is not None else remembered["recipe"] if remembered is not None else None
-    if remembered is not None and expected == remembered["recipe"] \
-            and request_key(config, remembered["files"]) == remembered["key"]:
-        return Resolved(remembered["recipe"], remembered["width"], remembered["weights"], remembered["licence"],
-                        tuple(remembered["files"]), None)
-    return open_backbone(config, None if manifest is None else manifest.recipe)
-
-
-def open_backbone(config: ExtractConfig, expected: dict[str, Any] | None) -> Resolved:
-    """Load the backbone; what the flags leave open (precision, batch size) is as the folder has it.
-
-    Args:
-        expected: the recipe of the folder's manifest, or None. Before there is one, processes that share the work
-            agree by what the first of them noted in `.local`; the note of a process that has ended binds nobody
-            before a shard is published.
+    Before there is a manifest, processes that share the work agree by what the first of them noted in `.local`; the
+    note of a process that has ended binds nobody before a shard is published.
 
     Raises:
         UserError: if the folder was made by another recipe, naming what differs.
     """
-    log.info("loading %s with weights %s", config.backbone, config.weights)
-    from extract.backbones.backbone import build_backbone
-    from extract.backbones.mapper import Mapper, choose_device
-    backbone = build_backbone(config.backbone, config.weights, config.resize)
-    device = choose_device(config.device, config.local_rank)
+    noted = recall_recipe(config.out)
+    expected = manifest.recipe if manifest is not None else noted["recipe"] if noted is not None else None
+    if noted is not None and expected == noted["recipe"] and request_key(config, noted["files"]) == noted["key"]:
+        return Resolved(noted["recipe"], noted["width"], noted["weights"], noted["licence"], tuple(noted["files"]))
+    from extract.backbones.mapper import choose_device
+    backbone, device = build_backbone(config), choose_device(config.device, config.local_rank)
+    files = tuple(sorted(str(path.absolute()) for path in backbone.files))
     with take_turns(config.out):
-        remembered = recall_recipe(config.out)
-        made_with = remembered["made_with"] if remembered is not None else ""
-        if expected is None and remembered is not None and (
-                read_ledger(config.out) or is_held_by(config.out, remembered["holder"])):
-            expected = remembered["recipe"]
-        recipe, precision, size = settle_recipe(config, backbone, device, expected)
-        if expected is not None:
-            require_recipe(config.out, expected, recipe, made_with)
-        files = tuple(sorted(str(path.absolute()) for path in backbone.files))
+        noted, is_bound = recall_recipe(config.out), is_note_bound(config)
+        expected = manifest.recipe if manifest is not None else noted["recipe"] if noted and is_bound else None
+        recipe = settle_recipe(config, backbone, device, expected, noted["made_with"] if noted else "")
         remember_recipe(config.out, {
-            "recipe": recipe, "made_with": flags_of(config), "width": backbone.spec.width, "weights": backbone.weights,
-            "licence": backbone.spec.licence, "files": list(files), "key": request_key(config, files),
-            "holder": own_token(config.out, config.rank)})
-    mapper = Mapper(backbone, device, precision, size, config.compiled, config.grid)
-    return Resolved(recipe, backbone.spec.width, backbone.weights, backbone.spec.licence, files,
-                    Opened(backbone, mapper))
+            "recipe": recipe, "made_by": list_made_by(config.out, manifest, is_bound), "made_with": flags_of(config),
+            "width": backbone.spec.width, "weights": backbone.weights, "licence": backbone.spec.licence,
+            "files": list(files), "key": request_key(config, files), "holder": own_token(config.out, config.rank)})
+    return Resolved(recipe, backbone.spec.width, backbone.weights, backbone.spec.licence, files, backbone)
+
+
+def open_mapper(config: ExtractConfig, resolved: Resolved, manifest: Manifest | None) -> "Mapper":
+    """The backbone on its device, ready to append to the folder; what that is made by is noted.
+
+    Raises:
+        UserError: if the folder's features were made otherwise; see `require_made_alike`.
+    """
+    from extract.backbones.mapper import Mapper, choose_device
+    backbone, device = resolved.backbone or build_backbone(config), choose_device(config.device, config.local_rank)
+    with take_turns(config.out):
+        made_by = list_made_by(config.out, manifest, is_note_bound(config))
+        precision = resolved.recipe["fields"]["precision"]
+        size = settle_batch(config, backbone, device, precision, made_by)
+        here = {"batch_shape": [size, 3, backbone.spec.size, backbone.spec.size], "compiled": config.compiled,
+                "device": device.type}
+        made_by = require_made_alike(config.out, precision, made_by, here, config.mixed)
+        noted = recall_recipe(config.out)
+        assert noted is not None, "the recipe was noted when it was resolved"
+        remember_recipe(config.out, {**noted, "made_by": made_by, "holder": own_token(config.out, config.rank)})
+    return Mapper(backbone, device, precision, size, config.compiled, config.grid)
+
+
+def build_backbone(config: ExtractConfig) -> "Backbone":
+    """The backbone that the flags name, with its weights."""
+    log.info("loading %s with weights %s", config.backbone, config.weights)
+    from extract.backbones import backbone
+    return backbone.build_backbone(config.backbone, config.weights, config.resize)
+
+
+def is_note_bound(config: ExtractConfig) -> bool:
+    """Whether the noted recipe counts: a shard was published by it, or the process that noted it lives."""
+    noted = recall_recipe(config.out)
+    return noted is not None and (bool(read_ledger(config.out)) or is_held_by(config.out, noted["holder"]))
 
 
 def settle_recipe(config: ExtractConfig, backbone: "Backbone", device: "torch.device",
-                  expected: dict[str, Any] | None) -> tuple[dict[str, Any], str, int]:
-    """The recipe with what the flags leave open, its precision and its batch size; writes nothing."""
-    from extract.backbones.mapper import fit_batch_size, resolve_precision
-    fields = expected["fields"] if expected is not None else {}
-    if expected is not None:
-        _require_usable(config, fields)
-    precision = fields.get("precision", "auto") if config.precision == "auto" else config.precision
-    precision = resolve_precision(precision, device)
-    size = config.batch_size or (fields["batch_shape"][0] if fields else None)
-    if size is None:
-        size = CPU_BATCH if device.type == "cpu" else fit_batch_size(backbone, device, precision, CUDA_BATCH,
-                                                                     config.grid)
-    return describe_recipe(backbone, precision, size, config), precision, size
+                  expected: dict[str, Any] | None, made_with: str = "") -> dict[str, Any]:
+    """The recipe with the precision that the flags leave open; that of the folder where it says the same.
+
+    Args:
+        expected: the folder's recipe, or None. made_with: the flags it was made with, for messages.
+
+    Raises:
+        UserError: if the folder was made by another recipe, naming what differs, or by one of no use.
+    """
+    from extract.backbones.mapper import PRECISIONS, resolve_precision
+    if expected is None:
+        return describe_recipe(backbone, resolve_precision(config.precision, device), config)
+    kept = expected["fields"].get("precision")
+    if kept not in tuple(PRECISIONS):
+        raise UserError(f"expected a precision of {', '.join(PRECISIONS)} in the recipe of {config.out}, found "
+                        f"{kept!r:.40}; get the folder again, or name another with --out")
+    recipe = describe_recipe(backbone, kept if config.precision == "auto" else config.precision, config)
+    require_recipe(config.out, expected, recipe, made_with)
+    return expected
 
 
-def _require_usable(config: ExtractConfig, fields: dict[str, Any]) -> None:
-    """Refuse a recipe, which may be anybody's, that says nothing of the precision or the batch to work with."""
-    from extract.backbones.mapper import PRECISIONS
-    batch = fields.get("batch_shape")
-    size = batch[0] if isinstance(batch, list) and batch else None
-    if fields.get("precision") not in tuple(PRECISIONS) or type(size) is not int or not 1 <= size <= MAX_BATCH:
-        raise UserError(f"expected a precision of {', '.join(PRECISIONS)} and a batch shape in the recipe of "
-                        f"{config.out}, found {fields.get('precision')!r:.40} and {batch!r:.40}; get the folder again, "
-                        "or name another with --out")
+def settle_batch(config: ExtractConfig, backbone: "Backbone", device: "torch.device", precision: str,
+                 made_by: list[dict[str, Any]]) -> int:
+    """The batch's size: asked for, or as the folder was made on such a device, or what is best and has room."""
+    from extract.backbones.mapper import fit_batch_size
+    alike = [made["batch_shape"][0] for made in made_by if made["device"] in (device.type, "unknown")]
+    if config.batch_size or alike:
+        return config.batch_size or alike[-1]
+    return CPU_BATCH if device.type == "cpu" else fit_batch_size(backbone, device, precision, CUDA_BATCH, config.grid)

@@ -5,13 +5,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError
 from data.folder.manifest import Shard
-from data.folder.published import map_published
 from data.folder.shards import map_shard
 from data.pictures.photos import OK
 from data.progress import Progress
@@ -19,12 +18,13 @@ from extract.backbones.mapper import Mapper, PendingBatch
 from extract.folder.ledger import Entry, append_entry
 from extract.folder.plan import Plan, choose_name
 from extract.folder.work import Asked, Work, usable_source
-from extract.folder.writer import Writer, publish_shard
+from extract.folder.writer import Writer, holds_arrays, publish_shard
 from extract.pipeline.assembly import Assembly
 from extract.pipeline.broken import FiniteCheck
-from extract.pipeline.contents import ContentIndex, ShardCache, add_published
 from extract.pipeline.reader import Reader, ReadPhoto, Task
 from extract.pipeline.timing import Timing
+
+SHARDS_MAPPED = 8  # of those that features are copied from
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +42,19 @@ class Looking:
     """One process's share of the work, from photo files to published shards.
 
     Args:
-        works: in the order of the plan. index: empty; learns the contents of every published shard. rank: names the
-            ledger file. still_ours: raises when the folder was taken over by somebody else.
+        works: in the order of the plan. reader: its `known` learns the contents of every shard. rank: names the ledger
+            file. still_ours: raises when the folder was taken over by somebody else.
     """
 
     def __init__(self, plan: Plan, folder: Path, works: list[Work], asked: Asked, mapper: Mapper, reader: Reader,
-                 index: ContentIndex, rank: int, still_ours: Callable[[], None], progress: Progress) -> None:
+                 rank: int, still_ours: Callable[[], None], progress: Progress) -> None:
         self.plan, self.folder, self.works, self.asked, self.rank = plan, folder, works, asked, rank
-        self.mapper, self.reader, self.index, self.progress = mapper, reader, index, progress
+        self.mapper, self.reader, self.index, self.progress = mapper, reader, reader.known, progress
         self.timing = Timing()
         self._still_ours = still_ours
         self._sources = [usable_source(entry, folder, asked) for entry in
                          (*(planned.published for planned in plan.shards), *plan.orphans)]
-        self._cache = ShardCache(self._open_source)
+        self._load = lru_cache(SHARDS_MAPPED)(self._open_source)
         self._assemblies: dict[int, Assembly] = {}
         self._done: dict[int, dict[str, Shard]] = {}
         self._queue: deque[int] = deque()
@@ -63,8 +63,10 @@ class Looking:
         self._pending: deque[tuple[PendingBatch, Slots]] = deque()
         for key, source in enumerate(self._sources):
             if source is not None:
-                add_published(index, key, folder / source.files["photos"].name)
-        self._finite = FiniteCheck(len(index) > 0, mapper.precision)
+                arrays = map_shard(folder / source.files["photos"].name, "photos")
+                for row in np.flatnonzero(arrays["status"] == OK).tolist():
+                    self.index.setdefault(arrays["content"][row].tobytes(), (key, row))
+        self._finite = FiniteCheck(len(self.index) > 0, mapper.precision)
         self._writer = Writer()
 
     def run(self) -> Timing:
@@ -89,7 +91,8 @@ class Looking:
         finally:
             started = time.perf_counter()
             self._writer.close()
-            self.timing.write += time.perf_counter() - started
+            self.timing.ended = time.perf_counter()
+            self.timing.write += self.timing.ended - started
         return self.timing
 
     def _tasks(self) -> Iterator[Task]:
@@ -118,7 +121,11 @@ class Looking:
     def _next(self, photos: Iterator[ReadPhoto]) -> ReadPhoto | None:
         started = time.perf_counter()
         photo = next(photos, None)
-        self.timing.read += time.perf_counter() - started
+        now = time.perf_counter()
+        if not self.timing.photos:
+            self.timing.first = now  # until here readers were starting
+        else:
+            self.timing.read += now - started
         return photo
 
     def _take(self, photo: ReadPhoto) -> None:
@@ -131,12 +138,12 @@ class Looking:
         if photo.status != OK:
             assembly.set_bad(photo.row, photo.status, photo.cause, photo.detail)
             self.timing.bad += 1
-        elif (place := self.index.find(photo.content)) is not None:
+        elif (place := self.index.get(photo.content)) is not None:
             assembly.copies[photo.row] = place
             self.timing.copied += 1
         else:
             assert photo.picture is not None, "only photos of known content come without a picture"
-            self.index.add(photo.content, len(self._sources) + photo.shard, photo.row)
+            self.index[photo.content] = len(self._sources) + photo.shard, photo.row
             self._fill(photo.picture, assembly, photo.row, 0)
         for view, picture in enumerate(photo.views, start=1):
             self._fill(picture, assembly, photo.row, view)
@@ -209,14 +216,14 @@ class Looking:
                 if assembly.thumbnails is not None and earlier.thumbnails is not None:
                     assembly.thumbnails[row] = earlier.thumbnails[source_row]
                 continue
-            photos = self._cache.load(key, "photos")
+            photos = self._load(key, "photos")
             assert photos is not None, "what is in the index was published"
             if photos["status"][source_row] != OK:  # by this very run: else it is not in the index
                 self._mark_broken(assembly, row)
                 continue
             assembly.feature[row] = photos["feature"][source_row]
-            assembly.take_beside(row, self._cache.load(key, "thumbs") if self.asked.thumbnails else None,
-                                 self._cache.load(key, "grid") if self.asked.grid else None, source_row)
+            assembly.take_beside(row, self._load(key, "thumbs") if self.asked.thumbnails else None,
+                                 self._load(key, "grid") if self.asked.grid else None, source_row)
 
     def _open_source(self, key: int, kind: str) -> dict[str, np.ndarray] | None:
         if key >= len(self._sources):
@@ -235,7 +242,7 @@ class Looking:
         files: dict[str, Shard] = {}
         for kind, arrays in assembly.arrays().items():
             old = before.get(kind)
-            if old is not None and _holds(self.folder, old, kind, arrays):
+            if old is not None and holds_arrays(self.folder, old, kind, arrays):
                 files[kind] = old
                 continue
             name = choose_name(kind, planned.number, self.plan.taken)
@@ -246,13 +253,3 @@ class Looking:
         append_entry(self.folder, self.rank, entry)
         self._done[planned.index] = files
         del self._assemblies[planned.index]
-
-
-def _holds(folder: Path, shard: Shard, kind: str, arrays: dict[str, np.ndarray]) -> bool:
-    """Whether a published file is there and has these very arrays."""
-    try:
-        published = map_published(folder, shard, kind)
-    except UserError:
-        return False
-    return all(published[name].shape == array.shape and published[name].tobytes() == array.tobytes()
-               for name, array in arrays.items())

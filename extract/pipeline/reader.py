@@ -2,7 +2,7 @@
 import collections
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,43 +49,45 @@ class ReadPhoto:
 
 
 class Reader:
-    """Reads photos with `threads` threads, at most `ahead` of them before they are taken.
+    """Reads photos with `workers` threads, at most `ahead` of them before they are taken.
 
     Args:
-        thumbnail_side: 0 for none. is_known: whether a content's feature is there already, asked in the threads; such
-            a photo is not decoded, unless views are asked for: those depend on the album too.
+        thumbnail_side: 0 for none. known: contents whose features are there already, which may grow; such a photo is
+            not decoded, unless views are asked for: those depend on the album too.
         views: how many augmented pictures of every photo; all photos of an album are changed alike.
     """
 
-    def __init__(self, resize: Resize, thumbnail_side: int, threads: int, ahead: int,
-                 is_known: Callable[[bytes], bool], views: int = 0) -> None:
-        self.views = views
-        self.resize, self.thumbnail_side, self.threads, self.ahead = resize, thumbnail_side, threads, ahead
-        self._is_known = is_known
+    kind = "threads"
+
+    def __init__(self, resize: Resize, thumbnail_side: int, workers: int, ahead: int,
+                 known: dict[bytes, tuple[int, int]], views: int = 0) -> None:
+        self.resize, self.thumbnail_side, self.workers, self.ahead = resize, thumbnail_side, workers, ahead
+        self.known, self.views = known, views
         self.busy_seconds = 0.0
         self.bytes_read = 0
 
     def read(self, tasks: Iterable[Task]) -> Generator[ReadPhoto, None, None]:
-        """Read photos and give them in the order of the tasks."""
+        """Read photos and give them in the order of the tasks; a picture is good until the next photo is asked for."""
         waiting: collections.deque[Future[ReadPhoto]] = collections.deque()
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="reader")
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="reader")
         try:
             for task in tasks:
-                waiting.append(pool.submit(self._read_one, task))
+                waiting.append(pool.submit(self.read_one, task))
                 if len(waiting) >= self.ahead:
-                    yield self._take(waiting)
+                    yield self.count(waiting.popleft().result())
             while waiting:
-                yield self._take(waiting)
+                yield self.count(waiting.popleft().result())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _take(self, waiting: "collections.deque[Future[ReadPhoto]]") -> ReadPhoto:
-        photo = waiting.popleft().result()
+    def count(self, photo: ReadPhoto) -> ReadPhoto:
+        """Add what reading a photo took to the sums."""
         self.busy_seconds += photo.seconds
         self.bytes_read += photo.bytes_read
         return photo
 
-    def _read_one(self, task: Task) -> ReadPhoto:
+    def read_one(self, task: Task) -> ReadPhoto:
+        """Read a photo here and now; whatever is wrong with it is in what is given."""
         started = time.perf_counter()
         photo = ReadPhoto(task.shard, task.row, OK)
         try:
@@ -93,7 +95,7 @@ class Reader:
                 raise BadPhoto(MISSING, "missing")
             raw = read_photo(task.path)
             photo.bytes_read, photo.content = len(raw), hashlib.sha256(raw).digest()
-            is_known = self._is_known(photo.content)
+            is_known = photo.content in self.known
             if not is_known or task.thumbnail or self.views:
                 with blame_photo(raw):
                     self._decode(raw, photo, task.album_id, is_known)

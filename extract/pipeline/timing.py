@@ -8,10 +8,13 @@ class Timing:
     """Wall seconds by what the main thread waited on, and counts.
 
     Attributes:
+        started, first, ended: when the run began, its first photo was there, and its last shard was written.
         read, compute, write: seconds. looked_at: distinct contents. copied: rows whose content was known.
     """
 
     started: float = field(default_factory=time.perf_counter)
+    first: float = 0.0
+    ended: float = 0.0
     read: float = 0.0
     compute: float = 0.0
     write: float = 0.0
@@ -19,6 +22,11 @@ class Timing:
     looked_at: int = 0
     copied: int = 0
     bad: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Photos a second from the first one on: what a long run comes to."""
+        return self.photos / max(self.ended - self.first, 1e-9)
 
     @property
     def bottleneck(self) -> str:

@@ -48,7 +48,7 @@ def check_weights(root: Path, weights: str, report: Report, backbone_name: str |
     _compare_recipes(backbone, fields, report)
     if backbone.spec.width != features.width:
         return  # told above
-    look = _make_looker(backbone, fields, device, report)
+    look = _make_looker(backbone, fields, features.manifest.made_by, device, report)
     rows = np.flatnonzero(features.usable)
     mean, deviation = measure_statistics(features.feature, rows if len(rows) else canaries["photo"])
     ids = features.photo_id.take(canaries["photo"])
@@ -92,7 +92,8 @@ def _compare_recipes(backbone: "Backbone", fields: dict[str, Any], report: Repor
                           f"found {value!s:.80} here", REMEDY)
 
 
-def _make_looker(backbone: "Backbone", fields: dict[str, Any], device_name: str, report: Report) -> Any:
+def _make_looker(backbone: "Backbone", fields: dict[str, Any], made_by: tuple[dict[str, Any], ...], device_name: str,
+                 report: Report) -> Any:
     import torch
 
     from extract.backbones.mapper import PRECISIONS, Mapper, choose_device
@@ -101,8 +102,8 @@ def _make_looker(backbone: "Backbone", fields: dict[str, Any], device_name: str,
     if precision not in PRECISIONS or (precision == "float16" and device.type == "cpu"):
         report.note("precision", f"the folder was made with {precision!s:.20}; compared with float32 here")
         precision = "float32"
-    asked = (fields.get("batch_shape") or [BATCH_ROWS])[0]  # the same shape gives the same bits on the same machine
-    batch_size = asked if isinstance(asked, int) and 0 < asked <= BATCH_ROWS else BATCH_ROWS
+    sizes = [made["batch_shape"][0] for made in made_by]  # the same shape gives the same bits on the same machine
+    batch_size = min(sizes[0], BATCH_ROWS) if sizes else BATCH_ROWS
     mapper = Mapper(backbone, device, precision, batch_size)
     report.facts["compared on"] = f"{device}, {precision}, torch {torch.__version__}"
 

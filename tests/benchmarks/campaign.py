@@ -23,6 +23,7 @@ BENCHMARKS = {
     "extraction": Benchmark("extraction", "", TINY),
     "extraction-compiled": Benchmark("extraction", "--compile", f"{TINY} --compile"),
     "extraction-12mp": Benchmark("extraction", "--megapixels 12", TINY),
+    "extraction-fed": Benchmark("extraction_fed", "", "--photos 20 --megapixels 0.1 --ready 200"),
     "extraction-memory": Benchmark("extraction_memory", "", "--photos 10 40"),
     "extraction-drift": Benchmark("extraction_drift", "", "--photos 10 --backbone tests.tiny_backbone:factory"),
     "training-step": Benchmark("training_step", "", "--preset small --batch 4 --steps 2"),

@@ -76,7 +76,7 @@ def measure(num_photos: int, megapixels: float, backbone: str, compiled: bool) -
         torch.set_num_threads(cores)
         few = paths[:64]
         first = time_forward(backbone, compiled), time_decode(backbone, few), alone(time_plain_loop, backbone, few)
-        ours = time_extraction(folder, backbone, compiled)
+        ours = time_extraction(folder, backbone, compiled).rate
         again = time_forward(backbone, compiled), time_decode(backbone, few), alone(time_plain_loop, backbone, few)
         forward, decode, plain = (max(pair) for pair in zip(first, again))  # the machine may have been busy once
     return Rates(ours, cores / (cores / forward + 1 / decode), plain, forward, decode)
@@ -116,31 +116,29 @@ def time_forward(backbone: str, compiled: bool, rounds: int = 16) -> float:
 def time_decode(backbone: str, paths: list[Path]) -> float:
     """Photos a second of one thread that reads, hashes and decodes."""
     spec = build_backbone(backbone, "random").spec
-    reader = Reader(spec.resize_for(exact=False), 0, 1, 1, lambda content: False)
+    reader = Reader(spec.resize_for(exact=False), 0, 1, 1, {})
     started = time.perf_counter()
     for _ in reader.read(Task(0, row, path, False) for row, path in enumerate(paths)):
         pass
     return len(paths) / (time.perf_counter() - started)
 
 
-def time_extraction(folder: Path, backbone: str, compiled: bool) -> float:
-    """Photos a second of extraction, from the first photo read to the last shard published."""
+def time_extraction(folder: Path, backbone: str, compiled: bool) -> Timing:
+    """The times of an extraction."""
     taken: list[Timing] = []
     real = Looking.run
 
     def run(self: Looking) -> Timing:
         if compiled:  # compiling takes half a minute once; a long run does not notice
             self.mapper.submit(self.mapper.make_buffer()).result()
-        self.timing.started = time.perf_counter()
         taken.append(real(self))
-        taken[0].started = time.perf_counter() - self.timing.started
         return taken[0]
     Looking.run = run  # type: ignore[method-assign]
     try:
         run_extraction(ExtractConfig(folder / "data", folder / "features", "random", backbone, compiled=compiled))
     finally:
         Looking.run = real  # type: ignore[method-assign]
-    return taken[0].photos / taken[0].started
+    return taken[0]
 
 
 def time_plain_loop(backbone: str, paths: list[Path]) -> float:

@@ -119,10 +119,9 @@ class PhotoEncoder:
 def extraction_flags(recipe: Identity) -> str:
     """The flags that repeat a recipe with other weights."""
     fields: dict[str, Any] = recipe["fields"]
-    flags = [f"--backbone {fields['backbone']}", f"--precision {fields['precision']}", f"--resize {fields['resize']}",
-             f"--batch-size {fields['batch_shape'][0]}"]
+    flags = [f"--backbone {fields['backbone']}", f"--precision {fields['precision']}", f"--resize {fields['resize']}"]
     return " ".join([*flags, *(["--exact"] if fields["reduced_decoding"] == "none" else []),
-                     *(["--compile"] if fields["compiled"] else []), *(["--grid"] if fields["grid"] else [])])
+                     *(["--grid"] if fields["grid"] else [])])
 
 
 def _thaw(module: nn.Module, trainable: str) -> list[nn.Parameter]:

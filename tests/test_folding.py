@@ -1,4 +1,4 @@
-"""A backbone that is folded and packed gives the features of the one that was written, and what cannot be is left."""
+"""A backbone that is folded gives the features of the one that was written, and what cannot be is left."""
 import operator
 
 import pytest
@@ -7,11 +7,10 @@ from torch import nn
 
 from extract.backbones import mapper as mapping
 from extract.backbones.backbone import Backbone, Spec
-from extract.backbones.folding import FOLDED, PackedConvolution, can_pack, describe_arithmetic, fold, is_folded, pack
-from extract.backbones.mapper import Mapper
+from extract.backbones.folding import FOLDED, describe_arithmetic, fold, is_folded
+from extract.backbones.mapper import Mapper, cast_weights
 
 SIZE = 16
-needs_onednn = pytest.mark.skipif(not can_pack(), reason="this torch has no oneDNN to pack convolutions with")
 
 
 class Residual(nn.Module):
@@ -46,30 +45,6 @@ class Straight(Residual):
         images = self.plus(images, self.left_norm(self.left(images)))
         images = torch.relu(self.plus(self.right(images), images))
         return torch.flatten(self.pool(images), 1)
-
-
-class Bottleneck(Straight):
-    """Two convolutions beside a way around them."""
-
-    def forward(self, images):
-        images = self.six(self.stem_norm(self.stem(images)))
-        return self.relu(self.plus(self.left_norm(self.left(self.right(images))), images)).amax((2, 3))
-
-
-class LookingBack(Straight):
-    """Needs what was added to a sum once more behind it."""
-
-    def forward(self, images):
-        images = self.six(self.stem_norm(self.stem(images)))
-        return (self.plus(images, self.left_norm(self.left(self.right(images)))) * images).amax((2, 3))
-
-
-class Again(Straight):
-    """One convolution with an activation behind it, and without."""
-
-    def forward(self, images):
-        images = self.stem(images)
-        return (torch.relu(self.right(images)) - self.right(images)).amax((2, 3))
 
 
 class Keeping(nn.Module):
@@ -109,60 +84,30 @@ def count_parts(module, kind):
     return sum(isinstance(part, kind) for part in module.modules())
 
 
-@needs_onednn
 @pytest.mark.parametrize("plus", [operator.add, operator.iadd, torch.add])
-@pytest.mark.parametrize("kind", [Straight, Residual])
-def test_folding_and_packing_change_no_feature(kind, plus):
+@pytest.mark.parametrize("kind, norms", [(Straight, 0), (Residual, 1)])  # a convolution used twice keeps its own
+def test_folding_changes_no_feature(kind, norms, plus):
     module = kind(plus).eval().requires_grad_(False)
     folded = fold(module, SIZE)
-    packed = pack(folded, torch.float32)
+    assert is_folded(folded) and count_parts(folded, nn.BatchNorm2d) == norms
     with torch.inference_mode():
-        expected = module(images())
-        torch.testing.assert_close(folded(images()), expected, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(packed(images()), expected, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(packed(images(2)), expected[:2], rtol=1e-5, atol=1e-5)  # of another size
+        torch.testing.assert_close(folded(images()), module(images()), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(folded(images(2)), module(images(2)), rtol=1e-5, atol=1e-5)  # of another size
 
 
-@needs_onednn
-def test_batch_norms_sums_and_activations_disappear():
-    packed = pack(fold(Straight().eval(), SIZE), torch.float32)
-    assert count_parts(packed, PackedConvolution) == 3
-    assert not count_parts(packed, (nn.BatchNorm2d, nn.Conv2d, nn.ReLU6))
-    called = [node.target for node in packed.graph.nodes if node.op == "call_function"]
-    assert called == [torch.flatten]
-
-
-@needs_onednn
-@pytest.mark.parametrize("kind, in_place", [(Bottleneck, 1), (Straight, 0), (LookingBack, 0), (Again, 0)])
-def test_a_sum_is_written_over_what_nobody_needs_any_more(kind, in_place):
-    module = kind().eval()
-    packed = pack(fold(module, SIZE), torch.float32)
-    assert sum(getattr(part, "in_place", False) for part in packed.modules()) == in_place
-    with torch.inference_mode():
-        for seed in range(2):  # twice: what the first call leaves behind must not show in the second
-            torch.testing.assert_close(packed(images(seed=seed)), module(images(seed=seed)), rtol=1e-4, atol=1e-5)
-
-
-@needs_onednn
-def test_a_convolution_used_twice_keeps_its_batch_norm():
-    packed = pack(fold(Residual().eval(), SIZE), torch.float32)
-    assert count_parts(packed, nn.BatchNorm2d) == 1  # of the stem; the other was folded
-
-
-@needs_onednn
 def test_bfloat16_drifts_no_further_than_autocast_does():
     module = Straight().eval()
     with torch.inference_mode():
-        expected = module(images(32))
+        expected, folded = module(images(32)), cast_weights(fold(module, SIZE), torch.bfloat16)
         with torch.autocast("cpu", torch.bfloat16):
-            as_written, packed = (net(images(32)).float() for net in (module, pack(fold(module, SIZE), torch.bfloat16)))
-    assert 0 < (packed - expected).norm() <= 1.1 * (as_written - expected).norm()
+            as_written, found = (net(images(32)).float() for net in (module, folded))
+    assert 0 < (found - expected).norm() <= 1.1 * (as_written - expected).norm()
 
 
 @pytest.mark.parametrize("module", [Keeping(), Deciding()])
 def test_what_tracing_cannot_follow_stays_as_written(module):
     module.eval()
-    assert fold(module, SIZE) is module and pack(module, torch.float32) is module
+    assert fold(module, SIZE) is module
     assert describe_arithmetic(module) != FOLDED
 
 
@@ -191,7 +136,7 @@ def test_features_do_not_depend_on_the_number_of_cores(monkeypatch, precision):
     for cores in (1, 3):
         monkeypatch.setattr(mapping, "count_cores", lambda cores=cores: cores)
         mapper = Mapper(make_backbone(Straight()), torch.device("cpu"), precision, 4)
-        assert mapper.streams == cores and mapper.num_buffers > cores
+        assert mapper.threads == cores and mapper.num_buffers > cores
         buffers = [mapper.make_buffer() for _ in range(12)]
         for seed, buffer in enumerate(buffers):
             buffer[:] = torch.randint(0, 256, buffer.shape, generator=torch.Generator().manual_seed(seed)).numpy()
@@ -206,5 +151,5 @@ def test_a_module_that_may_keep_something_gets_one_batch_at_a_time(monkeypatch):
     mapper = Mapper(Backbone(backbone.name, backbone.module, Spec(4, SIZE, "squash", SIZE, "bilinear", (0.5,) * 3,
                                                                   (0.25,) * 3), "own", "0"),
                     torch.device("cpu"), "float32", 4)
-    assert mapper.streams == 1
+    assert mapper.threads == 1
     mapper.close()
