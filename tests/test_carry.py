@@ -65,7 +65,7 @@ def test_a_copied_word_is_a_mixture_and_nothing_seen_changes_nothing():
     memory = torch.tensor([[[START, 4, 5, 4, END], [START, 6, END, PAD, PAD]], [[PAD] * 5] * 2])
     states, logits, rows = draw(2, 5), draw(2, 10, seed=1), torch.tensor([0, 1])
     keys, scores = copier.read(memory, embedding)
-    mixed = copier.mix(states, logits, keys, scores, memory, rows, torch.zeros(2, dtype=torch.long)).exp()
+    mixed = copier.mix(states, logits, keys, scores, memory, rows, torch.zeros(2, dtype=torch.long), 1).exp()
     torch.testing.assert_close(mixed.sum(dim=-1), torch.ones(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(mixed[1], logits[1].softmax(dim=-1))
     gate = copier.gate(states[0]).sigmoid()

@@ -26,6 +26,7 @@ def batch() -> dict[str, torch.Tensor]:
     token_ids = torch.tensor([[[1, 5, 6, 2], [1, 7, 2, 0], [1, 8, 9, 2], [1, 4, 2, 0], [1, 12, 2, 0]]] * 2)
     return {"image_features": torch.randn(2, 5, D, generator=generator).half(),
             "photo_mask": torch.tensor([[True] * 5, [True, False, True, True, False]]), "token_ids": token_ids,
+            "content": torch.arange(10).view(2, 5),
             "tag_source": torch.tensor([[3] * 5, [1, 3, 1, 1, 3]], dtype=torch.uint8),
             "tag_targets": torch.randint(0, 2, (2, 5, G), generator=generator).float()}
 
@@ -97,6 +98,7 @@ def test_the_contrastive_loss_is_least_for_the_true_photo_and_ignores_its_copies
     assert float(right.sum) < 0.1 < float(wrong.sum) and int(right.count) == 6
     same = {**batch, "image_features": batch["image_features"][:, :1].expand(2, 5, D).clone()}
     same["image_features"][1] = same["image_features"][0]
+    same["content"] = torch.zeros(2, 5, dtype=torch.int64)
     copies = terms.contrastive_loss({"predicted_features": true}, same)
     assert float(copies.sum) == 0, "every other photo is the same one: nothing is left to tell apart"
 
