@@ -52,7 +52,8 @@ def make_batches(num: int, size: int, feature_dim: int, vocabulary_size: int) ->
             row[:words + 2] = [START, *random.integers(4, vocabulary_size, words), END]
         batches.append({
             "image_features": torch.from_numpy(random.standard_normal((size, 5, feature_dim)).astype(np.float16)),
-            "photo_mask": torch.ones(size, 5, dtype=torch.bool), "token_ids": torch.from_numpy(token_ids),
+            "photo_mask": torch.ones(size, 5, dtype=torch.bool), "content": torch.arange(size * 5).view(size, 5),
+            "token_ids": torch.from_numpy(token_ids),
             "tag_source": torch.ones(size, 5, dtype=torch.uint8),
             "tag_targets": torch.from_numpy((random.random((size, 5, NUM_TAGS)) < 0.05).astype(np.float32))})
     return batches
