@@ -160,7 +160,8 @@ def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64
         logits = model(model.read(token_ids[:, :-1])).transpose(1, 2)                      # (B, V, L - 1)
         nll = F.cross_entropy(logits, target, ignore_index=PAD, reduction="none").double()
         told = frame[:, 1:] * (frame[:, 1:] == frame[:, :-1])  # a caption's <START> is given, as it is to every model
-        parts.append(torch.stack([torch.stack([(part * (told == number)).sum(dim=1) for number in range(first, 6)], dim=1)
+        parts.append(torch.stack([torch.stack([(part * (told == number)).sum(dim=1)
+                                               for number in range(first, 6)], dim=1)
                                   for part in (nll, nll * (target != UNK))]).numpy())      # (2, B, 6 - first)
     both, known = np.concatenate(parts, axis=1)
     return both, known

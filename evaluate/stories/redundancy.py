@@ -24,7 +24,7 @@ def measure_non_redundancy(story: str) -> float:
     """
     ends = STANDING_MARK if re.search(r"\s[.!?](\s|$)", story) else GLUED_MARK
     sentences = [_tokenizer().tokenize(sentence)[:-1] for sentence in ends.split(story.strip()) if sentence]
-    between = [_overlap(first, second) for first, second in combinations(map(Counter, sentences), 2)]
+    between = [_overlap(first, second) for first, second in combinations([Counter(words) for words in sentences], 2)]
     within = [_overlap(first, second) for words in sentences
               for first, second in pairwise(Counter(words[start:start + SLICE])
                                             for start in range(0, len(words), SLICE))]

@@ -175,7 +175,7 @@ class PublishedScorer:
         """Sentences on stories of the system without an NR, or with one below zero."""
         own = self.non_redundancy[self.hypotheses]
         return [f"{said}: {count} of {len(own)}" for count, said in (
-            (int(np.isnan(own).sum()), "stories without an NR (no two sentences, or none of five words), left out of it"),
+            (int(np.isnan(own).sum()), "stories without an NR (one sentence, or none of five words), left out"),
             (int((own < 0).sum()), "stories whose NR is below zero: it has no lower bound, read the median")) if count]
 
     def _score_redundancy(self, comparison: Comparison) -> dict[str, Estimate]:
