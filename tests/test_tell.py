@@ -114,7 +114,8 @@ def test_a_story_of_the_text_lstm_reads_its_own_sentences():
     torch.manual_seed(3)
     model = TextLSTM(20, LSTMConfig(8, 16)).eval()
     torch.nn.init.normal_(model.vocabulary.weight)
-    sentences = write_story(model, 5, WritingConfig(max_words=6, no_repeat_ngram=0, repetition_penalty=1.0))
+    sentences = write_story(model, 5, WritingConfig(max_words=6, no_repeat_ngram=0, no_repeat_across=0,
+                                                    repetition_penalty=1.0))
     assert len(sentences) == 5 and len(set(map(tuple, sentences))) > 1
     read: list[int] = []
     with torch.inference_mode():
@@ -126,6 +127,9 @@ def test_a_story_of_the_text_lstm_reads_its_own_sentences():
                 assert int(logits.argmax()) == word
                 read.append(word)
             read += [2] * (read[-1] != 2)
+    controlled = write_story(model, 5, WritingConfig(max_words=6))
+    grams = [tuple(words[place:place + 4]) for words in controlled for place in range(len(words) - 3)]
+    assert grams and len(set(grams)) == len(grams)
 
 
 def test_baselines_can_be_left_out_and_a_folder_without_train_says_so(run, make_features):
