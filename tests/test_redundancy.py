@@ -61,6 +61,16 @@ def test_rows_have_it_with_its_distance_to_people_and_odd_stories_are_told():
     assert own["word_types"].draws[0] == len(set(f"{CLEAN} {DULL} one .".split()))
 
 
+def test_every_album_weighs_the_same_by_its_stories_that_have_one():
+    albums = [f"a{number:02d}" for number in range(20)]
+    written = [[CLEAN], ["one .", DULL, DULL], *[["one ."]] * 18]
+    rows = score_corpus(Corpus(albums, written, [[CLEAN]] * 20), meteor=False, num_resamples=0)[0]
+    clean, dull = measure_non_redundancy(CLEAN), measure_non_redundancy(DULL)
+    assert rows[SYSTEM]["nr"].draws[0] == pytest.approx((clean + dull) / 2) and rows[SYSTEM]["nr"].n == 2
+    assert rows[SYSTEM]["nr_median"].draws[0] == pytest.approx(dull)
+    assert rows[SYSTEM]["nr_distance"].draws[0] == pytest.approx((clean - dull) / 2)
+
+
 def test_further_rows_are_scored_as_the_system_is_and_leave_it_as_it_was():
     corpus = draw_corpus()
     plain = score_corpus(corpus, meteor=False, num_resamples=50)[0]

@@ -185,11 +185,12 @@ class PublishedScorer:
         gap = np.array([_mean_known(np.abs(of_people[first:last] - value)) for value, first, last in zip(
             own, np.searchsorted(comparison.reference_unit, unit),
             np.searchsorted(comparison.reference_unit, unit, side="right"))])
-        share, weights = 1 / np.bincount(unit)[unit], self._weights(comparison)[:, unit]
+        weights = self._weights(comparison)[:, unit]
         found = {}
         for name, values in ("nr", own), ("nr_distance", gap):
             known = ~np.isnan(values)
-            found[name] = Estimate(divide(weights @ (share * np.where(known, values, 0)), weights @ (share * known)),
+            share = known / np.maximum(1, np.bincount(unit, known)[unit])  # of a unit, where it has several
+            found[name] = Estimate(divide(weights @ (share * np.where(known, values, 0)), weights @ share),
                                    len(np.unique(unit[known])))
         return {**found, "nr_median": Estimate(np.array([np.median(own[~np.isnan(own)])] if found["nr"].n
                                                         else [np.nan]), found["nr"].n)}
