@@ -80,8 +80,8 @@ demo:  ## storyworld -> features -> train -> eval -> page, in minutes, no downlo
 	@$(MAKE) train DATA= FEATURES=artifacts/storyworld/features PRESET=small
 	@$(MAKE) eval DATA= FEATURES=artifacts/storyworld/features
 
-test: $(STAMP)  ## the test suite
-	@$(PY) -m pytest -q
+test: $(STAMP)  ## the test suite, a process a core
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadfile
 
 test-slow: $(STAMP)  ## the long campaigns: kills, full disks, scale
 	@$(PY) -m pytest -q -m slow --timeout 1800

@@ -85,6 +85,11 @@ def _resamples(default: int, least: int = 0) -> Any:
     return setting(default, "bootstrap draws over albums" + "; 0: no intervals" * (not least), least=least)
 
 
+def _outside(measure: str) -> Any:
+    return setting((), f"{measure} computed elsewhere, story id -> number as JSON or CSV: the system's and, for "
+                       "distances, people's", kind=Path, nargs="+", metavar="FILE")
+
+
 def _out(meaning: str = "write the result there as well") -> Any:
     return setting(None, meaning, kind=Path, metavar="JSON")
 
@@ -127,9 +132,18 @@ class ScoreConfig(Checked):
                            choices=("empty", "drop", "refuse"))
     t: int = _t("frames seen, for predictions of single captions")
     meteor: bool = setting(True, "spare the minute that METEOR takes")
+    coherence: tuple[Path, ...] = _outside("RoViST-C")
+    grounding: tuple[Path, ...] = _outside("GROOViST")
     resamples: int = _resamples(1000)
     seed: int = setting(42, "of draws and of the constant story's halves", least=0)
     out: Path | None = _out()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("coherence", "grounding"):
+            if len(given := getattr(self, name)) > 2:
+                raise UserError(f"expected the system's scores and people's with --{name}, found {len(given)} files; "
+                                "name two at most")
 
 
 @dataclass(frozen=True, kw_only=True)

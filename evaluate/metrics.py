@@ -93,6 +93,15 @@ _ROWS: dict[str, tuple[tuple[str, str, int, str], ...]] = {
               ("repetition", "4-grams said before", 0, "ablated"),
               ("self_repetition", "4-grams of other texts", 0, "printed ablated"),
               ("vocabulary_share", "vocabulary used", 0, ""),
+              ("word_types", "word types", 0, ""),
+              ("nr", "non-redundancy|NR", 0, "printed"),
+              ("nr_median", "non-redundancy, median", 0, ""),
+              ("nr_distance", "non-redundancy, distance to people|dR", -1, "printed"),
+              ("coherence", "coherence (RoViST-C)|coherence", 0, ""),
+              ("coherence_distance", "coherence, distance to people|dC", -1, ""),
+              ("grounding", "grounding (tanh GROOViST)|grounding", 0, ""),
+              ("grounding_distance", "grounding, distance to people|dG", -1, ""),
+              ("d_hm", "distance to people (d_HM)|d_HM", -1, ""),
               ("length", "length in words", 0, "")),
     AGREEMENT: (("caption_1_of_5", "caption 1 of 5", 1, ""),
                 ("agreement.predicted_written", "next tags, written", 0, ""),  # the truth does not enter
@@ -167,7 +176,7 @@ def format_interval(score: Mapping[str, Any] | None) -> str:
 
 def _list_all() -> dict[str, Metric]:
     found = [Metric(name, label.split("|")[0], label.split("|")[-1], group, sign, tuple(uses.split()),
-                    1 if name == "length" else 100)
+                    1 if name in ("length", "word_types") else 100)
              for group, rows in _ROWS.items() for name, label, sign, uses in rows]
     tags = [_of_tags(prefix, rest, label, sign) for prefix in TAGS for rest, label, sign in _TAG_ROWS]
     return {metric.name: metric for metric in sorted([*found, *tags], key=lambda metric: GROUPS.index(metric.group))}

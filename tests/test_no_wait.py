@@ -56,16 +56,16 @@ def on_meta(monkeypatch):
     dict(preset="base"), dict(preset="paper", word_dropout=0.1), dict(preset="base", word_attention=True),
     dict(preset="base", scheduled_sampling=0.5), dict(preset="base", task="tell")],
     ids=lambda settings: "-".join(map(str, settings.values())))
-def test_ten_steps_wait_for_nothing(on_meta, settings):
+def test_steps_wait_for_nothing(on_meta, settings):
     config = make_config({**settings, "precision": "float32"})
     with torch.device("meta"):
         model = StoryModel(config, D, V, G)
     rare = torch.arange(V) % 7 == 6
     training = trainer.Trainer(config, model, World(0, 1, torch.device("meta")), "float32", rare=rare)
     with Copies() as copies:
-        for step in range(1, 11):
+        for step in (1, 2):
             training.step(Stories(), np.arange(6), 2, step)
-    assert copies.count >= 10 and not copies.waiting
+    assert copies.count >= 2 and not copies.waiting
 
 
 def test_a_look_at_the_losses_would_be_noticed(on_meta, monkeypatch):

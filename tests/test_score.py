@@ -80,6 +80,10 @@ def test_published_numbers(realdata, golden):
     clean = json.loads((golden / "text_scores.json").read_text())["arel_reproduction"]["rouge_whitespace_normalised"]
     assert rows[SYSTEM]["rouge_l"]["value"] == pytest.approx(clean, abs=1e-9)
     assert result["protocol"]["notes"] == [] and rows[SYSTEM]["bleu_4"]["n"] == 1010
+    assert rows[SYSTEM]["nr"]["value"] == pytest.approx(.855, abs=6e-4) and "AREL" in format_result(result)
+    assert rows[HUMAN]["nr"]["value"] == pytest.approx(.931, abs=6e-4)
+    assert rows[HUMAN]["nr_distance"]["value"] == pytest.approx(.046, abs=2e-3)
+    assert result["differences"][HUMAN]["nr_distance"]["low"] > 0
     # what the scores are worth: one fixed story comes within a point of the system, people do not
     assert 0 < rows[SYSTEM]["bleu_4"]["value"] - rows[CONSTANT]["bleu_4"]["value"] < .02
     assert rows[HUMAN]["bleu_4"]["value"] < rows[CONSTANT]["bleu_4"]["value"]
@@ -307,7 +311,7 @@ def test_command_prints_a_table_writes_json_and_refuses_in_one_sentence(write, t
     assert max(map(len, printed.splitlines())) <= 100
     assert all(name in printed for name in ("BLEU-4", "CIDEr", CONSTANT, HUMAN, AS_HUMAN)) and "\x1b" not in printed
     written = json.loads((tmp_path / "scores.json").read_text())
-    assert set(written) == {"rows", "differences", "protocol"}
+    assert set(written) == {"rows", "differences", "protocol", "published"}
     assert set(written["rows"][SYSTEM]["bleu_4"]) == {"value", "low", "high", "n"}
     assert written["rows"][SYSTEM]["meteor"]["value"] is None and written["protocol"]["meteor"] == "switched off"
     assert main([*flags, "--out", str(tmp_path)]) == 2 and "found a folder" in capsys.readouterr().err

@@ -5,13 +5,27 @@ import numpy as np
 import pytest
 import torch
 
+from data.folder.folder import Features
 from evaluate.__main__ import main
+from evaluate.baselines.text_lstm import LSTMConfig, TextLSTM, write_story
+from evaluate.baselines.whole_stories import find_nearest, join_true, list_story_rows
+from evaluate.photos.retrieval import PhotoSpace
+from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run
+from train.ngrams import NgramModel
+from train.writing_config import WritingConfig
+
+BASELINES = ("nearest train story", "trigram", "text-only LSTM", "unigram")
+
+
+def open_splits(folder, *names):
+    return [EvaluatedSplit(Features.open(folder), "default", name, num_resamples=0) for name in names]
 
 
 @pytest.fixture
-def run(make_features, tmp_path):
+def run(make_features, tmp_path, monkeypatch):
     torch.set_num_threads(1)
+    monkeypatch.setattr("evaluate.baselines.fitted.choose_config", lambda *_: LSTMConfig(8, 8, epochs=1))
     return write_run(tmp_path / "run", make_features(stories={"train": 4, "val": 4, "test": 44}), task="tell")
 
 
@@ -22,7 +36,7 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
     assert len(lines) == 44 and all(len(line["sentences"]) == len(line["photos"]) == 5 for line in lines)
     assert lines[3]["story"] == " ".join(lines[3]["sentences"]) and lines[3]["nll"] > 0
-    assert {"model", "constant story", "human", "model, scored as human"} == set(evaluation["rows"])
+    assert {"model", "constant story", "human", "model, scored as human", *BASELINES} == set(evaluation["rows"])
     assert all(name in printed for name in ("constant story", "human", "perpl.", "Story   "))
     model = evaluation["rows"]["model"]
     assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None
@@ -32,6 +46,14 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     rows = evaluation["rows"]
     assert people == pytest.approx(rows["model, scored as human"]["bleu_1"]["value"] - rows["human"]["bleu_1"]["value"])
     assert "model, scored as human" not in evaluation["differences"]
+    assert all(metric in rows[row] for row in (*BASELINES[:3], "human")
+               for metric in ("cider", "nr_distance", "length"))
+    for row in ("unigram", "trigram", "text-only LSTM"):
+        difference = evaluation["differences"][row]["perplexity_known"]
+        assert difference["low"] is not None and difference["value"] == pytest.approx(
+            model["perplexity_known"]["value"] - rows[row]["perplexity_known"]["value"])
+    assert rows["trigram"]["perplexity"]["value"] < model["perplexity"]["value"]  # this model was never trained
+    assert all(row in printed for row in BASELINES) and "dR" in printed
 
 
 def test_cautions_are_told_beside_the_numbers(run, make_features, capsys):
@@ -43,7 +65,6 @@ def test_cautions_are_told_beside_the_numbers(run, make_features, capsys):
 
 
 def test_the_scorer_gives_the_same_numbers(run, tmp_path):
-    from data.folder.folder import Features
     assert main(["--run", str(run), "--no-meteor", "--resamples", "0"]) == 0
     words = Features.open(run.parent / "features").words().split("test")
     references: dict[str, list[str]] = {}
@@ -57,3 +78,65 @@ def test_the_scorer_gives_the_same_numbers(run, tmp_path):
     for metric in ("bleu_1", "bleu_4", "rouge_l", "cider"):
         assert evaluated[metric]["value"] == pytest.approx(scored[metric]["value"]), metric
     assert np.isfinite(evaluated["perplexity"]["value"])
+
+
+def test_baselines_of_whole_stories_by_hand(run, monkeypatch):
+    train, val, test = open_splits(run.parent / "features", "train", "val", "test")
+    space = PhotoSpace(test.features, np.full(16, 3.0), np.full(16, 2.0))
+    rows = {row.name: row for row in list_story_rows(test, train, val, space, None)}
+    assert tuple(rows) == ("nearest train story", "unigram", "trigram", "text-only LSTM")
+    mean = [(test.features.feature.take(part.units.photo.ravel()).astype(float).reshape(len(part), 5, 16) / 2 - 1.5
+             ).mean(axis=1) for part in (test, train)]
+    own, theirs = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in mean)
+    expected = (own @ theirs.T).argmax(axis=1)
+    assert len(set(expected.tolist())) > 1
+    assert rows["nearest train story"].stories == [join_true(train, place) for place in expected]
+    trigram = NgramModel.fit(train.token.reshape(-1, 30), val.token.reshape(-1, 30), 3, len(test.words.vocabulary))
+    np.testing.assert_allclose(rows["trigram"].nll[0, :, 0], trigram.nll(test.token[:, 0]))
+    assert rows["unigram"].stories is None and len(set(rows["text-only LSTM"].stories)) == 1
+    assert all(row.nll.shape == (2, 44, 5) for row in rows.values() if row.nll is not None)
+
+
+def test_an_unusable_photo_does_not_move_an_albums_mean(make_features, run):
+    other = make_features("other", stories={"train": 4, "val": 4, "test": 44}, bad_photos=(20, 21, 22, 23))
+    whole, torn = (open_splits(folder, "train", "test") for folder in (run.parent / "features", other))
+    found = [find_nearest(test, train, PhotoSpace(test.features, np.full(16, 3.0), np.full(16, 2.0)))
+             for train, test in (whole, torn)]
+    np.testing.assert_array_equal(found[0][2:], found[1][2:])
+    (train, test), space = torn, PhotoSpace(torn[1].features, np.full(16, 3.0), np.full(16, 2.0))
+    assert test.usable[0].tolist() == [False] * 4 + [True]
+    last = space.read(test.units.photo[:1, 4])[0]
+    theirs = sum(space.read(train.units.photo[:, frame]) for frame in range(5))
+    assert found[1][0] == (theirs @ last / np.linalg.norm(theirs, axis=1)).argmax()
+
+
+def test_a_story_of_the_text_lstm_reads_its_own_sentences():
+    torch.manual_seed(3)
+    model = TextLSTM(20, LSTMConfig(8, 16)).eval()
+    torch.nn.init.normal_(model.vocabulary.weight)
+    sentences = write_story(model, 5, WritingConfig(max_words=6, no_repeat_ngram=0, no_repeat_across=0,
+                                                    repetition_penalty=1.0))
+    assert len(sentences) == 5 and len(set(map(tuple, sentences))) > 1
+    read: list[int] = []
+    with torch.inference_mode():
+        for sentence in sentences:
+            read.append(1)
+            for word in [*sentence, *([2] if len(sentence) < 6 else [])]:
+                logits = model(model.read(torch.tensor([read])))[0, -1]
+                logits[[0, 1, 3]] = -torch.inf
+                assert int(logits.argmax()) == word
+                read.append(word)
+            read += [2] * (read[-1] != 2)
+    controlled = write_story(model, 5, WritingConfig(max_words=6))
+    grams = [tuple(words[place:place + 4]) for words in controlled for place in range(len(words) - 3)]
+    assert grams and len(set(grams)) == len(grams)
+
+
+def test_baselines_can_be_left_out_and_a_folder_without_train_says_so(run, make_features):
+    arguments = ["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0"]
+    assert main([*arguments, "--no-baselines"]) == 0
+    evaluation = json.loads((run / "eval-test.json").read_text())
+    assert not set(BASELINES) & set(evaluation["rows"]) and "no train stories" not in str(evaluation["protocol"])
+    other = make_features("alone", stories={"test": 44})
+    assert main([*arguments, "--features", str(other)]) == 0
+    assert "no train stories" in str(json.loads((run / "eval-test.json").read_text())["protocol"]["notes"])

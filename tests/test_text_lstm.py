@@ -48,6 +48,12 @@ def test_likelihood_of_a_pass_is_that_of_single_steps(folder):
     torch.manual_seed(0)
     model = TextLSTM(20, CONFIG).eval()
     found, known = score_text_lstm(model, split, batch_size=4)
+    whole = score_text_lstm(model, split, batch_size=4, first=1)[0]
+    np.testing.assert_array_equal(whole[:, 1:], found)
+    alone = model(model.read(torch.from_numpy(split.token[2, 0].astype(np.int64))[None, :-1])).log_softmax(-1)[0]
+    length = int((split.token[2, 0] != 0).sum())
+    assert whole[2, 0] == pytest.approx(-sum(alone[place, int(split.token[2, 0, place + 1])].item()
+                                             for place in range(length - 1)), rel=1e-5)
     for story, t in ((0, 1), (5, 4)):
         before = np.concatenate([row[row != 0] for row in split.token[story, :t]]).astype(np.int64)
         words = split.token[story, t][split.token[story, t] != 0].astype(np.int64)

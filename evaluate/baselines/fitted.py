@@ -218,11 +218,16 @@ def fit_kept(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpac
         kept = _keep(cache, f"all-inputs-{ALL_INPUTS_VERSION}-{key}",
                      lambda: fit_all_inputs(train, seen, space, maps).arrays())
         all_inputs = AllInputs.of_arrays(kept)
+    return linear, all_inputs, fit_kept_lstm(train, val, cache)
+
+
+def fit_kept_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, cache: Path | None) -> TextLSTM:
+    """The text-only LSTM, trained where it is not kept."""
     num_words = len(train.words.vocabulary)
     config = choose_config(len(train), num_words)
     weights = _keep(cache, f"text-lstm-{LSTM_VERSION}-{_cache_key(train, val)}",
                     lambda: train_text_lstm(train, val, config).arrays())
-    return linear, all_inputs, TextLSTM.of_arrays(weights, num_words, config)
+    return TextLSTM.of_arrays(weights, num_words, config)
 
 
 def cache_folder(features: Features, fallback: Path | None = None) -> Path | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.words.tokens import PAD, UNK
+from data.words.tokens import END, PAD, START, UNK
 from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
 from train.augment import RARE_SHARE, find_rare_words
@@ -146,8 +146,9 @@ def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: L
 
 
 @torch.inference_mode()
-def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Negative log-likelihood of captions 2..5, each after those before it; (S, 4) float64 each.
+def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64, first: int = 2
+                    ) -> tuple[np.ndarray, np.ndarray]:
+    """Negative log-likelihood of captions `first`..5, each after those before it; (S, 6 - first) float64 each.
 
     Returns:
         Summed over words and <END>; and summed over those of them that are not <UNK>.
@@ -159,8 +160,9 @@ def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64
         logits = model(model.read(token_ids[:, :-1])).transpose(1, 2)                      # (B, V, L - 1)
         nll = F.cross_entropy(logits, target, ignore_index=PAD, reduction="none").double()
         told = frame[:, 1:] * (frame[:, 1:] == frame[:, :-1])  # a caption's <START> is given, as it is to every model
-        parts.append(torch.stack([torch.stack([(part * (told == number)).sum(dim=1) for number in range(2, 6)], dim=1)
-                                  for part in (nll, nll * (target != UNK))]).numpy())      # (2, B, 4)
+        parts.append(torch.stack([torch.stack([(part * (told == number)).sum(dim=1)
+                                               for number in range(first, 6)], dim=1)
+                                  for part in (nll, nll * (target != UNK))]).numpy())      # (2, B, 6 - first)
     both, known = np.concatenate(parts, axis=1)
     return both, known
 
@@ -176,6 +178,19 @@ def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConf
             captions = write_captions(model, model.states_after(token_ids, lengths), writing)
             written[t] += [[split.words.vocabulary[index] for index in caption.token_ids] for caption in captions]
     return written
+
+
+@torch.inference_mode()
+def write_story(model: TextLSTM, num_sentences: int, writing: WritingConfig) -> list[list[int]]:
+    """The story that follows nothing, sentence after sentence, each after the model's own: word ids."""
+    state = StreamState(*(torch.zeros(1, model.lstm.hidden_size) for _ in StreamState._fields))
+    told, sentences = torch.zeros(1, 0, dtype=torch.int64), list[list[int]]()
+    for _ in range(num_sentences):
+        earlier = told.masked_fill(told == END, PAD)  # as `train.telling` has it
+        sentences.append(write_captions(model, state, writing, earlier=earlier)[0].token_ids)
+        told = torch.cat([told, torch.tensor([[START, *sentences[-1], END]])], dim=1)
+        state = model.states_after(told, torch.tensor([told.shape[1]]))
+    return sentences
 
 
 def _batches(token: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -147,7 +147,8 @@ def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequenc
     estimates, num_albums = {}, 0
     for name, told in zip(names, systems):
         scorer = PublishedScorer(Corpus(common, [told[album] for album in common],
-                                        [references[album] for album in common]), config.resamples, config.seed)
+                                        [references[album] for album in common]), config.resamples, config.seed,
+                                 redundant=False)
         estimates[name], num_albums = scorer.score()[SYSTEM], scorer.resamples.num_albums
     return Measured(estimates, num_albums, notes)
 

@@ -7,12 +7,23 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_json
 from evaluate.captions.ngrams import VARIETY_NAMES
+from evaluate.comparison.outside_scores import OUTSIDE, score_outside
+from evaluate.comparison.published import find_published
 from evaluate.comparison.story_files import Stories, read_references, read_stories
 from evaluate.config import ScoreConfig
 from evaluate.metrics import find_metric
 from evaluate.predictions import Prediction
 from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, side_of_zero
-from evaluate.stories.scorer import AS_HUMAN, CONSTANT, HUMAN, SYSTEM, Corpus, PublishedScorer, score_corpus
+from evaluate.stories.scorer import (
+    AS_HUMAN,
+    CONSTANT,
+    HUMAN,
+    REDUNDANCY,
+    SYSTEM,
+    Corpus,
+    PublishedScorer,
+    score_corpus,
+)
 from evaluate.terminal import align, wrap
 
 logger = logging.getLogger(__name__)
@@ -20,6 +31,7 @@ logger = logging.getLogger(__name__)
 SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "rouge_l_raw", "cider", "meteor")
 BLANKS = ("blanks counted: pycocoevalcap splits on single blanks, so leading and double blanks count as words: "
           "published figures do this, ROUGE-L above does not")
+BESIDE = (*REDUNDANCY, *(name + part for name in OUTSIDE for part in ("", "_distance")), "d_hm")
 COMPARED = ("bleu_4", "cider", "meteor")
 NUM_EXAMPLES = 3
 LABEL_WIDTH = 30
@@ -45,7 +57,7 @@ class Matched:
 
 
 def score_predictions(config: ScoreConfig) -> dict[str, Any]:
-    """Read, score and, with `config.out`, write {"rows", "differences", "protocol"}.
+    """Read, score and, with `config.out`, write {"rows", "differences", "protocol", "published"}.
 
     Raises:
         UserError: if a file cannot be used, nothing fits, or albums are missing and that is to be refused.
@@ -54,12 +66,18 @@ def score_predictions(config: ScoreConfig) -> dict[str, Any]:
         raise UserError(f"expected a file to write to at {config.out}, found a folder; change --out")
     predictions = read_stories(config.predictions)
     matched = match_captions(predictions, config) if isinstance(predictions, list) else _match(*predictions, config)
-    rows, scorer, no_meteor = score_corpus(matched.corpus, config.meteor, config.resamples, config.seed)
-    matched.notes += scorer.notes
+    rows, scorer, no_meteor = score_corpus(matched.corpus, config.meteor, config.resamples, config.seed,
+                                           redundant=not isinstance(predictions, list))
+    outside, notes = score_outside({name: getattr(config, name) for name in OUTSIDE}, rows[SYSTEM].get("nr_distance"))
+    for row, found in outside.items():
+        rows.setdefault(row, {}).update(found)
+    matched.notes += [*scorer.notes, *notes]
     result = {"rows": {row: {metric: estimate.summary() for metric, estimate in found.items()}
                        for row, found in rows.items()},
               "differences": _subtract(rows),
               "protocol": _describe_protocol(config, matched, scorer, no_meteor, isinstance(predictions, list))}
+    corpus = matched.corpus
+    result["published"] = find_published(dict(zip(corpus.album_ids, corpus.references)))
     if no_meteor:
         for found in result["rows"].values():
             found["meteor"] = {"value": None, "low": None, "high": None, "n": 0}
@@ -155,11 +173,17 @@ def format_result(result: dict[str, Any]) -> str:
     """The result as text: a table, a row per score and a column per system, then what a reader must know."""
     rows, protocol = result["rows"], result["protocol"]
     blocks = [wrap([f"{protocol['units']} units ({protocol['unit']}), {protocol['albums']} albums"])]
-    for title, metrics in ("x 100", SCORES), ("variety", VARIETY_NAMES):
+    for title, metrics in ("x 100", SCORES), ("variety", (*VARIETY_NAMES, "word_types")), ("stories, x 100", BESIDE):
         lines = [[find_metric(metric).label + ", %" * (title == "variety" and find_metric(metric).scale == 100),
                   *(_format(metric, rows[row].get(metric)) for row in rows)]
                  for metric in metrics if any(metric in rows[row] for row in rows)]
-        blocks.append(align([[title, *rows], *lines], name_width=LABEL_WIDTH))
+        if lines:
+            blocks.append(align([[title, *rows], *lines], name_width=LABEL_WIDTH))
+    if published := result["published"]:
+        lines = [[find_metric(metric).label, *(f"{100 * row[metric]:.1f}" if metric in row else ""
+                                               for row in published.values())]
+                 for metric in (*SCORES, *BESIDE) if any(metric in row for row in published.values())]
+        blocks.append(align([["published, x 100", *published], *lines], name_width=LABEL_WIDTH))
     sentences = [BLANKS, *(f"constant story: {story}" for story in protocol["constants"]), *_say_differences(result)]
     if protocol["meteor"]:
         sentences.append(f"METEOR is absent: {protocol['meteor']}")
@@ -181,7 +205,8 @@ def _subtract(rows: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]
     """Paired differences: the system less each row it can be compared with."""
     pairs = ((CONSTANT, SYSTEM), (HUMAN, AS_HUMAN))
     return {other: {metric: (rows[own][metric] - rows[other][metric]).summary()
-                    for metric in SCORES if metric in rows[own]} for other, own in pairs if other in rows}
+                    for metric in (*SCORES, "nr", "nr_distance") if metric in rows[own]}
+            for other, own in pairs if own in rows and other in rows}
 
 
 def _say_differences(result: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable
 from evaluate.config import HEADLINE_T, TS
 from evaluate.evaluation.evaluation import Evaluation
 from evaluate.evaluation.predicting import model_row, permute_inputs, predict_split
-from evaluate.evaluation.protocol import describe_protocol
+from evaluate.evaluation.protocol import NO_TRAIN, describe_protocol
 from evaluate.evaluation.scoring import Result, Scores, merge_scores, score_captions, score_photos, score_tag_rows
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
 from evaluate.photos.pixels import score_pixels
@@ -28,7 +28,6 @@ from evaluate.tags.tag_scores import FIRST_TAG, choose_thresholds, describe_left
 logger = logging.getLogger(__name__)
 
 NO_PHOTOS = "no usable photo in this split"
-NO_TRAIN = "the folder has no train stories: no baselines that learn"
 METEOR_ROWS = (MODEL, ORACLE, CONSTANT_CAPTION, NEAREST)
 
 

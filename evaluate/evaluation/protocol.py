@@ -11,6 +11,7 @@ from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import MIN_ALBUMS
 from train.writing_config import WritingConfig
 
+NO_TRAIN = "the folder has no train stories: no baselines that learn"
 SIMILARITY = "cosine of features standardised by the run's train statistics"
 
 

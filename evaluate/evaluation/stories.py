@@ -1,15 +1,18 @@
 """Evaluate a run of task `tell`: whole stories from all five photos, by the published album-level protocol.
 
-The rows are the model, one constant story, and the human writers; several stories of an album are averaged within it.
+The rows are the model, one constant story, baselines that write or say how likely the true stories are, and the human
+writers; several stories of an album are averaged within it.
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
+from evaluate.baselines.fitted import cache_folder
+from evaluate.baselines.whole_stories import StoryRow, join_true, list_story_rows
 from evaluate.evaluation.evaluation import Evaluation
 from evaluate.evaluation.predicting import caption_nll
-from evaluate.evaluation.protocol import describe_common, list_cautions
+from evaluate.evaluation.protocol import NO_TRAIN, describe_common, list_cautions
 from evaluate.evaluation.scoring import Result, Scores
 from evaluate.predictions import Prediction, write_predictions
 from evaluate.rows import AS_HUMAN, CONSTANT_STORY, HUMAN, MODEL
@@ -31,14 +34,27 @@ def evaluate_stories(evaluation: Evaluation) -> Result:
     sentences, (nll, known) = tell_split(evaluation.run.model, split, config.batch_size, evaluation.device,
                                          evaluation.writing)
     write_predictions(config.run / f"predictions-{config.split}.jsonl", list_stories(split, sentences, nll))
-    rows, scored, no_meteor = score_corpus(gather_albums(split, sentences), config.meteor, config.resamples,
-                                           config.seed)
-    scores: Scores = {ROW_NAMES[row]: metrics for row, metrics in rows.items()}
-    scores[MODEL] |= _score_surprise(split, nll, known)
+    others = list(collect_baselines(evaluation))
+    rows, scored, no_meteor = score_corpus(
+        gather_albums(split, sentences), config.meteor, config.resamples, config.seed,
+        others={row.name: group_by_album(split, row.stories) for row in others if row.stories is not None})
+    scores: Scores = {ROW_NAMES.get(row, row): metrics for row, metrics in rows.items()}
+    for row in [StoryRow(MODEL, nll=np.stack([nll, known])), *others]:
+        if row.nll is not None:
+            scores.setdefault(row.name, {}).update(_score_surprise(split, *row.nll))
     notes = [*scored.notes, *list_cautions(config, split), *filter(None, [evaluation.source_note])]
+    if config.baselines and evaluation.train is None:
+        notes.append(NO_TRAIN)
     return Result(scores, {"meteor": no_meteor} if no_meteor else {}, {
         **describe_common(config, split), "task": "tell", "notes": notes,
         "unit": "an album: one string a story, all its stories as references"})
+
+
+def collect_baselines(evaluation: Evaluation) -> Iterator[StoryRow]:
+    """The rows that learn from train stories; none where they are switched off or there are no such stories."""
+    if evaluation.train is not None:
+        yield from list_story_rows(evaluation.split, evaluation.train, evaluation.val, evaluation.space,
+                                   cache_folder(evaluation.features, evaluation.config.run / "baselines"))
 
 
 @torch.inference_mode()
@@ -62,13 +78,16 @@ def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device
 
 def gather_albums(split: EvaluatedSplit, stories: list[list[str]]) -> Corpus:
     """Written and true stories by album, in the words of the vocabulary."""
-    album_ids = sorted(set(split.units.album_ids))
-    written: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
-    true: dict[str, list[str]] = {album_id: [] for album_id in album_ids}
-    for place, (album_id, sentences) in enumerate(zip(split.units.album_ids, stories)):
-        written[album_id].append(" ".join(sentences))
-        true[album_id].append(_join_true(split, place))
-    return Corpus(album_ids, list(written.values()), list(true.values()))
+    return Corpus(sorted(set(split.units.album_ids)), group_by_album(split, [" ".join(told) for told in stories]),
+                  group_by_album(split, [join_true(split, place) for place in range(len(split))]))
+
+
+def group_by_album(split: EvaluatedSplit, stories: Sequence[str]) -> list[list[str]]:
+    """The texts of S stories, for each album in order."""
+    of_album: dict[str, list[str]] = {album_id: [] for album_id in sorted(set(split.units.album_ids))}
+    for album_id, story in zip(split.units.album_ids, stories):
+        of_album[album_id].append(story)
+    return list(of_album.values())
 
 
 def _score_surprise(split: EvaluatedSplit, nll: np.ndarray, known: np.ndarray) -> dict[str, Estimate]:
@@ -78,10 +97,6 @@ def _score_surprise(split: EvaluatedSplit, nll: np.ndarray, known: np.ndarray) -
             "perplexity_known": ratio(known.sum(axis=1), tokens - unknown, len(split), np.exp)}
 
 
-def _join_true(split: EvaluatedSplit, place: int) -> str:
-    return " ".join(word for words in split.caption_words[place] for word in words)
-
-
 def list_stories(split: EvaluatedSplit, stories: list[list[str]], nll: np.ndarray) -> Iterator[Prediction]:
     """What was told, story by story; nll (S, K) of the true captions."""
     units = split.units
@@ -89,6 +104,6 @@ def list_stories(split: EvaluatedSplit, stories: list[list[str]], nll: np.ndarra
     for place, sentences in enumerate(stories):
         yield Prediction(
             album_id=units.album_ids[place], story_id=units.story_ids[place], t=len(sentences), is_story=True,
-            written=" ".join(sentences), sentences=tuple(sentences), reference=_join_true(split, place),
+            written=" ".join(sentences), sentences=tuple(sentences), reference=join_true(split, place),
             photos=tuple(names[place * len(sentences):][:len(sentences)]), nll=float(nll[place].sum()),
             tokens=int(split.num_tokens[place].sum()))

@@ -4,8 +4,9 @@ One written story and all reference stories of an album, each as one string, wor
 kept, no further tokenising; corpus BLEU, ROUGE-L, CIDEr-D and METEOR `-t hter` over albums. The same code scores
 captions, whose unit is a photo sequence instead of an album.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,10 +20,12 @@ from evaluate.captions.text_scores import (
     rouge_l,
     score_rows,
 )
-from evaluate.statistics.bootstrap import Estimate, Resamples
+from evaluate.statistics.bootstrap import Estimate, Resamples, divide
+from evaluate.stories.redundancy import measure_non_redundancy
 
 SYSTEM, CONSTANT, HUMAN, AS_HUMAN = "system", "constant", "human", "system, scored as human"
 SHORTLIST = 200  # candidates of each kind for the constant story, the most typical by n-gram cosine, scored in full
+REDUNDANCY = ("nr", "nr_median", "nr_distance")
 MAX_FOLDS = 5  # of the human rows: each of the first five references is held out once
 
 
@@ -56,14 +59,19 @@ class PublishedScorer:
 
     Attributes:
         comparisons: row -> comparisons. Rows that cannot be computed are absent and named in `notes`.
+        redundant: whether NR is measured, see `evaluate.stories.redundancy`.
         constants: the two stories of the constant row.
         notes: sentences a user should read.
     """
 
-    def __init__(self, corpus: Corpus, num_resamples: int = 1000, seed: int = 42) -> None:
-        self.corpus, self.notes = corpus, list[str]()
+    def __init__(self, corpus: Corpus, num_resamples: int = 1000, seed: int = 42, redundant: bool = True,
+                 others: Mapping[str, Sequence[Sequence[str]]] | None = None) -> None:
+        """`others`: further rows by name, for each unit their texts; they do not enter the constant."""
+        others = others or {}
+        self.corpus, self.notes, self.redundant = corpus, list[str](), redundant
         self.resamples = Resamples(corpus.album_ids, num_resamples, seed)
-        self.raw = [text for texts in (*corpus.references, *corpus.hypotheses) for text in texts]
+        self.raw = [text for texts in (*corpus.references, *corpus.hypotheses, *(
+            texts for row in others.values() for texts in row)) for text in texts]
         blanks = [row for row, text in enumerate(self.raw) if text.split(" ") != text.split()]
         self.table = TextTable([*(text.split() for text in self.raw), *(self.raw[row].split(" ") for row in blanks)])
         self.blank_row = np.arange(len(self.raw))  # the row of each text as pycocoevalcap's ROUGE-L splits it
@@ -74,10 +82,15 @@ class PublishedScorer:
         num_hypotheses = [len(texts) for texts in corpus.hypotheses]
         self.hypothesis_unit = np.repeat(np.arange(len(num_hypotheses)), num_hypotheses)
         self.hypotheses = len(self.references) + np.arange(len(self.hypothesis_unit))
-        self.units = np.arange(len(num_references))
+        self.units, last = np.arange(len(num_references)), len(self.references) + len(self.hypothesis_unit)
         self.constants: list[str] = []
         self.comparisons = {SYSTEM: [Comparison(self.units, self.hypotheses, self.hypothesis_unit, self.references,
                                                 self.reference_unit)]}
+        for name, texts_of in others.items():
+            unit = np.repeat(self.units, [len(texts) for texts in texts_of])
+            self.comparisons[name] = [Comparison(self.units, last + np.arange(len(unit)), unit, self.references,
+                                                 self.reference_unit)]
+            last += len(unit)
         self._add_constant(seed)
         self._add_humans()
 
@@ -122,11 +135,14 @@ class PublishedScorer:
                 several, self.hypotheses[written], np.searchsorted(several, self.hypothesis_unit[written]), *against))
 
     def score(self) -> dict[str, dict[str, Estimate]]:
-        """Every row's BLEU-1..4, ROUGE-L (clean, and `rouge_l_raw` as published), CIDEr-D and variety."""
+        """Every row's BLEU-1..4, ROUGE-L (clean, and `rouge_l_raw` as published), CIDEr-D, variety and, of stories,
+        REDUNDANCY."""
         vocabulary = {self.table.words[word] for row in self.references for word in self.table.word_ids[row].tolist()}
         rows = {}
         for name, comparisons in self.comparisons.items():
-            estimates = _average([self._score_one(comparison) for comparison in comparisons])
+            estimates = _average([self._score_one(comparison)
+                                  | (self._score_redundancy(comparison) if self.redundant else {})
+                                  for comparison in comparisons])
             variety = [self._measure_variety(comparison, vocabulary) for comparison in comparisons]
             for measure in variety[0]:
                 found = [values[measure] for values in variety]
@@ -149,10 +165,40 @@ class PublishedScorer:
         scores["rouge_l_raw"] = weights @ raw / weights.sum(axis=1)
         return {name: Estimate(draws, num_units) for name, draws in scores.items()}
 
+    @cached_property
+    def non_redundancy(self) -> np.ndarray:
+        """(N,) float64, NR of every text; NaN where it is undefined."""
+        found = {text: measure_non_redundancy(text) for text in dict.fromkeys(self.raw)}
+        return np.array([found[text] for text in self.raw])
+
+    def note_redundancy(self) -> list[str]:
+        """Sentences on stories of the system without an NR, or with one below zero."""
+        own = self.non_redundancy[self.hypotheses]
+        return [f"{said}: {count} of {len(own)}" for count, said in (
+            (int(np.isnan(own).sum()), "stories without an NR (one sentence, or none of five words), left out"),
+            (int((own < 0).sum()), "stories whose NR is below zero: it has no lower bound, read the median")) if count]
+
+    def _score_redundancy(self, comparison: Comparison) -> dict[str, Estimate]:
+        """NR, every unit once; its median over texts; dR, how far a text's NR is from that of people, text by text."""
+        unit, own = comparison.hypothesis_unit, self.non_redundancy[comparison.hypotheses]
+        of_people = self.non_redundancy[comparison.references]
+        gap = np.array([_mean_known(np.abs(of_people[first:last] - value)) for value, first, last in zip(
+            own, np.searchsorted(comparison.reference_unit, unit),
+            np.searchsorted(comparison.reference_unit, unit, side="right"))])
+        weights = self._weights(comparison)[:, unit]
+        found = {}
+        for name, values in ("nr", own), ("nr_distance", gap):
+            known = ~np.isnan(values)
+            share = known / np.maximum(1, np.bincount(unit, known)[unit])  # of a unit, where it has several
+            found[name] = Estimate(divide(weights @ (share * np.where(known, values, 0)), weights @ share),
+                                   len(np.unique(unit[known])))
+        return {**found, "nr_median": Estimate(np.array([np.median(own[~np.isnan(own)])] if found["nr"].n
+                                                        else [np.nan]), found["nr"].n)}
+
     def _measure_variety(self, comparison: Comparison, vocabulary: set[str]) -> dict[str, float | None]:
         written = {self.table.words[word] for row in set(comparison.hypotheses.tolist())
                    for word in self.table.word_ids[row].tolist()}
-        return {**measure_rows(self.table, comparison.hypotheses),
+        return {**measure_rows(self.table, comparison.hypotheses), "word_types": len(written),
                 "vocabulary_share": vocabulary_share(written, vocabulary)}
 
     def score_meteor(self) -> dict[str, Estimate]:
@@ -241,14 +287,17 @@ def measure_typicality(table: TextTable, references: np.ndarray) -> np.ndarray:
     return total / max(1, len(references))
 
 
-def score_corpus(corpus: Corpus, meteor: bool = True, num_resamples: int = 1000,
-                 seed: int = 42) -> tuple[dict[str, dict[str, Estimate]], PublishedScorer, str | None]:
-    """Score a corpus with everything that stands beside it.
+def score_corpus(corpus: Corpus, meteor: bool = True, num_resamples: int = 1000, seed: int = 42,
+                 redundant: bool = True, others: Mapping[str, Sequence[Sequence[str]]] | None = None
+                 ) -> tuple[dict[str, dict[str, Estimate]], PublishedScorer, str | None]:
+    """Score a corpus with everything that stands beside it; see `PublishedScorer`.
 
     Returns:
         The rows, the scorer (for its constants and notes), and why there is no METEOR, None where there is.
     """
-    scorer = PublishedScorer(corpus, num_resamples, seed)
+    scorer = PublishedScorer(corpus, num_resamples, seed, redundant, others)
+    if redundant:
+        scorer.notes += scorer.note_redundancy()
     rows, reason = scorer.score(), None if meteor else "switched off"
     if meteor:
         try:
@@ -257,6 +306,11 @@ def score_corpus(corpus: Corpus, meteor: bool = True, num_resamples: int = 1000,
         except MeteorUnavailable as unavailable:
             reason = str(unavailable)
     return rows, scorer, reason
+
+
+def _mean_known(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _average(folds: list[dict[str, Estimate]]) -> dict[str, Estimate]:
