@@ -140,3 +140,11 @@ def test_baselines_can_be_left_out_and_a_folder_without_train_says_so(run, make_
     other = make_features("alone", stories={"test": 44})
     assert main([*arguments, "--features", str(other)]) == 0
     assert "no train stories" in str(json.loads((run / "eval-test.json").read_text())["protocol"]["notes"])
+
+
+def test_without_photos_there_is_no_nearest_album_and_that_is_told(run, make_features):
+    blind = make_features("blind", stories={"train": 4, "val": 4, "test": 44}, bad_photos=tuple(range(130)))
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0", "--features", str(blind)]) == 0
+    evaluation = json.loads((run / "eval-test.json").read_text())
+    assert set(BASELINES) - set(evaluation["rows"]) == {"nearest train story"}
+    assert any("no nearest train story" in note for note in evaluation["protocol"]["notes"])

@@ -15,7 +15,7 @@ from evaluate.evaluation.predicting import caption_nll
 from evaluate.evaluation.protocol import NO_TRAIN, describe_common, list_cautions
 from evaluate.evaluation.scoring import Result, Scores
 from evaluate.predictions import Prediction, write_predictions
-from evaluate.rows import AS_HUMAN, CONSTANT_STORY, HUMAN, MODEL
+from evaluate.rows import AS_HUMAN, CONSTANT_STORY, HUMAN, MODEL, NEAREST
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.stories import scorer
@@ -45,6 +45,8 @@ def evaluate_stories(evaluation: Evaluation) -> Result:
     notes = [*scored.notes, *list_cautions(config, split), *filter(None, [evaluation.source_note])]
     if config.baselines and evaluation.train is None:
         notes.append(NO_TRAIN)
+    elif others and NEAREST not in {row.name for row in others}:
+        notes.append("no usable photo in this split or in train: no nearest train story")
     return Result(scores, {"meteor": no_meteor} if no_meteor else {}, {
         **describe_common(config, split), "task": "tell", "notes": notes,
         "unit": "an album: one string a story, all its stories as references"})
