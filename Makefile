@@ -86,6 +86,9 @@ test: $(STAMP)  ## the test suite, a process a core
 test-slow: $(STAMP)  ## the long campaigns: kills, full disks, scale
 	@$(PY) -m pytest -q -m slow --timeout 1800
 
+test-gpu: $(STAMP)  ## what only a CUDA device can show; skipped without one
+	@$(PY) -m pytest -q -m gpu -rs --timeout 600
+
 test-coverage: $(STAMP)  ## the test suite, and which branches it never took
 	@$(PY) -m pytest -q --cov --cov-report=term-missing:skip-covered
 

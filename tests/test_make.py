@@ -1,4 +1,5 @@
 """The Makefile: what it hands on, with a python that says what it was given."""
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_what_was_pulled_is_what_is_trained_on(make):
     assert ran == "<python><-m><extract><push><artifacts/my set/features><s3://bucket/f>"
     *_, ran = make("pull", "URL=other/books.tar")
     assert ran == "<python><-m><extract><pull><other/books.tar><artifacts/books/features>"
+
+
+def test_every_target_has_a_rule(make):
+    """A phony target without one does nothing and exits 0, as if all were well."""
+    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    phony = re.findall(r"^\.PHONY:(.*)$", text, re.MULTILINE)[0].split()
+    assert "test-gpu" in phony
+    assert not set(phony) - set(re.findall(r"^([\w-]+):", text, re.MULTILINE))
+    assert make("test-gpu")[-1] == "<python><-m><pytest><-q><-m><gpu><-rs><--timeout><600>"
 
 
 def test_the_demo_calls_itself(make):
