@@ -1,5 +1,6 @@
 """plan: what an extraction would do, without doing any of it."""
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -69,11 +70,15 @@ def test_it_knows_what_is_done(dataset, tmp_path, capsys):
 
 
 def test_what_extraction_would_write_is_about_what_it_reckons(dataset, tmp_path, capsys):
-    reckoned = float(plan(dataset, tmp_path / "f", capsys, "--thumbnails", "24")["to write"].split()[1])
+    said = plan(dataset, tmp_path / "f", capsys, "--thumbnails", "24")["to write"]
     main(["--data", str(dataset), "--out", str(tmp_path / "f"), *FLAGS, "--thumbnails", "24"])
     capsys.readouterr()
-    content = sum(array.nbytes for path in (tmp_path / "f").rglob("*.h5") for array in arrays_of(path).values())
-    assert 0.5 < reckoned * 1e3 / content < 2
+
+    def written(folder):
+        return sum(array.nbytes for path in folder.rglob("*.h5") for array in arrays_of(path).values())
+    assert 0.5 < float(said.split()[1]) * 1e3 / written(tmp_path / "f") < 2
+    words = float(re.findall(r"([\d.]+) kB of words", said)[0])  # once: nothing is staged
+    assert 0.7 < words * 1e3 / written(tmp_path / "f/words") < 1.4
 
 
 def arrays_of(path):
