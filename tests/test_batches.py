@@ -39,6 +39,14 @@ def test_missing_photos_drop_their_stories_or_are_masked(make_features, bad):
     assert not set(bad) & set(masked.photo_rows())
 
 
+def test_photos_of_one_content_have_one_number(make_features):
+    """Two unreadable photos stand for any two of equal bytes: their content is the same."""
+    masked = StoryDataset(Features.open(make_features(bad_photos=(7, 29))), "train", missing="mask")
+    content, rows = masked.__getitems__(range(12))["content"], np.asarray(masked.arrays.photo.all())
+    numbers = {int(row): int(number) for row, number in zip(rows.ravel(), content.ravel())}
+    assert numbers[7] == numbers[29] and len(set(numbers.values())) == len(numbers) - 1
+
+
 def test_a_share_of_the_albums_is_seeded_and_part_of_a_larger_share(make_features):
     features = Features.open(make_features(stories={"train": 40, "val": 2, "test": 2}))
 

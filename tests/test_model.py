@@ -242,11 +242,14 @@ def test_a_story_is_written_as_the_teacher_forced_pass_reads_it(settings):
             for place, sentence in enumerate(story):
                 token_ids[row, place, :len(sentence.token_ids) + 2] = torch.tensor([START, *sentence.token_ids, END])
         logits = model({**batch, "token_ids": token_ids})["caption_logits"]
+    log_probs = logits.log_softmax(dim=-1)
     logits[..., [PAD, START, UNK]] = -torch.inf
     for row, story in enumerate(stories):
         for place, sentence in enumerate(story):
             words = [*sentence.token_ids, *([END] if sentence.ended else [])]
             assert logits[row, place].argmax(dim=-1)[:len(words)].tolist() == words
+            told = log_probs[row, place, range(len(words)), words].sum().item()
+            assert sentence.log_prob == pytest.approx(told, abs=1e-4)
 
 
 def test_a_story_never_says_four_words_twice_in_two_sentences():

@@ -1,13 +1,16 @@
-"""The packed LSTM against torch's own: values, gradients, both directions, several layers."""
+"""Packing and LSTMs against torch's own: values, gradients, both directions, several layers."""
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from train.packed_lstm import last_states, run_packed
+from train.packed_lstm import last_states, run_frames, run_in_steps, run_layers, run_packed
+from train.packing import pack, unpack
+
+LENGTHS = [[4, 1, 3, 3], [1, 1], [5], [2, 6, 6, 1, 4]]
 
 
-@pytest.mark.parametrize("lengths", [[4, 1, 3, 3], [1, 1], [5], [2, 6, 6, 1, 4]])
+@pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("is_bidirectional", [False, True])
 def test_values_and_gradients_are_those_of_torch(lengths, is_bidirectional):
     torch.manual_seed(0)
@@ -57,3 +60,45 @@ def test_half_precision_products_stay_near():
     torch.testing.assert_close(half, whole, atol=2e-2, rtol=0)
     for found, weight in zip(halved, lstm.parameters(), strict=True):
         assert (found - weight.grad).norm() < 0.02 * weight.grad.norm()
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_packed_is_as_torch_packs_and_comes_back_as_it_was(lengths):
+    padded, given = torch.randn(len(lengths), max(lengths), 3), torch.tensor(lengths)
+    packed, expected = pack(padded, given), pack_padded_sequence(padded, given, batch_first=True, enforce_sorted=False)
+    assert all(torch.equal(*pair) for pair in zip(packed, expected, strict=True))
+    longer = max(lengths) + 2
+    back, _ = pad_packed_sequence(expected, batch_first=True, total_length=longer)
+    assert torch.equal(unpack(packed, given, longer), back)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("is_bidirectional", [False, True])
+def test_layers_one_by_one_are_one_lstm(layers, is_bidirectional):
+    """What CUDA runs: values and gradients are those of the whole, in float32 whatever autocast says."""
+    torch.manual_seed(0)
+    lstm = nn.LSTM(3, 4, layers, bidirectional=is_bidirectional, dropout=0.5 if layers > 1 else 0.0).eval()
+    packed = pack_padded_sequence(torch.randn(4, 6, 3), torch.tensor([2, 6, 1, 4]), batch_first=True,
+                                  enforce_sorted=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run_layers(lstm, packed.data, packed.batch_sizes)
+    expected = lstm(packed)[0].data
+    torch.testing.assert_close(found, expected)
+    for one, other in zip(*(torch.autograd.grad(output.square().sum(), list(lstm.parameters()))
+                            for output in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_dropout_between_layers_follows_the_seed_alone():
+    lstm = nn.LSTM(3, 4, 2, dropout=0.5)
+    words, sizes = torch.randn(8, 3), torch.tensor([4, 3, 1])
+
+    def run(seed):
+        torch.manual_seed(seed)
+        return run_layers(lstm, words, sizes)
+    assert torch.equal(run(1), run(1)) and not torch.equal(run(1), run(2))
+
+
+def test_frames_in_steps_are_laid_out_as_they_came():
+    lstm, frames = nn.LSTM(3, 4, 2, batch_first=True).eval(), torch.randn(5, 4, 3)
+    torch.testing.assert_close(run_in_steps(lstm, frames), run_frames(lstm, frames))

@@ -339,6 +339,16 @@ def test_initial_weights_come_from_another_run_word_by_word(make_features, tmp_p
     assert len(read_metrics(second)) == 1 and not (tmp_path / "second.1").exists(), "the run that was there stays"
 
 
+def test_biases_of_known_words_and_tags_come_from_the_other_run(make_features, tmp_path):
+    """Where a fresh model would begin on the shares of train, a taken-over one keeps what it had learned."""
+    features = make_features()
+    first = run_training(tiny(unigram_start=True), features, tmp_path / "first")
+    second = run_training(tiny(init=str(first), unigram_start=True, epochs=1, lr=1e-9), features, tmp_path / "second")
+    old, new = (read_weights(run / "best.safetensors")[0] for run in (first, second))
+    for name in ("text_decoder.vocabulary.bias", "seen_head.3.bias", "next_head.3.bias"):
+        torch.testing.assert_close(old[name], new[name], atol=1e-6, rtol=0)
+
+
 def command(*arguments, **environment):
     return subprocess.run([sys.executable, "-m", "train", *map(str, arguments)], cwd=ROOT, capture_output=True,
                           text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})

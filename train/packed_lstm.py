@@ -48,8 +48,11 @@ def run_packed(lstm: nn.LSTM, packed: PackedSequence) -> PackedSequence:
 
 def run_frames(lstm: nn.LSTM, frames: Tensor) -> Tensor:
     """What `lstm(frames)[0]` gives for an LSTM in one direction: (B, P, I) -> (B, P, H)."""
-    if frames.device.type == "cpu":
-        return lstm(frames)[0]
+    return lstm(frames)[0] if frames.device.type == "cpu" else run_in_steps(lstm, frames)
+
+
+def run_in_steps(lstm: nn.LSTM, frames: Tensor) -> Tensor:
+    """`run_frames` by `run_layers`."""
     B, P, I = frames.shape  # noqa: E741
     sizes = torch.full((P,), B)  # all of one length: packed, step by step
     return run_layers(lstm, frames.transpose(0, 1).reshape(P * B, I), sizes).view(P, B, -1).transpose(0, 1)
