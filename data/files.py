@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,6 @@ def sync(path: Path, forget: bool = False) -> None:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(handle)
-
-
-def sync_all(paths: Iterable[Path]) -> None:
-    """Flush many files and their folders to the disk."""
-    paths = list(paths)
-    for path in (*paths, *sorted({path.parent for path in paths})):
-        sync(path)
 
 
 def write_text(path: Path, text: str) -> Path:

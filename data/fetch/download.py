@@ -1,10 +1,8 @@
 """One attempt to fetch one photo: asked for, checked, written whole or not at all; what came of it is an Outcome."""
 import asyncio
-import email.utils
 import hashlib
 import io
 import socket
-import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,13 @@ from PIL import Image
 
 from data.fetch.addresses import CheckedTransport, RefusedAddress
 from data.fetch.config import FetchConfig
+from data.fetch.journal import GONE, SAVED
+from data.fetch.retry_after import read_retry_after
 from data.files import replace_file
 from data.pictures.photos import BadPhoto
 from data.pictures.pictures import FORMATS, Resize, open_picture
 
-SAVED, MOVED, GONE, AGAIN = "saved", "moved", "gone", "again"
+MOVED, AGAIN = "moved", "again"  # beside what a journal knows
 REDIRECTS = (301, 302, 303, 307, 308)
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # another time there may be another answer
 ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
@@ -88,7 +88,8 @@ class Downloader:
             if status in REDIRECTS and "location" in response.headers:
                 return Outcome(MOVED, url=str(response.url.join(response.headers["location"])))
             if status in PASSING:
-                return Outcome(AGAIN, f"{status} {response.reason_phrase}".strip(), wait=read_wait(response.headers))
+                return Outcome(AGAIN, f"{status} {response.reason_phrase}".strip(),
+                               wait=read_retry_after(response.headers.get("retry-after", "")))
             if status != 200:
                 return Outcome(GONE, f"{status} {response.reason_phrase}".strip())
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -118,14 +119,3 @@ class Downloader:
         with replace_file(path) as partial:
             partial.write_bytes(content)
         return Outcome(SAVED, path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-
-
-def read_wait(headers: httpx.Headers) -> float | None:
-    """Seconds to wait by Retry-After, a number or a date; None where there is none that says so."""
-    told = headers.get("retry-after", "").strip()
-    if told.isdecimal():
-        return float(told[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None

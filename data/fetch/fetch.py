@@ -21,8 +21,8 @@ from data.annotations.annotation_file import load_annotations
 from data.annotations.stories import Dataset, find_files, read_dataset
 from data.errors import LimitExceeded, shell_word
 from data.fetch.config import FetchConfig
-from data.fetch.download import GONE, MOVED, SAVED, Downloader, Outcome
-from data.fetch.journal import FAILED, FOLDER, Journal, Line, summarise, write_report
+from data.fetch.download import MOVED, Downloader, Outcome
+from data.fetch.journal import FAILED, FOLDER, GONE, SAVED, Journal, Line, summarise, write_report
 from data.files import require_room
 from data.lock import hold
 from data.pictures.photos import PLACEHOLDER_ALBUMS, PLACEHOLDER_IDS, scan_photos
@@ -72,13 +72,13 @@ def fetch_photos(config: FetchConfig) -> str:
         LimitExceeded: if some photos could not be had for now; the message ends with what to do.
     """
     wanted = list_wanted(config, read_dataset(config.root))
-    if not (config.root / FOLDER).exists() and wanted.keys() <= scan_photos(config.root)[0].keys():
+    present = wanted.keys() & scan_photos(config.root)[0].keys()
+    if len(present) == len(wanted) and not (config.root / FOLDER).exists():
         return summarise(config.root, len(wanted), len(wanted), [], [])  # a folder that lacks nothing is only read
     require_room(config.root, "photos")
     with hold(config.root / FOLDER / "lock", f"data folder {config.root} (fetching photos)"):
-        found = scan_photos(config.root)[0]
         journal = Journal(config.root)
-        fetching = Fetching(config, wanted, {photo_id for photo_id in wanted if photo_id in found}, journal)
+        fetching = Fetching(config, wanted, present, journal)
         try:
             asyncio.run(fetching.run())
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data.errors import UserError
-from data.files import sha256_file, sync_all
+from data.files import sha256_file, sync
 from data.folder.part import PULLING
 from data.folder.published import refuse_links
 from data.progress import Progress
@@ -36,7 +36,6 @@ class Download:
     def __init__(self, source: Source, root: Path) -> None:
         self.source, self.root, self.fetched_bytes = source, root, 0
         self.stopped = threading.Event()
-        self.published: list[Path] = []
         self._progress: Progress | None = None
         self._lock = threading.Lock()
 
@@ -97,13 +96,10 @@ class Download:
             raise UserError(f"expected {file.name} at {self.source.address.shown} as its manifest says, found no such "
                             "file; a push may be under way, else tell whoever shares it") from None
         target.parent.mkdir(parents=True, exist_ok=True)
+        sync(partial)
         os.replace(partial, target)
-        self.published.append(target)
+        sync(target.parent)
         return True
-
-    def settle(self) -> None:
-        """Put all that was published onto the disk: together, as waiting for each file takes twice as long."""
-        sync_all(self.published)
 
     def _receive(self, file: File, partial: Path) -> None:
         """Append what comes to what came before; one attempt."""

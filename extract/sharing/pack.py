@@ -9,7 +9,7 @@ from typing import BinaryIO
 from data.errors import UserError
 from data.files import replace_file, require_room
 from data.folder.folder import require_folder
-from data.folder.manifest import load_manifest
+from data.folder.manifest import Manifest, load_manifest
 from data.folder.part import read_lacks, without
 from data.progress import Progress
 from extract.sharing.contents import Choice, Parcel, check_contents, gather, list_files, write_notes
@@ -40,7 +40,7 @@ def pack_folder(folder: Path, target: Path, choice: Choice) -> Path:
     Raises:
         UserError: if there is no features folder, the choice is none, or a file is not what the manifest says.
     """
-    parcel = prepare(folder, choice)
+    parcel, _ = prepare(folder, choice)
     if target.absolute().is_relative_to(folder.absolute()):
         raise UserError(f"expected the tar outside of {folder}, found {target}; name another place with --out")
     total = sum(parcel.sizes.values())
@@ -62,13 +62,13 @@ def pack_folder(folder: Path, target: Path, choice: Choice) -> Path:
     return target
 
 
-def prepare(folder: Path, choice: Choice) -> Parcel:
-    """What is handed on of a folder, with its notes; see `extract.sharing.contents.gather`."""
+def prepare(folder: Path, choice: Choice) -> tuple[Parcel, Manifest]:
+    """What is handed on of a folder, with its notes, and its manifest; see `extract.sharing.contents.gather`."""
     require_folder(folder)
     whole, lacks = load_manifest(folder), read_lacks(folder)
     parcel = gather(folder, without(whole, lacks), lacks, choice)
     write_notes(parcel, whole, list_files(whole).keys() - parcel.sizes.keys())
-    return parcel
+    return parcel, whole
 
 
 def _write_header(tar: BinaryIO, name: str, size: int) -> None:

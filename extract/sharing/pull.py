@@ -95,7 +95,6 @@ def pull_folder(url: str, root: Path, choice: Choice) -> tuple[int, int]:
         with closing(download.show(sum(shard.bytes for shard in rows))):
             fetched += _fetch_all(download, map(as_file, rows))
             fetched += _fetch_all(download, choose_texts(visible, choice))
-        download.settle()
         _publish(root, offer)
     return fetched, story_bytes + download.fetched_bytes
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from data.errors import UserError
 from data.folder.identity import require_same
-from data.folder.manifest import MANIFEST, Manifest, load_manifest
+from data.folder.manifest import MANIFEST, Manifest
 from data.folder.part import PART
 from data.progress import Progress
 from extract.sharing.address import parse_address
@@ -46,7 +46,8 @@ def push_folder(folder: Path, url: str, choice: Choice) -> tuple[int, int]:
             is found again by the next call.
     """
     address = parse_address(url)
-    target, parcel, whole = open_target(address), prepare(folder, choice), load_manifest(folder)
+    target = open_target(address)
+    parcel, whole = prepare(folder, choice)
     try:
         return _push(target, parcel, whole, address.shown)
     except Exception as error:  # each library has its own kinds, without a common root

@@ -1,5 +1,4 @@
 """Where a features folder is pushed to: what is there, and how a file comes there whole or not at all."""
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import TEMPORARY, sync_all
+from data.files import replace_file
 from data.folder.published import refuse_links
+from extract.extras import require_extra
 from extract.sharing.address import Address
 from extract.sharing.contents import THREADS
-from extract.sharing.transport import name_package, open_store
+from extract.sharing.transport import EXTRA, open_store
 
 COMMIT_FILES = 64  # that go to the hub at a time: it counts commits
 
@@ -27,9 +27,8 @@ def open_target(address: Address) -> "FolderTarget | StoreTarget":
                         "or write a tar with: make pack")
     if address.scheme == "file":
         return FolderTarget(Path(address.place))
-    with name_package(address):
-        store = open_store(address)
-        return HubTarget(address.place, store) if address.scheme == "hf" else StoreTarget(address.place, store)
+    store = open_store(address)
+    return HubTarget(address.place, store) if address.scheme == "hf" else StoreTarget(address.place, store)
 
 
 class FolderTarget:
@@ -50,20 +49,13 @@ class FolderTarget:
 
     def put(self, files: Iterable[tuple[str, Path | bytes]]) -> Iterator[str]:
         """Write files, each whole or not at all; gives the name of each when it is there."""
-        written = []
         with ThreadPoolExecutor(THREADS) as pool:
-            for name in pool.map(lambda file: self._put(*file), files):
-                written.append(self._root / name)
-                yield name
-        sync_all(written)
+            yield from pool.map(lambda file: self._put(*file), files)
 
     def _put(self, name: str, content: Path | bytes) -> str:
         refuse_links(self._root, name)
-        path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}{TEMPORARY}")
-        partial.write_bytes(content) if isinstance(content, bytes) else shutil.copyfile(content, partial)
-        os.replace(partial, path)
+        with replace_file(self._root / name) as partial:
+            partial.write_bytes(content) if isinstance(content, bytes) else shutil.copyfile(content, partial)
         return name
 
     def remove(self, name: str) -> None:
@@ -114,8 +106,8 @@ class HubTarget(StoreTarget):
 
     def __init__(self, place: str, store: Any) -> None:
         super().__init__(place, store)
-        from huggingface_hub import HfApi
-        self._api = HfApi()
+        self._hub = require_extra("huggingface_hub", EXTRA, place)
+        self._api = self._hub.HfApi()
         self._repo = store.resolve_path(self._place)
 
     def put(self, files: Iterable[tuple[str, Path | bytes]]) -> Iterator[str]:
@@ -129,8 +121,7 @@ class HubTarget(StoreTarget):
         yield from self._commit(waiting)
 
     def _commit(self, files: list[tuple[str, Path | bytes]]) -> list[str]:
-        from huggingface_hub import CommitOperationAdd
-        added = [CommitOperationAdd(f"{self._repo.path_in_repo}/{name}".lstrip("/"), content)
+        added = [self._hub.CommitOperationAdd(f"{self._repo.path_in_repo}/{name}".lstrip("/"), content)
                  for name, content in files]
         if added:
             self._api.create_commit(self._repo.repo_id, added, repo_type=self._repo.repo_type,

@@ -3,21 +3,21 @@
 A reader tries once; who asks again, and when, is decided in `extract.sharing.download`.
 """
 import asyncio
-import email.utils
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from data.errors import UserError
+from data.fetch.retry_after import read_retry_after
+from extract.extras import require_extra
 from extract.sharing.address import Address
 
 CHUNK_BYTES = 1 << 20
 RANGE_BYTES = 1 << 23  # asked of an object store at a time
 CONNECT_SECONDS, SILENCE_SECONDS = 30.0, 60.0
 NOT_ALLOWED = (401, 402, 403, 407, 451)
-PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "obstore", "hf": "huggingface_hub"}
+EXTRA = "share"
 
 
 class Failed(Exception):
@@ -44,29 +44,19 @@ def make_transport(address: Address) -> "Transport":
     """
     if address.scheme == "file":
         return Files()
-    with name_package(address):
-        return Web() if address.scheme.startswith("http") else Store(open_store(address))
-
-
-@contextmanager
-def name_package(address: Address) -> Iterator[None]:
-    """Turn a package that is not installed into a UserError that says how to get it."""
-    try:
-        yield
-    except ImportError as error:
-        raise UserError(f"expected the package {PACKAGES[address.scheme]} for {address.shown}, found none ({error}); "
-                        "install it with: pip install -c constraints.txt '.[share]'") from None
+    return Web(address) if address.scheme.startswith("http") else Store(open_store(address))
 
 
 def open_store(address: Address) -> Any:
-    """The fsspec file system of an S3 or hub address; keys and the end point come from the environment."""
-    if address.scheme == "hf":
-        from huggingface_hub import HfFileSystem
-        return HfFileSystem(skip_instance_cache=True, use_listings_cache=False)
-    from datetime import timedelta
+    """The fsspec file system of an S3 or hub address; keys and the end point come from the environment.
 
-    from obstore.fsspec import FsspecStore
-    make: Any = FsspecStore
+    Raises:
+        UserError: if the package that it takes is not installed.
+    """
+    if address.scheme == "hf":
+        hub = require_extra("huggingface_hub", EXTRA, address.shown)
+        return hub.HfFileSystem(skip_instance_cache=True, use_listings_cache=False)
+    make = require_extra("obstore.fsspec", EXTRA, address.shown).FsspecStore
     return make("s3", client_options={"allow_http": True}, skip_instance_cache=True,
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)})
 
@@ -90,11 +80,11 @@ class Files:
 class Web:
     """A web server, through fsspec's aiohttp session; one that ignores ranges is found out."""
 
-    def __init__(self) -> None:
-        import aiohttp
-        from fsspec.implementations.http import HTTPFileSystem
+    def __init__(self, address: Address) -> None:
+        aiohttp = require_extra("aiohttp", EXTRA, address.shown)
+        make = require_extra("fsspec.implementations.http", EXTRA, address.shown).HTTPFileSystem
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-        self._files = HTTPFileSystem(skip_instance_cache=True, use_listings_cache=False, client_kwargs={
+        self._files = make(skip_instance_cache=True, use_listings_cache=False, client_kwargs={
             "timeout": timeout, "trust_env": True})
         self._errors = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
 
@@ -163,12 +153,3 @@ def _explain(error: Exception) -> Exception:
         return IgnoresRanges()
     wait = read_retry_after((getattr(error, "headers", None) or {}).get("Retry-After", ""))
     return Failed(f"the answer {status}" if status else f"{type(error).__name__}: {error!s:.200}", wait)
-
-
-def read_retry_after(header: str) -> float | None:
-    """Seconds that a Retry-After header asks to wait, given as seconds or as a date; None where it says neither."""
-    if header.strip().isdecimal():
-        return float(header)
-    with suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    return None
