@@ -62,7 +62,7 @@ class WordCopier(nn.Module):
             queries = queries.index_put((rows, steps), self.query(states))
             asked = (queries @ keys.float().transpose(1, 2))[rows, steps] / COPY_DIM ** 0.5   # (n, P * T)
             has_words = scores.isfinite().any(dim=-1)[rows].unsqueeze(-1)
-            attention = (asked + scores[rows]).masked_fill(~has_words, 0.0).softmax(dim=-1)
+            attention = (asked + scores.index_select(0, rows)).masked_fill(~has_words, 0.0).softmax(dim=-1)
             copied = torch.zeros_like(log_probs).scatter_add(-1, memory.flatten(1)[rows], attention)
             gate = self.gate(states)
             mixed = torch.logaddexp(log_probs + F.logsigmoid(-gate),

@@ -239,13 +239,14 @@ class TextDecoder(nn.Module):
                  ) -> tuple[PackedSequence, tuple[Tensor, Tensor, Tensor]]:
         """Captions without their padding as one text a row: its packed words with what they are about; and for every
         word its row, its place in the row's text, and its place among the row's captions."""
-        device, (N, _, T) = captions.device, captions.shape
+        device, (N, K, T) = captions.device, captions.shape
         is_word = torch.arange(T) < counts.unsqueeze(-1)                                   # (N, K, T), on the CPU
         row, place = (send(index, device) for index in is_word.flatten(1).nonzero(as_tuple=True))
         slot = send((is_word.flatten(1).cumsum(dim=1) - 1)[is_word.flatten(1)], device)
         lengths = counts.sum(dim=1).clamp(min=1)
         words = self.dropout(self.embedding(captions.flatten(1)[row, place]))
-        words = torch.cat([words, about[row, place // T]], dim=-1)
+        # index_select: gradients of what is repeated are added in one order, with square brackets as threads come
+        words = torch.cat([words, about.flatten(0, 1).index_select(0, row * K + place // T)], dim=-1)
         stream = words.new_zeros(N, int(lengths.max()), words.shape[-1]).index_put((row, slot), words)
         return pack(stream, lengths), (row, slot, place)
 
