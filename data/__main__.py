@@ -9,6 +9,7 @@ from data.annotations.stories import DEFAULT_SEED
 from data.errors import CommandParser, run_command
 from data.fetch.config import FetchConfig
 from data.folds.folds import DEFAULT_FOLDS
+from data.settings import add_flags, make
 from data.storyworld.config import TAG_WORLDS, WorldConfig
 
 DEFAULTS = {field.name: field.default for field in fields(WorldConfig)}
@@ -44,9 +45,12 @@ def _build_parser() -> CommandParser:
                        help="splits the albums of a lone train file (%(default)s)")
     check.add_argument("--tag-table", type=Path, metavar="JSON", help="a tag table of your own")
     check.set_defaults(run=_check_data)
-    _add_fetch(commands.add_parser("fetch", help="download missing photos from where the annotations say they are",
-                                   description="Download missing photos from url_o, else url_m, of the annotations' "
-                                               "images, and report what is gone and why."))
+    fetch = commands.add_parser("fetch", help="download missing photos from where the annotations say they are",
+                                description="Download missing photos from url_o, else url_m, of the annotations' "
+                                            "images, and report what is gone and why.")
+    fetch.add_argument("root", type=Path, metavar="DATA", help="the data folder; photos go into DATA/photos")
+    add_flags(fetch, FetchConfig)
+    fetch.set_defaults(run=_fetch)
     folds = commands.add_parser("folds", help="deal albums into folds; what shares photos or sentences stays together",
                                 description="Deal the albums of all splits into folds, each a data folder. Albums that "
                                             "share photos or sentences stay together; photos are referred to.")
@@ -58,25 +62,8 @@ def _build_parser() -> CommandParser:
     return parser
 
 
-def _add_fetch(fetch: argparse.ArgumentParser) -> None:
-    default = {field.name: field.default for field in fields(FetchConfig)}
-    fetch.add_argument("root", type=Path, metavar="DATA", help="the data folder; photos go into DATA/photos")
-    fetch.add_argument("--photos", choices=("stories", "albums"), default=default["photos"],
-                       help="those that stories name, or all of the annotations' images (%(default)s)")
-    for name, what in (("per_host", "downloads at a time from one host"), ("connections", "downloads at a time in all"),
-                       ("tries", "at one address, where it may help"), ("max_megabytes", "of one photo")):
-        fetch.add_argument(f"--{name.replace('_', '-')}", type=int, default=default[name], metavar="N",
-                           help=f"{what} (%(default)s)")
-    for name, what in (("silence", "without a byte until a download is given up"), ("patience", "for one download")):
-        fetch.add_argument(f"--{name}", type=float, default=default[name], metavar="SECONDS",
-                           help=f"seconds {what} (%(default)s)")
-    fetch.add_argument("--allow-private", action="store_true", help="ask this machine and its network too")
-    fetch.add_argument("--retry", action="store_true", help="ask again for what was found to be gone")
-    fetch.set_defaults(run=_fetch)
-
-
 def _fetch(arguments: argparse.Namespace) -> None:
-    config = FetchConfig(**{field.name: getattr(arguments, field.name) for field in fields(FetchConfig)})
+    config = make(FetchConfig, arguments)
     from data.fetch.fetch import fetch_photos
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every photo
     print(fetch_photos(config))

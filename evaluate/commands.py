@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data.errors import CommandParser, UserError, printable, shell_word
+from data.settings import add_flags, make
 from evaluate.config import (
     AbConfig,
     AblationConfig,
@@ -14,8 +15,6 @@ from evaluate.config import (
     EvalConfig,
     ScoreConfig,
     StoryConfig,
-    add_flags,
-    make,
 )
 from train.settings import FIELDS, add_settings
 from train.writing_config import WritingConfig

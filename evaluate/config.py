@@ -2,75 +2,20 @@
 
 No torch here: `--help` reads this file.
 """
-import argparse
-from collections.abc import Collection
-from dataclasses import MISSING, Field, dataclass, field, fields
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from data.annotations.stories import DEFAULT_SEED
 from data.errors import UserError
 from data.folds.folds import DEFAULT_FOLDS
+from data.settings import Checked, setting
 from train.writing_config import WritingConfig
 
 SPLITS = ("train", "val", "test")
 DEVICES = ("auto", "cpu", "cuda")
 TS = (1, 2, 3, 4)  # frames seen before the one that is predicted
 HEADLINE_T = 4
-Config = TypeVar("Config")
-
-
-def setting(default: Any = MISSING, meaning: str = "", **rules: Any) -> Any:
-    """A field with its default (none: it must be given) and the words that `--help` prints beside it.
-
-    Args:
-        rules: kind, what makes it from a word, where the default does not tell; least, choices: what it may be; flag,
-            where that is another name; metavar, nargs: as argparse has them.
-    """
-    return field(default=default, metadata={"help": meaning, **rules})
-
-
-class Checked:
-    """Settings that are held against their rules when they are made."""
-
-    def __post_init__(self) -> None:
-        for known in fields(self):  # type: ignore[arg-type]
-            value, least, choices = (getattr(self, known.name), known.metadata.get("least"),
-                                     known.metadata.get("choices"))
-            expected = (f"one of {', '.join(map(str, choices))}" if choices and value not in choices else
-                        f"at least {least}" if least is not None and value is not None and value < least else "")
-            if expected:
-                raise UserError(f"setting {known.name}: expected {expected}, found {value!r}; change {flag_of(known)}")
-
-
-def flag_of(known: Field) -> str:
-    """The flag of a setting; one that is on by default is switched off by it."""
-    name = known.metadata.get("flag", known.name).replace("_", "-")
-    return f"--no-{name}" if known.default is True else f"--{name}"
-
-
-def add_flags(parser: argparse._ActionsContainer, config: type, only: Collection[str] = ()) -> None:
-    """A flag for each setting that has words for `--help`, or for some of them."""
-    for known in fields(config):
-        rules, default = known.metadata, known.default
-        if not rules.get("help") or only and known.name not in only:
-            continue
-        add = partial(parser.add_argument, flag_of(known), dest=known.name)
-        if isinstance(default, bool):
-            add(action=f"store_{str(not default).lower()}", help=rules["help"])
-            continue
-        shown = rules["help"] + (" (%(default)s)" if default not in (None, MISSING, ()) else "")
-        given = {name: rules[name] for name in ("metavar", "nargs", "choices") if name in rules}
-        add(type=rules.get("kind", type(default)), help=shown, **given,
-            **({"required": True} if default is MISSING else {"default": default}))
-
-
-def make(config: type[Config], arguments: argparse.Namespace, **given: Any) -> Config:
-    """Settings from a command line's flags, and those that are given beside it."""
-    names = {known.name for known in fields(config)}  # type: ignore[arg-type]
-    told = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()}
-    return config(**{name: value for name, value in {**told, **given}.items() if name in names})
 
 
 def _split(meaning: str) -> Any:
@@ -78,7 +23,7 @@ def _split(meaning: str) -> Any:
 
 
 def _t(meaning: str) -> Any:
-    return setting(HEADLINE_T, meaning, choices=TS, kind=int)
+    return setting(HEADLINE_T, meaning, choices=TS)
 
 
 def _resamples(default: int, least: int = 0) -> Any:
@@ -87,23 +32,23 @@ def _resamples(default: int, least: int = 0) -> Any:
 
 def _outside(measure: str) -> Any:
     return setting((), f"{measure} computed elsewhere, story id -> number as JSON or CSV: the system's and, for "
-                       "distances, people's", kind=Path, nargs="+", metavar="FILE")
+                       "distances, people's", nargs="+", metavar="FILE")
 
 
 def _out(meaning: str = "write the result there as well") -> Any:
-    return setting(None, meaning, kind=Path, metavar="JSON")
+    return setting(None, meaning, metavar="JSON")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig(Checked):
     """What is evaluated, on what, and how."""
 
-    run: Path = setting(meaning="the run folder", kind=Path, metavar="RUN")
-    features: Path | None = setting(None, "features folder (default: the one it was trained on)", kind=Path)
+    run: Path = setting(meaning="the run folder", metavar="RUN")
+    features: Path | None = setting(None, "features folder (default: the one it was trained on)")
     split: str = _split("test is looked at by name, once")
-    dataset: Path | None = setting(None, "photos, to show them and to compare pixels", kind=Path, flag="data",
+    dataset: Path | None = setting(None, "photos, to show them and to compare pixels", flag="data",
                                    metavar="DIR")
-    words: str | None = setting(None, "word set of the folder (default: the run's)", kind=str, metavar="NAME")
+    words: str | None = setting(None, "word set of the folder (default: the run's)", metavar="NAME")
     missing: str = setting("mask", "stories with unusable photos: keep and mask, or leave out",
                            choices=("mask", "drop"))
     limit: int = setting(0, "at most so many stories of each split; 0: all", least=0)
@@ -115,7 +60,7 @@ class EvalConfig(Checked):
     baselines: bool = setting(True, "the model alone")
     meteor: bool = setting(True, "spare METEOR's time")
     sense: int | None = setting(None, "stories to put back in order (default: a twentieth of the split, at most 200); "
-                                      "0: none, and no endings to choose", kind=int, least=0, metavar="N")
+                                      "0: none, and no endings to choose", least=0, metavar="N")
     writing: WritingConfig = field(default_factory=WritingConfig)
 
 
@@ -124,9 +69,9 @@ class ScoreConfig(Checked):
     """Which stories are scored against what, and how."""
 
     predictions: Path = setting(meaning='{album_id: [story]} as JSON, lines of {"album_id", "story"}, or a run\'s '
-                                        "predictions", kind=Path, metavar="FILE")
+                                        "predictions", metavar="FILE")
     references: Path | None = setting(None, "{album_id: [story, ...]} as JSON, a story annotation file, or a data "
-                                            "folder (--split); ours bring theirs along", kind=Path, metavar="PATH")
+                                            "folder (--split); ours bring theirs along", metavar="PATH")
     split: str = _split("of a data folder")
     missing: str = setting("empty", "albums without a story: score as empty, leave out, or refuse",
                            choices=("empty", "drop", "refuse"))
@@ -153,7 +98,7 @@ class CompareConfig(Checked):
     systems: tuple[Path, ...]
     split: str = _split("of runs")
     t: int = _t("frames seen, for predictions of task next")
-    references: Path | None = setting(None, "reference stories: the published protocol", kind=Path, metavar="PATH")
+    references: Path | None = setting(None, "reference stories: the published protocol", metavar="PATH")
     resamples: int = _resamples(2000, 1)
     seed: int = setting(42, "of the draws", least=0)
     out: Path | None = _out()
@@ -169,12 +114,12 @@ class CompareConfig(Checked):
 class AblationConfig(Checked):
     """Which grid is trained on which folder, and how it is judged: always on val."""
 
-    features: Path = setting(meaning="features folder", kind=Path)
-    grid: Path | None = setting(None, "the grid (default: evaluate/ablation/default_grid.toml)", kind=Path,
+    features: Path = setting(meaning="features folder")
+    grid: Path | None = setting(None, "the grid (default: evaluate/ablation/default_grid.toml)",
                                 metavar="TOML")
-    out: Path | None = setting(None, "where runs and tables go (default: beside features)", kind=Path, metavar="DIR")
+    out: Path | None = setting(None, "where runs and tables go (default: beside features)", metavar="DIR")
     fractions: tuple[float, ...] = setting((), "a learning curve instead: the reference row alone on these shares of "
-                                               "the train albums, for example 0.1 0.3 1", kind=float, nargs="+",
+                                               "the train albums, for example 0.1 0.3 1", nargs="+",
                                            flag="fraction", metavar="F")
     jobs: int = setting(1, "trainings side by side", least=1)
     resamples: int = _resamples(2000, 1)
@@ -189,9 +134,9 @@ class CrossvalConfig(Checked):
     """
 
     dataset: Path
-    out: Path = setting(meaning="folds, runs and tables go there", kind=Path, metavar="DIR")
+    out: Path = setting(meaning="folds, runs and tables go there", metavar="DIR")
     features: Path | None = setting(None, "features folder to make or to add the folds' words to (default: "
-                                          "DIR/features)", kind=Path, metavar="FEATURES")
+                                          "DIR/features)", metavar="FEATURES")
     folds: int = setting(DEFAULT_FOLDS, "how many folds", least=2)
     fold_seed: int = setting(DEFAULT_SEED, "of the deal of albums into folds", least=0)
     jobs: int = setting(1, "folds side by side", least=1)
@@ -226,13 +171,13 @@ class StoryConfig(Checked):
     """What is shown to which run, and how it answers; photos in order, a caption a photo or none."""
 
     photos: tuple[Path, ...]
-    run: Path = setting(meaning="the run folder", kind=Path)
+    run: Path = setting(meaning="the run folder")
     captions: tuple[str, ...] = ()
-    features: Path | None = setting(None, "folder whose photos are matched (default: the run's)", kind=Path)
-    weights: str | None = setting(None, "of the backbone (default: as this machine made the folder)", kind=str,
+    features: Path | None = setting(None, "folder whose photos are matched (default: the run's)")
+    weights: str | None = setting(None, "of the backbone (default: as this machine made the folder)",
                                   metavar="random|imagenet|PATH")
     backbone: str | None = setting(None, "where the folder's is a plug-in: a folder does not choose what runs here",
-                                   kind=str, metavar="MODULE:FACTORY")
+                                   metavar="MODULE:FACTORY")
     top: int = setting(5, "matching photos", least=0)
     device: str = setting("auto", "where to run", choices=DEVICES)
     writing: WritingConfig = field(default_factory=WritingConfig)

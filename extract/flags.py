@@ -1,9 +1,8 @@
 """Flags of every command, those of an extraction from ExtractConfig's fields; light: --help answers at once."""
 import argparse
-import typing
-from dataclasses import fields
 from pathlib import Path
 
+from data.settings import add_flags
 from extract.config import ExtractConfig
 
 TIMED_PHOTOS = 64  # by plan
@@ -15,26 +14,8 @@ def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
     """Every flag of an extraction but the features folder; rank and world are None where they are not given."""
     parser.add_argument("--data", dest="dataset", type=Path, required=True, metavar="DIR",
                         help="data folder: annotations in VIST's format, photos anywhere below")
-    _add_settings(parser)
+    add_flags(parser, ExtractConfig)
     parser.set_defaults(rank=None, world=None)
-
-
-def _add_settings(parser: argparse.ArgumentParser, names: tuple[str, ...] = ()) -> None:
-    """A flag for each of an extraction's settings, or for those named."""
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    for known in fields(ExtractConfig):
-        if "help" not in known.metadata or names and known.name not in names:
-            continue
-        title, shown = known.metadata["group"], known.metadata["shown"]
-        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
-        flag = "--compile" if known.name == "compiled" else f"--{known.name.replace('_', '-')}"
-        if known.type is bool:
-            group.add_argument(flag, dest=known.name, action="store_true", help=known.metadata["help"])
-            continue
-        kind = (typing.get_args(known.type) or (known.type,))[0]  # of `int | None` int
-        group.add_argument(flag, type=kind, default=known.default, metavar=shown if isinstance(shown, str) else None,
-                           choices=shown if isinstance(shown, tuple) else None,
-                           help=known.metadata["help"] + (" (%(default)s)" if known.default else ""))
 
 
 def add_plan_flags(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +104,7 @@ def add_import_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check-backbone", metavar="NAME|module:factory", help="with --check: the net (--backbone's)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=ExtractConfig.device,
                         help="with --check: where to (%(default)s)")
-    _add_settings(parser, WORD_SETTINGS)
+    add_flags(parser, ExtractConfig, WORD_SETTINGS)
 
 
 def add_export_flags(parser: argparse.ArgumentParser) -> None:

@@ -2,21 +2,17 @@
 
 No torch here: the flags of `python -m train --help` are made from these classes.
 """
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from data.errors import UserError
+from data.settings import setting
 from train.task import NEXT, TASKS, Task
 
 MISSING = ("drop", "mask")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 READERS = ("auto", "mapped", "streamed")
-
-
-def setting(default: Any, meaning: str) -> Any:
-    """A field with its default and the words that `--help` prints beside it."""
-    return field(default=default, metadata={"help": meaning})
 
 
 @dataclass(frozen=True, kw_only=True)

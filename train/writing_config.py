@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 from data.errors import UserError
-from train.config import setting
+from data.settings import setting
 
 METHODS = ("greedy", "beam", "sample")
 

@@ -2,35 +2,22 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import UserError
+from data.settings import Checked, setting
 
 
 @dataclass(frozen=True)
-class FetchConfig:
-    """One run of fetching.
-
-    Attributes:
-        root: the data folder. photos: "stories" for those that stories name, "albums" for every one of the images.
-        per_host, connections: downloads at a time from one host, and from all.
-        silence: seconds without a byte after which a download is given up. patience: seconds that one may take in all.
-        tries: at one address, where it may help. max_megabytes: a larger file is left alone.
-        allow_private: addresses of this machine and its network too. retry: ask again for what was found to be gone.
-    """
+class FetchConfig(Checked):
+    """One run of fetching, into the data folder `root`."""
 
     root: Path
-    photos: str = "stories"
-    per_host: int = 4
-    connections: int = 32
-    silence: float = 20.0
-    patience: float = 180.0
-    tries: int = 5
-    max_megabytes: int = 64
-    allow_private: bool = False
-    retry: bool = False
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("per_host", 1, 64), ("connections", 1, 512), ("silence", 0.1, 3600),
-                                ("patience", 0.1, 86400), ("tries", 1, 100), ("max_megabytes", 1, 256)):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"expected --{name.replace('_', '-')} from {low} to {high}, found "
-                                f"{getattr(self, name)}; give one in that range")
+    photos: str = setting("stories", "those that stories name, or all of the annotations' images",
+                          choices=("stories", "albums"))
+    per_host: int = setting(4, "downloads at a time from one host", metavar="N", least=1, most=64)
+    connections: int = setting(32, "downloads at a time in all", metavar="N", least=1, most=512)
+    silence: float = setting(20.0, "seconds without a byte until a download is given up", metavar="SECONDS", least=0.1,
+                             most=3600)
+    patience: float = setting(180.0, "seconds for one download", metavar="SECONDS", least=0.1, most=86400)
+    tries: int = setting(5, "at one address, where it may help", metavar="N", least=1, most=100)
+    max_megabytes: int = setting(64, "of one photo", metavar="N", least=1, most=256)
+    allow_private: bool = setting(False, "ask this machine and its network too")
+    retry: bool = setting(False, "ask again for what was found to be gone")

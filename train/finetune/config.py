@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from train.config import TrainConfig, setting
+from data.settings import setting
+from train.config import TrainConfig
 
 TRAINABLE = ("all", "last")
 FREE = ("readers", "weights")  # change nothing about what comes out; the weights themselves are hashed
