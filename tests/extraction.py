@@ -1,4 +1,5 @@
 """What tests of extraction share: a data folder, a run, what the model was shown, the bytes of a folder."""
+import contextlib
 import functools
 
 import numpy as np
@@ -41,6 +42,22 @@ def snapshot(folder):
 def snapshot_of_run(dataset, tmp_path, *flags):
     run(dataset, tmp_path / "f", *flags)
     return snapshot(tmp_path / "f")
+
+
+@contextlib.contextmanager
+def interrupted_after(shards):
+    """The extraction within is interrupted as soon as so many shards are written."""
+    from extract.pipeline import pipeline
+    append, left = pipeline.append_entry, [shards]
+
+    def die(*arguments):
+        append(*arguments)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipeline, "append_entry", die)
+        yield
 
 
 def shard_names(features, kind="photos"):

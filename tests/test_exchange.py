@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import pickle
+import tarfile
 
 import h5py
 import numpy as np
@@ -100,6 +101,20 @@ LAYOUTS = {"npy": (write_npy, "x"), "npz": (write_npz, "x"), "matrix": (write_ma
            "hdf5": (write_hdf5, "x.h5"), "clip-retrieval": (write_clip_retrieval, "x"),
            "parquet": (write_parquet, "x.parquet"), "lmdb": (write_lmdb, "x"),
            "bare lmdb": (write_bare_lmdb, "x.lmdb", "--dtype", "float32")}
+
+
+def npy(vector):
+    file = io.BytesIO()
+    np.save(file, vector)
+    return file.getvalue()
+
+
+def write_tar(path, contents):
+    with tarfile.open(path, "w") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
 
 
 def bring(dataset, source, out, *flags, backbone="their ResNet"):
@@ -208,6 +223,10 @@ def test_albums_are_added_to_it_as_to_any_folder(dataset, tmp_path, vectors):
     ("x.h5", lambda path: h5py.File(path, "w").close(), "name both with --features and --ids"),
     ("x.parquet", lambda path: path.write_bytes(b"no"), "expected a table in"),
     ("x.pt", lambda path: path.write_bytes(b"no"), "found .pt"),
+    ("x.tar", lambda path: path.write_bytes(b"no" * 512), "expected a WebDataset tar"),
+    ("x.tar", lambda path: write_tar(path, {f"{IDS[0]}.json": b"{not json"}), "expected a WebDataset tar"),
+    ("x.tar", lambda path: write_tar(path, {f"{IDS[0]}.npy": b"no array"}), "expected an array in"),
+    ("x.tar", lambda path: write_tar(path, {"0.json": b"[7]", "0.npy": npy(np.zeros(3, np.float32))}), "names none"),
     ("x.lmdb", lambda path: write_bare_lmdb(path, {IDS[0]: np.zeros(3, np.float32)}), "with --dtype"),
 ])
 def test_what_is_no_features_is_refused_and_leaves_no_folder_that_looks_like_one(dataset, tmp_path, name, write, said):

@@ -12,7 +12,17 @@ import pytest
 from data.errors import UserError
 from data.folder.folder import MISSING, OK, Features
 from extract.command import main
-from tests.extraction import BACKBONE, count_looks, dataset, one_matcher, run, shard_names, snapshot, snapshot_of_run  # noqa: F401
+from tests.extraction import (  # noqa: F401
+    BACKBONE,
+    count_looks,
+    dataset,
+    interrupted_after,
+    one_matcher,
+    run,
+    shard_names,
+    snapshot,
+    snapshot_of_run,
+)
 from tests.photo_dataset import draw_photo, photo_id, write_stories
 
 
@@ -200,18 +210,8 @@ def test_thumbnails_asked_for_later_are_made_without_looking_again(dataset, tmp_
 
 
 def test_work_is_kept_when_the_annotations_changed_before_the_first_run_ended(dataset, tmp_path, monkeypatch):
-    from extract.pipeline import pipeline as looking
-    real, left = looking.append_entry, [3]
-
-    def die(*arguments):
-        real(*arguments)
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-    monkeypatch.setattr(looking, "append_entry", die)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_after(3):
         run(dataset, tmp_path / "f")
-    monkeypatch.setattr(looking, "append_entry", real)
     main(["gc", str(tmp_path / "f")])  # what an unfinished run published is no garbage
     path = dataset / "annotations/train.story-in-sequence.json"
     raw = json.loads(path.read_text())

@@ -13,7 +13,7 @@ from data.folder.folder import OK, UNREADABLE, Features
 from extract.command import main
 from extract.pipeline import pipeline as looking
 from extract.pipeline.broken import CAUSE, ENOUGH
-from tests.extraction import one_matcher, snapshot  # noqa: F401
+from tests.extraction import interrupted_after, one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import draw_photo, photo_id, write_dataset
 
 HOLES, MAP = "tests.tiny_backbone:with_holes", "tests.tiny_backbone:with_map"
@@ -96,20 +96,11 @@ def snapshot_of_run(dataset, folder, *flags):
 
 
 @pytest.mark.parametrize("shards", [1, 3, 4])
-def test_interrupted_and_resumed_it_ends_with_the_same_bytes(dataset, tmp_path, monkeypatch, shards):
+def test_interrupted_and_resumed_it_ends_with_the_same_bytes(dataset, tmp_path, shards):
     flags = ("--thumbnails", "24", "--views", "1")
     undisturbed = snapshot_of_run(dataset, tmp_path / "whole", *flags)
-    real, left = looking.append_entry, [shards]
-
-    def die(*arguments):
-        real(*arguments)
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-    monkeypatch.setattr(looking, "append_entry", die)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_after(shards):
         run(dataset, tmp_path / "f", *flags)
-    monkeypatch.setattr(looking, "append_entry", real)
     assert snapshot_of_run(dataset, tmp_path / "f", *flags) == undisturbed
 
 

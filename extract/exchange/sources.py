@@ -236,11 +236,22 @@ def _to_matrix(column: Any, path: Path) -> np.ndarray:
 def _read_tars(paths: list[Path]) -> Iterator[Block]:
     for path in paths:
         names: dict[str, str] = {}
-        with tarfile.open(path, "r|*") as tar:
-            for member in tar:
-                key, _, ending = member.name.rpartition(".")
-                file = tar.extractfile(member) if ending in ("npy", "json") else None
-                if file is not None and ending == "json":
-                    names[key] = str(json.loads(file.read()).get("photo_id", key))
-                elif file is not None:
-                    yield [names.pop(key, key)], Source(path)._one_vector(file.read(), f"{path}, {member.name}")
+        try:
+            with tarfile.open(path, "r|") as tar:
+                for member in tar:
+                    key, _, ending = member.name.rpartition(".")
+                    file = tar.extractfile(member) if ending in ("npy", "json") else None
+                    if file is not None and ending == "json":
+                        names[key] = _id_of(json.loads(file.read()), key)
+                    elif file is not None:
+                        yield [names.pop(key, key)], Source(path)._one_vector(file.read(), f"{path}, {member.name}")
+        except UserError:
+            raise
+        except (tarfile.TarError, ValueError) as error:
+            raise UserError(f"expected a WebDataset tar of .npy and .json at {path}, found {type(error).__name__}: "
+                            f"{str(error)[:120]}; get it again") from None
+
+
+def _id_of(content: Any, key: str) -> str:
+    """The photo id that a sample's JSON tells, or its key."""
+    return str(content.get("photo_id", key)) if isinstance(content, dict) else key
