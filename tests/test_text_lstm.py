@@ -103,6 +103,19 @@ def test_kept_and_taken_up_scores_the_same(folder):
     np.testing.assert_array_equal(score_text_lstm(model, split), score_text_lstm(again, split))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_it_trains_tells_and_scores_on_a_gpu_as_on_a_processor(folder):
+    train, val = open_split(folder, "train"), open_split(folder, "val")
+    there, here = (train_text_lstm(train, val, CONFIG, device) for device in ("cuda", "cpu"))
+    assert there.device.type == "cuda"
+    found, expected = (score_text_lstm(model, val)[0].sum() for model in (there, here))
+    assert found == pytest.approx(expected, rel=0.1)  # other random numbers for dropout
+    copy = TextLSTM.of_arrays(there.arrays(), 20, CONFIG)
+    np.testing.assert_allclose(score_text_lstm(copy, val), score_text_lstm(there, val), rtol=1e-3)
+    assert write_text_lstm(copy, val, WritingConfig()).keys() == write_text_lstm(there, val, WritingConfig()).keys()
+
+
 def test_words_that_train_knows_from_one_place_teach_it_to_expect_unknown_ones(folder):
     train = open_split(folder, "train")
     repeat_one_word(train)

@@ -64,18 +64,18 @@ class Baselines:
 
     @classmethod
     def fit(cls, train: EvaluatedSplit, val: EvaluatedSplit | None, chosen_on: EvaluatedSplit, space: PhotoSpace,
-            seed: int, cache: Path | None = None) -> "Baselines":
+            seed: int, cache: Path | None = None, device: str = "cpu") -> "Baselines":
         """Fit everything that is not cached.
 
         Args:
             train: see `open_train`. val: for penalties and mixing weights, if there is one.
             chosen_on: where the constant captions are chosen; never the evaluated split.
-            cache: folder to keep the slow parts in.
+            cache: folder to keep the slow parts in. device: where the text-only LSTM is trained and asked.
         """
         width, num_words = train.token.shape[-1], len(train.words.vocabulary)
         tokens, held_out = (part.token[:, 1:].reshape(-1, width) if part is not None
                             else np.zeros((0, width), np.uint16) for part in (train, val))
-        linear, all_inputs, text_lstm = fit_kept(train, val, space, cache)
+        linear, all_inputs, text_lstm = fit_kept(train, val, space, cache, device)
         return cls(
             train, space, linear, all_inputs, {t: choose_constant(train, chosen_on, t, seed) for t in TS},
             {name: NgramModel.fit(tokens, held_out, order, num_words) for name, order in NGRAMS.items()},
@@ -206,8 +206,8 @@ def train_baselines(features_path: Path, words: str = "default") -> Path:
     return cache
 
 
-def fit_kept(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace, cache: Path | None
-             ) -> tuple[LinearMaps | None, AllInputs | None, TextLSTM]:
+def fit_kept(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace, cache: Path | None,
+             device: str = "cpu") -> tuple[LinearMaps | None, AllInputs | None, TextLSTM]:
     """The parts that take long and are kept; those that look at photos are None where train has no whole stories."""
     linear = all_inputs = None
     if train.usable.all():
@@ -218,16 +218,17 @@ def fit_kept(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpac
         kept = _keep(cache, f"all-inputs-{ALL_INPUTS_VERSION}-{key}",
                      lambda: fit_all_inputs(train, seen, space, maps).arrays())
         all_inputs = AllInputs.of_arrays(kept)
-    return linear, all_inputs, fit_kept_lstm(train, val, cache)
+    return linear, all_inputs, fit_kept_lstm(train, val, cache, device)
 
 
-def fit_kept_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, cache: Path | None) -> TextLSTM:
-    """The text-only LSTM, trained where it is not kept."""
+def fit_kept_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, cache: Path | None, device: str = "cpu"
+                  ) -> TextLSTM:
+    """The text-only LSTM, trained where it is not kept; on `device`."""
     num_words = len(train.words.vocabulary)
     config = choose_config(len(train), num_words)
     weights = _keep(cache, f"text-lstm-{LSTM_VERSION}-{_cache_key(train, val)}",
-                    lambda: train_text_lstm(train, val, config).arrays())
-    return TextLSTM.of_arrays(weights, num_words, config)
+                    lambda: train_text_lstm(train, val, config, device).arrays())
+    return TextLSTM.of_arrays(weights, num_words, config).to(device)
 
 
 def cache_folder(features: Features, fallback: Path | None = None) -> Path | None:

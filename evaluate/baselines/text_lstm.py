@@ -63,9 +63,14 @@ class TextLSTM(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.vocabulary = nn.Linear(config.hidden_dim, vocabulary_size)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.vocabulary.weight.device
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights by name."""
-        return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        return {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
 
     @classmethod
     def of_arrays(cls, weights: dict[str, np.ndarray], vocabulary_size: int, config: LSTMConfig) -> "TextLSTM":
@@ -112,18 +117,20 @@ def choose_config(num_stories: int, num_words: int) -> LSTMConfig:
     return replace(config, epochs=min(config.epochs, max(LEAST_EPOCHS, MOST_PRODUCTS // (num_stories * of_token))))
 
 
-def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: LSTMConfig) -> TextLSTM:
-    """Train until val gets no better; without val for all epochs. Rare words stand as <UNK> half of the time."""
-    with torch.random.fork_rng(devices=[]):
+def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: LSTMConfig, device: str = "cpu"
+                    ) -> TextLSTM:
+    """Train on `device` until val gets no better; without val for all epochs. Rare words stand as <UNK> half of the
+    time."""
+    with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = TextLSTM(len(train.words.vocabulary), config)
+        model = TextLSTM(len(train.words.vocabulary), config).to(device)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
         random, best, since = np.random.default_rng(config.seed), (np.inf, model.state_dict()), 0
         is_rare = find_rare_words(train.token, len(train.words.vocabulary))[train.token]
         for epoch in range(1, config.epochs + 1):
             model.train()
             shown = np.where(is_rare & (random.random(is_rare.shape) < RARE_SHARE), UNK, train.token)
-            for token_ids, _ in _batches(shown[random.permutation(len(train))], config.batch_size):
+            for token_ids, _ in _batches(shown[random.permutation(len(train))], config.batch_size, model.device):
                 target = token_ids[:, 1:]
                 loss = F.cross_entropy(model(model.read(token_ids[:, :-1])[target != PAD]), target[target != PAD])
                 optimiser.zero_grad()
@@ -155,14 +162,14 @@ def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64
     """
     model.eval()
     parts = []
-    for token_ids, frame in _batches(split.token, batch_size):
+    for token_ids, frame in _batches(split.token, batch_size, model.device):
         target = token_ids[:, 1:]
         logits = model(model.read(token_ids[:, :-1])).transpose(1, 2)                      # (B, V, L - 1)
         nll = F.cross_entropy(logits, target, ignore_index=PAD, reduction="none").double()
         told = frame[:, 1:] * (frame[:, 1:] == frame[:, :-1])  # a caption's <START> is given, as it is to every model
         parts.append(torch.stack([torch.stack([(part * (told == number)).sum(dim=1)
                                                for number in range(first, 6)], dim=1)
-                                  for part in (nll, nll * (target != UNK))]).numpy())      # (2, B, 6 - first)
+                                  for part in (nll, nll * (target != UNK))]).cpu().numpy())      # (2, B, 6 - first)
     both, known = np.concatenate(parts, axis=1)
     return both, known
 
@@ -172,9 +179,9 @@ def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConf
                     ) -> dict[int, list[list[str]]]:
     """Captions t + 1 after the true captions 1..t, in words, by t."""
     written: dict[int, list[list[str]]] = {t: [] for t in TS}
-    for token_ids, frame in _batches(split.token, batch_size):
+    for token_ids, frame in _batches(split.token, batch_size, model.device):
         for t in TS:
-            lengths = ((frame > 0) & (frame <= t)).sum(dim=1)
+            lengths = ((frame > 0) & (frame <= t)).sum(dim=1).cpu()
             captions = write_captions(model, model.states_after(token_ids, lengths), writing)
             written[t] += [[split.words.vocabulary[index] for index in caption.token_ids] for caption in captions]
     return written
@@ -183,17 +190,17 @@ def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConf
 @torch.inference_mode()
 def write_story(model: TextLSTM, num_sentences: int, writing: WritingConfig) -> list[list[int]]:
     """The story that follows nothing, sentence after sentence, each after the model's own: word ids."""
-    state = StreamState(*(torch.zeros(1, model.lstm.hidden_size) for _ in StreamState._fields))
-    told, sentences = torch.zeros(1, 0, dtype=torch.int64), list[list[int]]()
+    state = StreamState(*(torch.zeros(1, model.lstm.hidden_size, device=model.device) for _ in StreamState._fields))
+    told, sentences = torch.zeros(1, 0, dtype=torch.int64, device=model.device), list[list[int]]()
     for _ in range(num_sentences):
         earlier = told.masked_fill(told == END, PAD)  # as `train.telling` has it
         sentences.append(write_captions(model, state, writing, earlier=earlier)[0].token_ids)
-        told = torch.cat([told, torch.tensor([[START, *sentences[-1], END]])], dim=1)
+        told = torch.cat([told, torch.tensor([[START, *sentences[-1], END]], device=model.device)], dim=1)
         state = model.states_after(told, torch.tensor([told.shape[1]]))
     return sentences
 
 
-def _batches(token: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(token: np.ndarray, batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Streams (B, L) int64 of the captions of (S, K, T), padded; and the frame 1..5 of each id, 0 at padding."""
     for start in range(0, len(token), batch_size):
         rows = token[start:start + batch_size]                                             # (B, K, T)
@@ -204,4 +211,4 @@ def _batches(token: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tenso
         for place, (stream, row) in enumerate(zip(streams, rows)):
             token_ids[place, :len(stream)] = stream
             frame[place, :len(stream)] = np.repeat(np.arange(1, len(row) + 1), (row != PAD).sum(axis=1))
-        yield torch.from_numpy(token_ids), torch.from_numpy(frame)
+        yield torch.from_numpy(token_ids).to(device), torch.from_numpy(frame).to(device)

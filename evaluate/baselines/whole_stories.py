@@ -26,7 +26,7 @@ class StoryRow:
 
 
 def list_story_rows(split: EvaluatedSplit, train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace,
-                    cache: Path | None) -> Iterator[StoryRow]:
+                    cache: Path | None, device: str = "cpu") -> Iterator[StoryRow]:
     """The story of the nearest train album, n-grams of all five sentences, and the LSTM that reads a story as one text.
 
     Neither of the last two looks at photos, so each writes one story for all; the trigram's has one sentence.
@@ -45,7 +45,7 @@ def list_story_rows(split: EvaluatedSplit, train: EvaluatedSplit, val: Evaluated
         model = NgramModel.fit(tokens, held_out, order, len(vocabulary))
         nll = np.stack([model.nll(flat, known).reshape(-1, num_frames) for known in (False, True)])
         yield StoryRow(name, tell([model.write(width - 2)] * num_frames) if order > 1 else None, nll)
-    lstm = fit_kept_lstm(train, val, cache)
+    lstm = fit_kept_lstm(train, val, cache, device)
     yield StoryRow(TEXT_LSTM, tell(write_story(lstm, num_frames, WritingConfig(max_words=width - 2))),
                    np.stack(score_text_lstm(lstm, split, first=1)))
 

@@ -56,7 +56,8 @@ def collect_baselines(evaluation: Evaluation) -> Iterator[StoryRow]:
     """The rows that learn from train stories; none where they are switched off or there are no such stories."""
     if evaluation.train is not None:
         yield from list_story_rows(evaluation.split, evaluation.train, evaluation.val, evaluation.space,
-                                   cache_folder(evaluation.features, evaluation.config.run / "baselines"))
+                                   cache_folder(evaluation.features, evaluation.config.run / "baselines"),
+                                   evaluation.device)
 
 
 @torch.inference_mode()
