@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from data.folder.folder import Features
+from data.words.tokens import find_rare_words
 from evaluate.__main__ import main
 from evaluate.baselines.text_lstm import (
     LSTMConfig,
@@ -19,7 +20,6 @@ from evaluate.baselines.text_lstm import (
 )
 from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run
-from train.augment import find_rare_words
 from train.writing_config import WritingConfig
 
 CONFIG = LSTMConfig(embedding_dim=12, hidden_dim=16, dropout=0.0, lr=5e-2, batch_size=24, epochs=60, patience=60)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from data.folder.folder import Features
-from train.augment import find_rare_words, hide_rare_words
+from data.words.tokens import find_rare_words
+from train.augment import hide_rare_words
 from train.batches import StoryDataset
 from train.beginnings import begin_on_shares, count_words, measure_shares
 from train.config import make_config

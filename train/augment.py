@@ -4,27 +4,17 @@ Everything is drawn from torch's global generator of the CPU, which the loop see
 """
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from data.words.tokens import END, PAD, RESERVED, START, UNK
+from data.words.tokens import END, PAD, START, UNK
 from train.packing import send
-
-RARE_SHARE = 0.5  # how often a word that occurs once stands as <UNK> where nobody says otherwise
 
 
 def drop_words(token_ids: Tensor, share: float) -> Tensor:
     """Replace a share of the real words by <UNK> (Bowman et al. 2016)."""
     is_word = (token_ids != PAD) & (token_ids != START) & (token_ids != END)
     return token_ids.masked_fill(is_word & (torch.rand(token_ids.shape) < share), UNK)
-
-
-def find_rare_words(token_ids: np.ndarray, num_words: int) -> np.ndarray:
-    """(V,) bool: words that occur once among captions, reserved ids never; token_ids (..., T), <PAD> behind."""
-    is_rare = np.bincount(np.ravel(token_ids), minlength=num_words) == 1
-    is_rare[:len(RESERVED)] = False
-    return is_rare
 
 
 def hide_rare_words(token_ids: Tensor, is_rare: Tensor, share: float) -> Tensor:

@@ -5,8 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.words.tokens import PAD, START, UNK
-from train.augment import find_rare_words
+from data.words.tokens import PAD, START, UNK, find_rare_words
 from train.batches import StoryDataset, iterate_batches
 from train.model import StoryModel
 from train.ngrams import NgramModel

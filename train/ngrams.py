@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.words.tokens import END, PAD, START, UNK
-from train.augment import RARE_SHARE, find_rare_words
+from data.words.tokens import END, PAD, RARE_SHARE, START, UNK, find_rare_words
 
 EM_STEPS = 30
 

@@ -15,7 +15,8 @@ from data.files import write_json
 from data.folder.folder import Features
 from data.folder.word_reader import DII
 from data.words.tag_table import SHIPPED_PATH, load_entries
-from train.augment import SynonymSwaps, find_rare_words
+from data.words.tokens import find_rare_words
+from train.augment import SynonymSwaps
 from train.batches import StoryDataset
 from train.beginnings import begin_on_blend, begin_on_ngrams, begin_on_shares
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint

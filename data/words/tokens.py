@@ -22,6 +22,7 @@ RESERVED = ("<PAD>", "<START>", "<END>", "<UNK>")
 CAPTION_LENGTH = 30
 VOCABULARY_SIZE = 10_000
 MAX_VOCABULARY_SIZE = 1 << 16  # ids are uint16
+RARE_SHARE = 0.5  # how often a word that occurs once in train stands as <UNK> where nobody says otherwise
 TOKENISATION = {"version": 1, "text": "lower, split", "original_text": "spacy.blank(en), lower"}
 
 
@@ -170,3 +171,10 @@ class Vocabulary:
             raise UserError(f"expected Unicode words in {path}, found half a character; {remedy}") from None
         except ValueError as error:
             raise UserError(f"{error} in {path}; {remedy}") from None
+
+
+def find_rare_words(token_ids: np.ndarray, num_words: int) -> np.ndarray:
+    """(V,) bool: words that occur once among captions, reserved ids never; token_ids (..., T), <PAD> behind."""
+    is_rare = np.bincount(np.ravel(token_ids), minlength=num_words) == 1
+    is_rare[:len(RESERVED)] = False
+    return is_rare

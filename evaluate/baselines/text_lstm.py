@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.words.tokens import END, PAD, START, UNK
+from data.words.tokens import END, PAD, RARE_SHARE, START, UNK, find_rare_words
 from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
-from train.augment import RARE_SHARE, find_rare_words
 from train.writing import write_captions
 from train.writing_config import WritingConfig
 
