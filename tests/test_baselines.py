@@ -12,7 +12,7 @@ from data.folder.folder import Features
 from evaluate.baselines import all_inputs, fitted, linear
 from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
 from evaluate.baselines.fitted import Baselines, choose_constant, copy_nearest, open_train
-from evaluate.baselines.linear import bag_of_words, fit_linear
+from evaluate.baselines.linear import bag_of_words, fit_linear, solve_ridge
 from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
 from evaluate.photos.retrieval import PhotoSpace
@@ -130,6 +130,14 @@ def test_blend_finds_the_frame_that_tells():
     fitted = AllInputs(frames, (), np.zeros(0))
     assert fitted.shares(np.ones(4, bool), 4).tolist() == pytest.approx([0, 0, 0, 0.5])
     assert fitted.shares(np.array([True, True, True, False]), 4).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_penalty_too_small_to_solve_well_is_judged_by_val_and_no_warning():
+    inputs = np.ones((6, 4), np.float32) + np.eye(6, 4, dtype=np.float32) * 1e-3
+    told = inputs[:, :1] * 2
+    weights, penalty = solve_ridge(inputs.T @ inputs, inputs.T @ told, 6, (inputs, told), (1e-9, 1e-3))
+    assert penalty in (1e-9, 1e-3) and np.abs(inputs @ weights - told).max() < 0.1
 
 
 def test_penalty_is_the_one_that_errs_least_on_val(folder):

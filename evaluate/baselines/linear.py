@@ -6,6 +6,7 @@
 
 Each has one penalty, chosen on val. Photos are standardised as the run does; words are centred and scaled.
 """
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -159,7 +160,9 @@ def solve_ridge(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[n
         (C, D) float32, and the penalty.
     """
     def solve(penalty: float, outputs: slice) -> np.ndarray:
-        return KernelRidge(alpha=penalty * n, kernel="precomputed").fit(gram, product[:, outputs]).dual_coef_
+        with warnings.catch_warnings():  # of a penalty too small to solve well: val tells
+            warnings.simplefilter("ignore")
+            return KernelRidge(alpha=penalty * n, kernel="precomputed").fit(gram, product[:, outputs]).dual_coef_
 
     best = DEFAULT_PENALTY
     if held_out is not None and len(held_out[0]):
