@@ -167,7 +167,7 @@ _BASE: dict[str, Any] = {
     "text_layers": 1, "sequence_layers": 1, "decoder_layers": 1,
     "embedding_dim": 256, "text_dim": 192, "fusion_dim": 384, "hidden_dim": 384, "tag_head_dim": 192,
     "tag_embedding_dim": 64, "image_decoder_dim": 512, "decoder_dim": 384, "lr": 5e-4,
-    "epochs": 8, "steps": 1000, "early_stopping": 3, "patience_steps": 100, "plateau_patience": 1}
+    "epochs": 8, "steps": 3000, "early_stopping": 3, "patience_steps": 100, "plateau_patience": 1}
 
 # What `--preset` changes; a flag or a config file wins over it.
 PRESETS: dict[str, dict[str, Any]] = {
