@@ -13,7 +13,9 @@ from data.pictures.pictures import Resize, decode_photo
 from extract.backbones.backbone import build_backbone
 from extract.command import main
 from extract.pipeline.pipeline import Looking
+from tests import tiny_runs
 from tests.photo_dataset import photo_id, write_dataset
+from tests.tiny_training import losses_of, weights_of
 from train.batches import StoryDataset
 from train.config import make_config
 from train.distributed import join_world
@@ -22,17 +24,9 @@ from train.session import run_training
 from train.trainer import Trainer
 
 BACKBONE = "tests.tiny_backbone:factory"
-TINY = dict(steps=0, patience_steps=0, embedding_dim=6, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2,
-            tag_head_dim=6, tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8, epochs=2, batch_size=2, lr=3e-3,
-            precision="float32", device="cpu")
+TINY = {**tiny_runs.TINY, "epochs": 2, "batch_size": 2, "lr": 3e-3, "precision": "float32", "device": "cpu"}
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +161,7 @@ def test_training_with_views_differs_and_goes_on_to_the_bit(world, tmp_path, mon
     features = world / "features"
     plain = run_training(make_config(TINY), features, tmp_path / "plain")
     whole = run_training(make_config({**TINY, "views": True}), features, tmp_path / "whole")
-    weights = (whole / "best.safetensors").read_bytes()
-    assert weights != (plain / "best.safetensors").read_bytes()
+    assert weights_of(whole) != weights_of(plain)
     statistics = [load_run(run).model.feature_std for run in (plain, whole)]
     assert torch.equal(*statistics), "statistics come from the photos as they are"
     step, left = Trainer.step, [5]
@@ -182,8 +175,8 @@ def test_training_with_views_differs_and_goes_on_to_the_bit(world, tmp_path, mon
         run_training(make_config({**TINY, "views": True}), features, tmp_path / "part")
     monkeypatch.setattr(Trainer, "step", step)
     run_training(make_config({**TINY, "views": True}), features, tmp_path / "part")
-    assert (tmp_path / "part/best.safetensors").read_bytes() == weights
-    assert [line["val"] for line in read_metrics(tmp_path / "part")] == [line["val"] for line in read_metrics(whole)]
+    assert weights_of(tmp_path / "part") == weights_of(whole)
+    assert losses_of(tmp_path / "part") == losses_of(whole)
     run = load_run(whole)
     judge = Trainer(run.config, run.model, join_world("cpu"), "float32")
     means = judge.summarise(judge.validate(StoryDataset(Features.open(features), "val", missing="mask")))
