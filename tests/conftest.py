@@ -1,6 +1,6 @@
 """Fixtures that several test files use: small features folders made by the project's own writers."""
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +119,16 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip(f"no golden files beside the checkout (looked for {GOLDEN.name}/)")
     return GOLDEN
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for torch: small trainings are quicker so, and sums come out equal to the bit."""
+    import torch
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def call_here(asked: list[list[str]]) -> Callable[..., int]:

@@ -10,26 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiny_training import TINY, flags_of, losses_of, tiny, weights_of
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
-from train.config import make_config
 from train.distributed import World
 from train.runs import read_metrics
 from train.session import run_training
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = dict(preset="paper", embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2,
-            tag_head_dim=8, tag_embedding_dim=4, image_decoder_dim=16, decoder_dim=16, epochs=2, batch_size=4,
-            lr=3e-3, dropout=0.2, tag_dropout=0.2, precision="float32", device="cpu")
 
 
 def start(features, run, **settings) -> subprocess.Popen:
     """Two processes that train."""
-    flags = [part for name, value in {**TINY, **settings}.items()
-             for part in (f"--{name.replace('_', '-')}", str(value))]
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train",
-         "--features", str(features), "--out", str(run), *flags], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+         "--features", str(features), "--out", str(run), *flags_of({**TINY, **settings})], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def finish(process) -> str:
@@ -42,7 +37,7 @@ def test_two_processes_learn_what_one_does(make_features, tmp_path):
     """Dropout off, equal global batches; 13 stories leave one for the last batch, so one process has none."""
     features = make_features(stories={"train": 13, "val": 5}, stories_per_album=1)
     settings = dict(dropout=0.0, tag_dropout=0.0)
-    run_training(make_config({**TINY, **settings}), features, tmp_path / "one")
+    run_training(tiny(**settings), features, tmp_path / "one")
     out = finish(start(features, tmp_path / "two", **settings))
     assert out.count("best epoch") == 1, "only one process speaks"
     for one, two in zip(read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True):
@@ -76,10 +71,8 @@ def test_whichever_process_is_killed_the_epoch_comes_out_as_undisturbed(make_fea
     progress = torch.load(last, weights_only=True)["progress"]
     assert process.returncode and not progress["complete"] and progress["step"], "not killed within an epoch"
     finish(start(features, tmp_path / "killed", save_every=5))
-    for name in ("train", "val"):
-        assert [line[name] for line in read_metrics(tmp_path / "killed")] == [
-            line[name] for line in read_metrics(tmp_path / "whole")]
-    assert (tmp_path / "killed/best.safetensors").read_bytes() == (tmp_path / "whole/best.safetensors").read_bytes()
+    assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
+    assert weights_of(tmp_path / "killed") == weights_of(tmp_path / "whole")
 
 
 def find_rank(launcher: int, rank: str) -> int:

@@ -15,10 +15,7 @@ from extract.command import main as extract
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

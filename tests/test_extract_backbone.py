@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from data.errors import UserError
-from extract.backbones import mapper as mapping
 from extract.backbones.backbone import build_backbone
 from extract.backbones.mapper import Mapper, NoRoom, fit_batch_size, has_bfloat16, resolve_precision
 from extract.backbones.weights import find_imagenet, hash_weights, imagenet_path
@@ -230,15 +229,13 @@ def test_precision_is_resolved_by_the_device():
     assert resolve_precision("float32", torch.device("cuda")) == "float32"
 
 
-def test_a_batch_the_device_has_no_room_for_is_halved_before_the_first_shard(monkeypatch):
+def test_a_batch_the_device_has_no_room_for_is_halved_before_the_first_shard():
     backbone = build_backbone(TINY, "random")
-    real = Mapper._compute
 
-    def small(self, shown):
-        if len(shown) > 5:
+    def refuse(module, inputs):
+        if len(inputs[0]) > 5:
             raise torch.OutOfMemoryError("full")
-        return real(self, shown)
-    monkeypatch.setattr(mapping.Mapper, "_compute", small)
+    backbone.folded.register_forward_pre_hook(refuse)
     assert fit_batch_size(backbone, CPU, "float32", 32, grid=False) == 4
     with pytest.raises(NoRoom, match="as the folder is made.*smaller --batch-size and --mixed"):
         look(backbone, pictures(8), 8)

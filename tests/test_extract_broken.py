@@ -10,25 +10,27 @@ from PIL import Image
 
 from data.errors import LimitExceeded, UserError
 from data.folder.folder import OK, UNREADABLE, Features
+from extract.backbones.mapper import Mapper
 from extract.command import main
-from extract.pipeline import pipeline as looking
-from extract.pipeline.broken import CAUSE, ENOUGH
-from tests.extraction import interrupted_after, one_matcher, snapshot  # noqa: F401
+from extract.pipeline import pipeline
+from extract.pipeline.broken import CAUSE, ENOUGH, FiniteCheck
+from tests.extraction import count_looks, interrupted_after, one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import draw_photo, photo_id, write_dataset
 
 HOLES, MAP = "tests.tiny_backbone:with_holes", "tests.tiny_backbone:with_map"
-BROKEN = {photo_id("train", 0, 1): "black", photo_id("train", 2, 3): "its twin", photo_id("val", 0, 0): "black",
+BROKEN = {photo_id("train", 0, 1): "dark", photo_id("train", 2, 3): "its twin", photo_id("val", 0, 0): "darker",
           photo_id("test", 0, 4): "white"}
+DARK, DARKER = (8, 8, 8), (4, 4, 4)  # not black, as padding is: a look at them can be told
 
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Black photos in three shards and a white one: of the black, one file is copied and one has other bytes."""
+    """Dark photos in three shards and a white one: of the dark, one file is copied and one has other bytes."""
     root = write_dataset(tmp_path / "data")
     first, twin, other, white = (root / f"images/{name}.jpg" for name in BROKEN)
-    Image.new("RGB", (64, 48)).save(first)
+    Image.new("RGB", (64, 48), DARK).save(first)
     shutil.copy(first, twin)
-    Image.new("RGB", (70, 48)).save(other)
+    Image.new("RGB", (64, 48), DARKER).save(other)
     Image.new("RGB", (64, 48), "white").save(white)
     return root
 
@@ -41,17 +43,6 @@ def run(dataset, folder, *flags, backbone=HOLES):
 
 def names_of(features, rows):
     return {features.photo_id.all()[row].decode() for row in np.flatnonzero(rows)}
-
-
-def count_looks(monkeypatch):
-    """The photos that the model really sees, padding left out."""
-    seen, collect = [], looking.Looking._collect
-
-    def counting(self):
-        seen.extend(assembly.photo_id[row].decode() for assembly, row in self._pending[0][1].places)
-        collect(self)
-    monkeypatch.setattr(looking.Looking, "_collect", counting)
-    return seen
 
 
 def test_a_feature_that_is_no_number_is_a_bad_row_counted_and_listed(dataset, tmp_path):
@@ -79,7 +70,7 @@ def test_they_count_towards_the_limit(dataset, tmp_path):
 
 def test_retry_looks_at_them_again_and_at_their_twins(dataset, tmp_path, monkeypatch):
     before = snapshot_of_run(dataset, tmp_path / "f")
-    seen = count_looks(monkeypatch)
+    seen = count_looks(monkeypatch, dataset)
     run(dataset, tmp_path / "f")
     assert not seen
     run(dataset, tmp_path / "f", "--retry")
@@ -105,23 +96,27 @@ def test_interrupted_and_resumed_it_ends_with_the_same_bytes(dataset, tmp_path, 
 
 
 def test_a_twin_of_a_shard_published_long_ago_is_bad_too(tmp_path, monkeypatch):
+    """The last shard waits for the last batch, and that one here until the first shard has left the memory."""
     dataset = write_dataset(tmp_path / "data", {"train": 12})
     first, last = (dataset / f"images/{photo_id('train', *place)}.jpg" for place in ((0, 1), (11, 5)))
     Image.new("RGB", (64, 48)).save(first)
     shutil.copy(first, last)
-    monkeypatch.setattr(looking.Looking, "_resolve_copies", drained(looking.Looking._resolve_copies))
+    append, prove, noted = pipeline.append_entry, FiniteCheck.require_proof, []
+
+    def note(*arguments):
+        append(*arguments)
+        noted.append(arguments)
+
+    def wait(self):
+        while len(noted) < 2:  # one after the other: with the second the first is done with
+            time.sleep(0.001)
+        prove(self)
+    monkeypatch.setattr(Mapper, "num_buffers", 2)  # however many cores there are, the first shards come back early
+    monkeypatch.setattr(pipeline, "append_entry", note)
+    monkeypatch.setattr(FiniteCheck, "require_proof", wait)
     features = run(dataset, tmp_path / "f")
     assert names_of(features, features.status != OK) == {first.stem, last.stem}
     assert features.manifest.counts["causes"] == {CAUSE: 2}
-
-
-def drained(resolve):
-    """Resolve copies only when every shard before was written and has left the memory."""
-    def resolving(self, assembly):
-        while len(self._assemblies) > 1 + sum(number > assembly.planned.index for number in self._assemblies):
-            time.sleep(0.001)
-        resolve(self, assembly)
-    return resolving
 
 
 @pytest.mark.parametrize("albums", [1, 6])
@@ -147,12 +142,12 @@ def test_a_map_that_float16_cannot_hold_counts_as_well(dataset, tmp_path, monkey
     def overflow(self):
         mapped = look(self)
         for feature, grid in zip(mapped.features, mapped.grid):
-            if feature.tobytes() == black:
+            if feature.tobytes() == darker:
                 grid[0, 3, 3] = np.inf
         return mapped
     plain = run(dataset, tmp_path / "plain", "--grid", backbone=MAP)
     assert (plain.status == OK).all()
-    black = plain.feature.take(np.array([plain.row_of[photo_id("val", 0, 0)]]))[0].tobytes()
+    darker = plain.feature.take(np.array([plain.row_of[photo_id("val", 0, 0)]]))[0].tobytes()
     monkeypatch.setattr(mapper.PendingBatch, "result", overflow)
     features = run(dataset, tmp_path / "f", "--grid", backbone=MAP)
     assert photo_id("val", 0, 0) in names_of(features, features.status != OK) and np.isfinite(features.grid.all()).all()

@@ -1,11 +1,5 @@
-"""Photos from the web: fetched, checked, resumed, refused, from a server that misbehaves in every way."""
-import csv
-import io
-import json
-import shutil
+"""Photos from the web: fetched, checked, gone on with, reported, from a server that misbehaves in every way."""
 import socket
-import ssl
-import subprocess
 import time
 from email.utils import formatdate
 
@@ -13,72 +7,15 @@ import numpy as np
 import pytest
 
 from data.__main__ import main
+from data.annotations.stories import read_dataset
 from data.errors import UserError
-from data.fetch import addresses, fetch
+from data.fetch import fetch
 from data.fetch.config import FetchConfig
+from data.fetch.journal import SAVED, Journal
 from data.pictures.photos import find_photos
-from tests.misbehaving_server import Server, answer, drip, drip_headers, hang_up, in_turn, redirect
-from tests.photo_dataset import draw_photo, photo_id, write_stories
-
-RANDOM = np.random.default_rng(3)
-
-
-def jpeg(size=(64, 48), kind="JPEG"):
-    file = io.BytesIO()
-    draw_photo(RANDOM, size).save(file, kind)
-    return file.getvalue()
-
-
-@pytest.fixture
-def server():
-    made = Server()
-    yield made
-    made.shutdown()
-    made.server_close()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(fetch, "BACK_OFF", 0.01)
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Stories of six albums, six photos each, none of them there."""
-    for split, albums in (("train", 4), ("val", 1), ("test", 1)):
-        write_stories(tmp_path / "d", split, albums)
-    return tmp_path / "d"
-
-
-IDS = [photo_id(split, album, number) for split, albums in (("train", 4), ("val", 1), ("test", 1))
-       for album in range(albums) for number in range(6)]
-
-
-def name_urls(root, urls):
-    """Give images their addresses: id -> url_o, or (url_o, url_m)."""
-    for path in (root / "annotations").glob("*.json"):
-        raw = json.loads(path.read_text())
-        for image in raw["images"]:
-            given = urls.get(image["id"], ())
-            image.update(zip(("url_o", "url_m"), (given,) if isinstance(given, str) else given))
-        path.write_text(json.dumps(raw))
-
-
-def serve(root, server, **special):
-    """Every photo at /<id>, as a small JPEG of its own unless a function is given for its id."""
-    for name in IDS:
-        server.routes[f"/{name}"] = special.get(name) or answer(jpeg())
-    name_urls(root, {name: f"{server.url}/{name}" for name in IDS})
-
-
-def run(root, *flags):
-    return main(["fetch", str(root), "--allow-private", "--silence", "0.4", "--patience", "0.8", "--tries", "3",
-                 *flags])
-
-
-def report(root):
-    with open(root / "fetch-report.csv", newline="") as file:
-        return {row["photo_id"]: (row["result"], row["cause"]) for row in csv.DictReader(file)}
+from tests.fetching import IDS, RANDOM, jpeg, name_urls, quick, report, root, run, serve, server  # noqa: F401
+from tests.misbehaving_server import answer, drip, drip_headers, hang_up, in_turn, redirect
+from tests.photo_dataset import photo_id
 
 
 def test_photos_are_fetched_named_by_what_they_are_and_asked_for_once(root, server, capsys):
@@ -154,7 +91,6 @@ def test_every_fault_has_its_cause_and_as_many_tries_as_may_help(root, server, f
 
 def first_story(root):
     """The dataset with the first story alone: its five photos."""
-    from data.annotations.stories import read_dataset
     dataset = read_dataset(root)
     for split, stories in dataset.stories.items():
         del stories[1 if split == "train" else 0:]
@@ -238,108 +174,20 @@ def test_placeholders_are_counted_over_runs(root, server):
 
 def test_a_killed_run_goes_on(root, server, monkeypatch):
     serve(root, server, **{IDS[3]: answer(status=404)})
-    keep, kept = fetch.Fetching._keep, []
+    note, left = Journal.note, [10]
 
-    def stop(self, photo, outcome):
-        keep(self, photo, outcome)
-        kept.append(photo.id)
-        if len(kept) == 10:
+    def stop(self, line):
+        note(self, line)
+        left[0] -= line.result == SAVED
+        if not left[0]:
             raise KeyboardInterrupt
-    monkeypatch.setattr(fetch.Fetching, "_keep", stop)
+    monkeypatch.setattr(Journal, "note", stop)
     assert run(root, "--per-host", "2") == 130 and 10 <= len(find_photos(root)) <= 14
     monkeypatch.undo()
     journal = root / ".fetch" / "journal.jsonl"
     journal.write_text(journal.read_text() + '{"id": "half')
     before = len(server.asked)
     assert run(root) == 0 and len(find_photos(root)) == 35 and len(server.asked) < before + 30
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "192.168.0.1", "100.64.0.1", "0.0.0.0",
-                                     "224.0.0.1", "::1", "fe80::1", "fc00::1", "fec0::1", "::ffff:127.0.0.1",
-                                     "2002:7f00:1::", "64:ff9b::7f00:1", "::"])
-def test_these_addresses_are_private(address):
-    assert not addresses.is_public(address)
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_these_are_not(address):
-    assert addresses.is_public(address)
-
-
-def plain(root):
-    return main(["fetch", str(root), "--silence", "2", "--tries", "1"])
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::1]", "[::ffff:127.0.0.1]"])
-def test_private_addresses_are_refused_however_they_are_written(root, server, host):
-    port = server.server_address[1]
-    name_urls(root, {name: f"http://{host}:{port}/{name}" for name in IDS})
-    plain(root)
-    assert not server.asked and not find_photos(root)
-    assert {cause.partition(" ")[0] for _, cause in report(root).values()} <= {"private", "host"}
-
-
-def test_a_redirect_to_a_private_address_is_refused(root, server, monkeypatch):
-    """127.0.0.2 stands for an address outside."""
-    outside = Server("127.0.0.2")
-    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.2")
-    for name in IDS:
-        outside.routes[f"/{name}"] = redirect(f"{server.url}/{name}")
-    name_urls(root, {name: f"{outside.url}/{name}" for name in IDS})
-    assert plain(root) == 0 and len(outside.asked) == 36 and not server.asked
-    assert set(report(root).values()) == {("gone", "private address 127.0.0.1 of 127.0.0.1")}
-    serve(root, server)
-    name_urls(root, {name: f"{outside.url}/{name}" for name in IDS})
-    assert run(root) == 0 and len(find_photos(root)) == 36  # allowed now, they are asked for again
-    outside.shutdown()
-
-
-def test_a_name_is_connected_to_where_it_was_found_when_checked(root, server, monkeypatch):
-    """The second answer of a name that changes its mind would lead inside: nobody asks a second time."""
-    answers = []
-
-    async def resolve(host, port):
-        answers.append(host)
-        return ["127.0.0.2"] if len(answers) % 2 else ["127.0.0.1"]
-    outside = Server("127.0.0.2")
-    monkeypatch.setattr(addresses, "resolve", resolve)
-    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.2")
-    asked_as = []
-
-    def send(handler):
-        asked_as.append(handler.headers["Host"])
-        answer(jpeg())(handler)
-    port = outside.server_address[1]
-    outside.routes = {f"/{name}": send for name in IDS}
-    name_urls(root, {name: f"http://photos.example:{port}/{name}" for name in IDS})
-    plain(root)
-    assert len(find_photos(root)) == len(outside.asked) == 18 and not server.asked
-    assert set(asked_as) == {f"photos.example:{port}"}
-    assert {cause for _, cause in report(root).values()} == {"private address 127.0.0.1 of photos.example"}
-    outside.shutdown()
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-@pytest.mark.parametrize("name", ["photos.example", "other.example"])
-def test_a_certificate_is_held_against_the_name_not_the_address(root, tmp_path, monkeypatch, name):
-    subprocess.run([*"openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2".split(),
-                    "-subj", "/CN=photos.example", "-addext", "subjectAltName=DNS:photos.example"],
-                   cwd=tmp_path, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    secure = Server()
-    secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
-    secure.routes = {f"/{photo}": answer(jpeg()) for photo in IDS}
-
-    async def resolve(host, port):
-        return ["127.0.0.1"]
-    monkeypatch.setattr(addresses, "resolve", resolve)
-    monkeypatch.setattr(addresses.httpx, "create_ssl_context",
-                        lambda: ssl.create_default_context(cafile=str(tmp_path / "cert.pem")))
-    name_urls(root, {photo: f"https://{name}:{secure.server_address[1]}/{photo}" for photo in IDS})
-    run(root)
-    assert len(find_photos(root)) == (36 if name == "photos.example" else 0)
-    secure.shutdown()
 
 
 def test_photos_of_the_albums_are_fetched_when_asked_for(root, server):
@@ -350,13 +198,6 @@ def test_photos_of_the_albums_are_fetched_when_asked_for(root, server):
     assert run(root) == 0 and untold not in find_photos(root)
     assert run(root, "--photos", "albums") == 0 and untold in find_photos(root)
     assert all(cause == "no address in the annotations" for _, cause in report(root).values())
-
-
-@pytest.mark.parametrize("url", ["storyworld:17", "ftp://example.org/a.jpg", "http://[broken", "no address", "http://"])
-def test_what_is_no_web_address_is_said_to_be_none(root, url):
-    name_urls(root, {name: url for name in IDS})
-    assert run(root) == 0 and len(report(root)) == 36
-    assert all(result == "gone" and cause.startswith("no http(s) address") for result, cause in report(root).values())
 
 
 def test_settings_out_of_range_are_refused(tmp_path):

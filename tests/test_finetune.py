@@ -19,7 +19,9 @@ from data.pictures.pictures import Resize, decode_photo
 from extract.backbones.backbone import build_backbone
 from extract.backbones.weights import hash_weights
 from extract.command import main as extract_main
+from tests import tiny_runs
 from tests.photo_dataset import write_dataset
+from tests.tiny_training import losses_of, weights_of
 from train.config import make_config
 from train.distributed import join_world
 from train.finetune.backbone import PhotoEncoder, open_backbone
@@ -33,17 +35,9 @@ from train.settings import read_settings
 from train.trainer import Trainer
 
 BACKBONE = "tests.tiny_backbone:with_blocks"
-TINY = dict(steps=0, patience_steps=0, embedding_dim=6, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2,
-            tag_head_dim=6, tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8, epochs=1, batch_size=4, lr=3e-3,
-            precision="float32", device="cpu")
+TINY = {**tiny_runs.TINY, "epochs": 1, "batch_size": 4, "lr": 3e-3, "precision": "float32", "device": "cpu"}
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +63,7 @@ def finetune(root, out, *flags, dataset="data", features="features"):
 
 
 def backbone_bytes(run):
-    return (run / "backbone.safetensors").read_bytes()
-
-
-def losses_of(run):
-    return [(line["train"], line["val"]) for line in read_metrics(run)]
+    return weights_of(run, "backbone.safetensors")
 
 
 def make_dataset(root, split="train", augmentation=True, missing="mask", dataset="data"):
@@ -238,7 +228,7 @@ def test_stopped_anywhere_and_gone_on_with_equals_undisturbed(world, tmp_path, m
         monkeypatch.setattr(FinetuneTrainer, "step", step)
         finetune(world, part, "--photos-at-once", "8")
         assert backbone_bytes(part) == backbone_bytes(whole)
-        assert (part / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+        assert weights_of(part) == weights_of(whole)
         assert losses_of(part) == losses_of(whole)
 
 

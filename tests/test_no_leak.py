@@ -10,6 +10,7 @@ from data.files import sha256_file
 from data.folder.folder import Features
 from data.folder.shards import map_shard, write_shard
 from data.words.tokens import END, PAD, START
+from tests.tiny_training import SIZES
 from train.batches import StoryDataset
 from train.beginnings import begin_on_ngrams
 from train.config import make_config
@@ -18,9 +19,6 @@ from train.statistics import measure_features
 from train.text import Context
 from train.writing import write_captions
 from train.writing_config import WritingConfig
-
-TINY = dict(embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2, tag_head_dim=8,
-            tag_embedding_dim=4, image_decoder_dim=16, decoder_dim=16)
 
 
 def rewrite(folder: Path, name: str, kind: str, change) -> None:
@@ -75,7 +73,7 @@ def predict(model, folder: Path) -> dict[str, torch.Tensor | list]:
 @pytest.mark.parametrize("frame", [1, 2, 3, 4])
 def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_features, frame, same_length, preset):
     folder = make_features()
-    features, config = Features.open(folder), make_config({"preset": preset, **TINY})
+    features, config = Features.open(folder), make_config({"preset": preset, **SIZES})
     dataset = StoryDataset(features, "train")
     torch.manual_seed(0)
     model = build_model(config, measure_sizes(config, features.width, dataset.words)).eval()

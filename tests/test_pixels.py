@@ -68,6 +68,6 @@ def test_without_photos_there_is_a_reason_and_no_number(photos, tmp_path):
 def test_lpips_runs_where_its_weights_are(photos, monkeypatch):
     import lpips
     network = lpips.LPIPS(pnet_rand=True, verbose=False).eval().requires_grad_(False)  # plumbing only
-    monkeypatch.setattr(pixels, "_load_lpips", lambda: (network, ""))
+    monkeypatch.setattr(pixels, "load_lpips", lambda: (network, ""))
     values, reasons = measure_pixels(photos, photos.root, np.array([0, 0]), np.array([0, 2]))
     assert values["lpips"][0] == pytest.approx(0, abs=1e-6) and values["lpips"][1] > 1e-6 and not reasons

@@ -27,8 +27,7 @@ from train.runs import load_run
 
 
 @pytest.fixture
-def folder(make_features: Callable[..., Path]) -> Path:
-    torch.set_num_threads(1)
+def folder(make_features: Callable[..., Path], one_thread: None) -> Path:
     return make_features(stories={"train": 4, "val": 4, "test": 12}, stories_per_album=1, bad_photos=(41,))
 
 

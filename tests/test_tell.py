@@ -23,8 +23,7 @@ def open_splits(folder, *names):
 
 
 @pytest.fixture
-def run(make_features, tmp_path, monkeypatch):
-    torch.set_num_threads(1)
+def run(make_features, tmp_path, monkeypatch, one_thread):
     monkeypatch.setattr("evaluate.baselines.fitted.choose_config", lambda *_: LSTMConfig(8, 8, epochs=1))
     return write_run(tmp_path / "run", make_features(stories={"train": 4, "val": 4, "test": 44}), task="tell")
 

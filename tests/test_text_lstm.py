@@ -26,8 +26,7 @@ CONFIG = LSTMConfig(embedding_dim=12, hidden_dim=16, dropout=0.0, lr=5e-2, batch
 
 
 @pytest.fixture
-def folder(make_features: Callable[..., Path]) -> Path:
-    torch.set_num_threads(1)
+def folder(make_features: Callable[..., Path], one_thread: None) -> Path:
     return make_features(stories={"train": 24, "val": 6, "test": 6})
 
 

@@ -1,6 +1,5 @@
 """Augmented views: beside the clean features, an album's alike, and training that sees them."""
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,10 @@ from data.pictures.augmentation import augment_picture, draw_augmentation
 from data.pictures.pictures import Resize, decode_photo
 from extract.backbones.backbone import build_backbone
 from extract.command import main
-from extract.pipeline.pipeline import Looking
+from tests import tiny_runs
+from tests.extraction import interrupted_after, snapshot
 from tests.photo_dataset import photo_id, write_dataset
+from tests.tiny_training import losses_of, weights_of
 from train.batches import StoryDataset
 from train.config import make_config
 from train.distributed import join_world
@@ -22,17 +23,9 @@ from train.session import run_training
 from train.trainer import Trainer
 
 BACKBONE = "tests.tiny_backbone:factory"
-TINY = dict(steps=0, patience_steps=0, embedding_dim=6, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2,
-            tag_head_dim=6, tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8, epochs=2, batch_size=2, lr=3e-3,
-            precision="float32", device="cpu")
+TINY = {**tiny_runs.TINY, "epochs": 2, "batch_size": 2, "lr": 3e-3, "precision": "float32", "device": "cpu"}
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +43,6 @@ def look(root, name, *flags):
     main(["--data", str(root / "data"), "--out", str(root / name), "--backbone", BACKBONE, "--weights", "random",
           "--precision", "float32", "--batch-size", "4", "--shard-rows", "8", "--readers", "2", *flags])
     return Features.open(root / name)
-
-
-def snapshot(folder: Path):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and ".local" not in path.parts}
 
 
 def test_a_view_is_what_the_backbone_says_of_the_photo_changed_as_its_album_drew(world):
@@ -91,19 +79,10 @@ def test_views_are_an_addition_that_changes_nothing_else(world):
         look(world, "plain", "--views", "3")
 
 
-def test_stopped_and_shared_extraction_gives_the_same_bytes(world, monkeypatch):
+def test_stopped_and_shared_extraction_gives_the_same_bytes(world):
     whole = snapshot(world / "features")
-    submit, left = Looking._submit, [9]
-
-    def stop(self):
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-        submit(self)
-    monkeypatch.setattr(Looking, "_submit", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_after(2):
         look(world, "stopped", "--views", "2")
-    monkeypatch.setattr(Looking, "_submit", submit)
     assert list((world / "stopped/views").glob("0*.h5")), "stopped too early to test going on"
     look(world, "stopped", "--views", "2")
     assert snapshot(world / "stopped") == whole
@@ -158,17 +137,21 @@ def test_a_masked_photo_stays_masked(world, tmp_path):
     features = Features.open(tmp_path / "f")
     features.__dict__["usable"] = features.usable & (np.arange(features.num_photos) != 0)
     dataset = StoryDataset(features, "train", missing="mask", views=True)
-    dataset._shown[:] = 1
-    shown = dataset.__getitems__([0])["input_features"][0]
-    assert not shown[0].any() and shown[1:].any(dim=1).all()
+    num_augmented = 0
+    for epoch in range(1, 9):
+        dataset.begin_epoch(epoch)
+        batch = dataset.__getitems__([0])
+        shown, clean = batch["input_features"][0], batch["image_features"][0]
+        assert not shown[0].any() and shown[1:].any(dim=1).all()
+        num_augmented += not torch.equal(shown, clean)
+    assert 0 < num_augmented < 8
 
 
 def test_training_with_views_differs_and_goes_on_to_the_bit(world, tmp_path, monkeypatch):
     features = world / "features"
     plain = run_training(make_config(TINY), features, tmp_path / "plain")
     whole = run_training(make_config({**TINY, "views": True}), features, tmp_path / "whole")
-    weights = (whole / "best.safetensors").read_bytes()
-    assert weights != (plain / "best.safetensors").read_bytes()
+    assert weights_of(whole) != weights_of(plain)
     statistics = [load_run(run).model.feature_std for run in (plain, whole)]
     assert torch.equal(*statistics), "statistics come from the photos as they are"
     step, left = Trainer.step, [5]
@@ -182,8 +165,8 @@ def test_training_with_views_differs_and_goes_on_to_the_bit(world, tmp_path, mon
         run_training(make_config({**TINY, "views": True}), features, tmp_path / "part")
     monkeypatch.setattr(Trainer, "step", step)
     run_training(make_config({**TINY, "views": True}), features, tmp_path / "part")
-    assert (tmp_path / "part/best.safetensors").read_bytes() == weights
-    assert [line["val"] for line in read_metrics(tmp_path / "part")] == [line["val"] for line in read_metrics(whole)]
+    assert weights_of(tmp_path / "part") == weights_of(whole)
+    assert losses_of(tmp_path / "part") == losses_of(whole)
     run = load_run(whole)
     judge = Trainer(run.config, run.model, join_world("cpu"), "float32")
     means = judge.summarise(judge.validate(StoryDataset(Features.open(features), "val", missing="mask")))

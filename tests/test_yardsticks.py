@@ -5,6 +5,7 @@ import torch
 
 from data.folder.folder import Features
 from data.words.tokens import find_rare_words
+from tests.tiny_training import SIZES
 from train.augment import hide_rare_words
 from train.batches import StoryDataset
 from train.beginnings import begin_on_shares, count_words, measure_shares
@@ -15,15 +16,12 @@ from train.runs import build_model, measure_sizes
 from train.statistics import measure_features
 from train.yardsticks import list_unlearned, measure_yardsticks
 
-TINY = dict(embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2, tag_head_dim=8,
-            tag_embedding_dim=4, image_decoder_dim=16, decoder_dim=16)
-
 
 @pytest.fixture
 def opened(make_features):
     features = Features.open(make_features(bad_photos=(4,)))
     train, val = (StoryDataset(features, split, missing="mask") for split in ("train", "val"))
-    config = make_config(TINY)
+    config = make_config(SIZES)
     torch.manual_seed(0)
     model = build_model(config, measure_sizes(config, features.width, train.words)).eval()
     model.set_statistics(*measure_features(features, train.photo_rows(), config.std_floor))

@@ -46,7 +46,7 @@ def measure_pixels(features: Features, dataset_root: Path | None, first: np.ndar
              if one >= 0 and other >= 0 and ids[one] in found and ids[other] in found]
     if not pairs:
         return {}, dict.fromkeys(METRICS, f"none of the photos was found below {dataset_root}")
-    lpips, reason = _load_lpips()
+    lpips, reason = load_lpips()
     names = ["ssim", "squared_error", *(["lpips"] if lpips is not None else [])]
     values = {name: np.full(len(first), np.nan) for name in names}
     for start in range(0, len(pairs), BATCH):
@@ -104,7 +104,7 @@ def _compare(one: Tensor, other: Tensor, lpips: Callable[..., Tensor] | None) ->
     return {name: value.double().numpy() for name, value in values.items()}
 
 
-def _load_lpips() -> tuple[Callable[..., Tensor] | None, str]:
+def load_lpips() -> tuple[Callable[..., Tensor] | None, str]:
     """The LPIPS network, or why it is left out."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
     if not path.exists():
