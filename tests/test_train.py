@@ -138,7 +138,7 @@ SWITCHES = [
     dict(word_dropout=0.3), dict(synonym_swaps=0.5), dict(scheduled_sampling=0.5), dict(curriculum=0.8),
     dict(preset="base", steps=0, patience_steps=0), dict(photo_carry=True), dict(tag_carry=True),
     dict(tag_probe=True), dict(word_copying=True), dict(rare_as_unknown=0.9),
-    dict(unigram_start=True), dict(steps=9), dict(reader="streamed", block=2, window=2), dict(precision="bfloat16"),
+    dict(tag_start=True), dict(steps=9), dict(reader="streamed", block=2, window=2), dict(precision="bfloat16"),
     dict(fraction=0.5), dict(limit=7)]
 
 
@@ -179,8 +179,8 @@ def test_initial_weights_come_from_another_run_word_by_word(make_features, tmp_p
 def test_biases_of_known_words_and_tags_come_from_the_other_run(make_features, tmp_path):
     """Where a fresh model would begin on the shares of train, a taken-over one keeps what it had learned."""
     features = make_features()
-    first = run_training(tiny(unigram_start=True), features, tmp_path / "first")
-    second = run_training(tiny(init=str(first), unigram_start=True, epochs=1, lr=1e-9), features, tmp_path / "second")
+    first = run_training(tiny(tag_start=True), features, tmp_path / "first")
+    second = run_training(tiny(init=str(first), tag_start=True, epochs=1, lr=1e-9), features, tmp_path / "second")
     old, new = (read_weights(run / "best.safetensors")[0] for run in (first, second))
     for name in ("text_decoder.vocabulary.bias", "seen_head.3.bias", "next_head.3.bias"):
         torch.testing.assert_close(old[name], new[name], atol=1e-6, rtol=0)

@@ -8,13 +8,13 @@ from data.words.tokens import find_rare_words
 from tests.tiny_training import SIZES
 from train.augment import hide_rare_words
 from train.batches import StoryDataset
-from train.beginnings import begin_on_shares, count_words, measure_shares
+from train.beginnings import begin_on_tag_shares, measure_tag_shares
 from train.config import make_config
 from train.criterion import StoryCriterion
 from train.prepare import fit_to_stories
 from train.runs import build_model, measure_sizes
 from train.statistics import measure_features
-from train.yardsticks import list_unlearned, measure_yardsticks
+from train.yardsticks import count_words, list_unlearned, measure_yardsticks
 
 
 @pytest.fixture
@@ -44,20 +44,19 @@ def test_yardsticks_are_what_they_say(opened):
     assert set(found) == {"image", "text", "tag_seen", "tag_next"} and found["tag_next"]["prior"] > 0
 
 
-def test_who_begins_on_shares_scores_as_the_yardstick_before_the_first_step(opened):
+def test_tags_that_begin_on_their_shares_score_as_the_yardstick_before_the_first_step(opened):
     model, config, train, val = opened
-    begin_on_shares(model, train, config.rare_as_unknown)
-    for layer in (model.text_decoder.vocabulary, model.seen_head[-1], model.next_head[-1]):
+    begin_on_tag_shares(model, train)
+    for layer in (model.seen_head[-1], model.next_head[-1]):
         torch.nn.init.zeros_(layer.weight)
-    torch.nn.init.constant_(model.text_decoder.copier.gate.bias, -100.0)
     criterion = StoryCriterion(config, model)
     batch = val.__getitems__(range(len(val)))
     with torch.no_grad():
         terms = criterion(model(batch, padded=False), batch)
     yardsticks = measure_yardsticks(criterion, train, val)
-    for term, name in (("text", "unigram"), ("tag_seen", "prior"), ("tag_next", "prior")):
+    for term, name in (("tag_seen", "prior"), ("tag_next", "prior")):
         assert (terms[term].sum / terms[term].count).item() == pytest.approx(yardsticks[term][name], rel=1e-3), term
-    assert measure_shares(train, config.rare_as_unknown)[1].isfinite().all()
+    assert measure_tag_shares(train).isfinite().all()
 
 
 def test_a_head_that_learned_nothing_is_told_in_a_sentence():

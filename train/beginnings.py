@@ -5,7 +5,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.words.tokens import PAD, START, UNK, find_rare_words
 from train.batches import StoryDataset, iterate_batches
 from train.model import StoryModel
 from train.ngrams import NgramModel
@@ -28,12 +27,11 @@ def begin_on_blend(model: StoryModel, train_set: StoryDataset) -> None:
     model.photo_carry.fit(read())
 
 
-def begin_on_shares(model: StoryModel, train_set: StoryDataset, rare_as_unknown: float) -> None:
-    """Let every word, and every tag, begin as likely as it is in train."""
-    log_words, tag_logits = measure_shares(train_set, rare_as_unknown)
+def begin_on_tag_shares(model: StoryModel, train_set: StoryDataset) -> None:
+    """Let every tag begin as likely as it is in train."""
+    begin = measure_tag_shares(train_set)
     with torch.no_grad():
-        for layer, begin in ((model.text_decoder.vocabulary, log_words),
-                             (model.seen_head[-1], tag_logits), (model.next_head[-1], tag_logits)):
+        for layer in (model.seen_head[-1], model.next_head[-1]):
             assert isinstance(layer, nn.Linear)
             layer.bias.copy_(begin)
 
@@ -48,22 +46,7 @@ def begin_on_ngrams(model: StoryModel, train_set: StoryDataset, val_set: StoryDa
     model.text_decoder.ngrams.fill(NgramModel.fit(told, held_out, 3, len(train_set.words.vocabulary)))
 
 
-def measure_shares(train_set: StoryDataset, rare_as_unknown: float) -> tuple[Tensor, Tensor]:
-    """How likely every word is to be predicted next, as logarithms (V,), and every tag, as logits (G,): by their
-    shares in train, float64, none of them 0 or 1."""
-    rows = train_set.story_rows
-    words = count_words(train_set.arrays.token.take(rows), len(train_set.words.vocabulary), rare_as_unknown) + 0.5
-    tags = train_set.arrays.tag.take(rows)
-    tag_shares = (tags.sum(axis=(0, 1)) + 0.5) / (tags.shape[0] * tags.shape[1] + 1)
-    return torch.from_numpy(np.log(words / words.sum())), torch.logit(torch.from_numpy(tag_shares))
-
-
-def count_words(token_ids: np.ndarray, num_words: int, rare_as_unknown: float) -> np.ndarray:
-    """(V,) how often each id is to be predicted, in expectation where rare words may stand as <UNK>; 0 for <PAD> and
-    <START>. token_ids: (..., T)."""
-    counts = np.bincount(np.ravel(token_ids), minlength=num_words).astype(float)
-    is_rare = find_rare_words(token_ids, num_words)
-    counts[UNK] += rare_as_unknown * is_rare.sum()
-    counts[is_rare] *= 1 - rare_as_unknown
-    counts[[PAD, START]] = 0
-    return counts
+def measure_tag_shares(train_set: StoryDataset) -> Tensor:
+    """How likely every tag is in train, as logits (G,), float64, none of them 0 or 1."""
+    tags = train_set.arrays.tag.take(train_set.story_rows)
+    return torch.logit(torch.from_numpy((tags.sum(axis=(0, 1)) + 0.5) / (tags.shape[0] * tags.shape[1] + 1)))

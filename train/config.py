@@ -107,7 +107,7 @@ class TrainConfig(ModelConfig):
     rare_as_unknown: float = setting(0.0, "share of the words that occur once in train that stand as <UNK>")
     undescribed_negatives: bool = setting(True, "a photo that nobody described lacks the tags its caption lacks; "
                                                 "off: that is not known")
-    unigram_start: bool = setting(False, "words begin as likely as they are in train")
+    tag_start: bool = setting(False, "tags begin as likely as they are in train")
     carry_lr: float = setting(1e-2, "learning rate of the few weights that carry photos and tags on")
     std_floor: float = setting(0.05, "least deviation of a feature, as a share of the mean deviation")
     init: str = setting("", "run whose weights to start from")
@@ -162,7 +162,7 @@ class TrainConfig(ModelConfig):
 # What helps on real pictures, cross-validated, and on drawn ones; README says what each brings.
 _BASE: dict[str, Any] = {
     "photo_carry": True, "tag_carry": True, "tag_probe": True, "word_copying": True, "reads_on": True,
-    "ngram_blend": True, "rare_as_unknown": 0.5, "unigram_start": True, "undescribed_negatives": False,
+    "ngram_blend": True, "rare_as_unknown": 0.5, "tag_start": True, "undescribed_negatives": False,
     "dropout": 0.1, "few_dropout": 0.5, "contrastive_weight": 0.2,
     "text_layers": 1, "sequence_layers": 1, "decoder_layers": 1,
     "embedding_dim": 256, "text_dim": 192, "fusion_dim": 384, "hidden_dim": 384, "tag_head_dim": 192,

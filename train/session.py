@@ -18,7 +18,7 @@ from data.words.tag_table import SHIPPED_PATH, load_entries
 from data.words.tokens import find_rare_words
 from train.augment import SynonymSwaps
 from train.batches import StoryDataset
-from train.beginnings import begin_on_blend, begin_on_ngrams, begin_on_shares
+from train.beginnings import begin_on_blend, begin_on_ngrams, begin_on_tag_shares
 from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.distributed import World, join_world
@@ -278,8 +278,8 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
                 val_set: StoryDataset | None, world: World) -> None:
     """Give a fresh model its weights and statistics."""
     config = record.config
-    if config.unigram_start:
-        begin_on_shares(trainer.model, train_set, config.rare_as_unknown)
+    if config.tag_start:
+        begin_on_tag_shares(trainer.model, train_set)
     if config.init:  # words and tags that it knows keep its biases
         report = take_over(trainer.model, Path(config.init), train_set.words, record.recipe)
         if world.is_writer:

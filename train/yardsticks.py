@@ -4,9 +4,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from data.words.tokens import PAD
+from data.words.tokens import PAD, START, UNK, find_rare_words
 from train.batches import StoryDataset, iterate_batches
-from train.beginnings import measure_shares
+from train.beginnings import measure_tag_shares
 from train.criterion import StoryCriterion
 
 Yardsticks = dict[str, dict[str, float]]  # term -> who knows nothing -> its loss on val
@@ -23,7 +23,10 @@ def measure_yardsticks(criterion: StoryCriterion, train_set: StoryDataset, val_s
         criterion: whose model has its statistics set; it says what counts.
     """
     model, device = criterion.model, criterion.model.feature_mean.device
-    log_words, tag_logits = (share.to(device) for share in measure_shares(train_set, criterion.rare_as_unknown))
+    counts = count_words(train_set.arrays.token.take(train_set.story_rows), len(train_set.words.vocabulary),
+                         criterion.rare_as_unknown) + 0.5
+    log_words = torch.from_numpy(np.log(counts / counts.sum())).to(device)                 # (V,)
+    tag_logits = measure_tag_shares(train_set).to(device)                                  # (G,)
     sums: dict[tuple[str, str], np.ndarray] = {}
 
     def add(term: str, name: str, total: torch.Tensor, count: torch.Tensor) -> None:
@@ -61,3 +64,14 @@ def list_unlearned(val: Mapping[str, float | None], yardsticks: Yardsticks) -> l
             sentences.append(f"{label}: nothing learned that holds on val, loss {loss:.4f} against {least:.4f} of the "
                              f"{name}")
     return sentences
+
+
+def count_words(token_ids: np.ndarray, num_words: int, rare_as_unknown: float) -> np.ndarray:
+    """(V,) how often each id is to be predicted, in expectation where rare words may stand as <UNK>; 0 for <PAD> and
+    <START>. token_ids: (..., T)."""
+    counts = np.bincount(np.ravel(token_ids), minlength=num_words).astype(float)
+    is_rare = find_rare_words(token_ids, num_words)
+    counts[UNK] += rare_as_unknown * is_rare.sum()
+    counts[is_rare] *= 1 - rare_as_unknown
+    counts[[PAD, START]] = 0
+    return counts
