@@ -66,6 +66,7 @@ SCHEMA: dict[str, dict[str, Field]] = {
               "tokenised": Field("u1", ("N", 5)), "story_id": Field("S", ("N",)), "album_id": Field("S", ("N",)),
               "caption": Field("u1", ("M",)), "offset": Field("i8", ("5N+1",))},
 }
+BESIDE = ("thumbs", "grid", "views")  # row for row beside `photos`, where a folder has them
 
 
 def write_shard(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> Path:

@@ -20,11 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        UserError: if there is no features folder, or somebody writes into it.
-    """
+    """Run the command."""
     folder: Path = arguments.folder
     if not (folder / MANIFEST).exists() and not read_ledger(folder):
         raise UserError(f"expected a features folder at {folder}, found neither {MANIFEST} nor a ledger; name another")

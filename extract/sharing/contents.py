@@ -14,12 +14,12 @@ from data.files import sha256_file
 from data.folder.manifest import MANIFEST, Manifest, Shard, load_manifest
 from data.folder.part import PART, format_part, read_lacks
 from data.folder.published import map_published, refuse_links
+from data.folder.shards import BESIDE
 from extract.sharing.croissant import CROISSANT, describe_dataset
+from extract.sharing.transport import THREADS
 from extract.verification.check_files import OWN_FILES
 
-BESIDE = ("thumbs", "grid", "views")  # what may be left out; features themselves never
 SUMS = "SHA256SUMS"
-THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class File:
     name: str
     sha256: str
     bytes: int | None = None
+
+    @classmethod
+    def of(cls, shard: Shard) -> "File":
+        """A shard as a file."""
+        return cls(shard.name, shard.sha256, shard.bytes)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Parcel:
 
 def list_files(manifest: Manifest) -> dict[str, File]:
     """Every file that a whole folder has beside its manifest, by its path inside; nothing else is ever handed on."""
-    files = [as_file(shard) for shards in manifest.shards.values() for shard in shards]
+    files = [File.of(shard) for shards in manifest.shards.values() for shard in shards]
     files += [File(f"words/{name}/{text}", sha256) for name, entry in manifest.words.items()
               for text, sha256 in entry.files.items() if text.endswith(".json")]
     files += [File(name, manifest.files[name]) for name in OWN_FILES if name in manifest.files]
@@ -84,7 +89,7 @@ def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard
     """The story shards of a choice.
 
     Args:
-        manifest: less what lacks (see `data.folder.part.without`). where: it is, for the error.
+        manifest: less what lacks (see `data.folder.part.without`).
 
     Raises:
         UserError: if there is no such split or word set.
@@ -138,7 +143,7 @@ def gather(root: Path, manifest: Manifest, lacks: frozenset[str], choice: Choice
     """
     stories = choose_stories(manifest, choice, str(root))
     shards = [shard for shard in [*stories, *choose_rows(root, manifest, stories, choice)] if shard.name not in lacks]
-    files = sorted([*map(as_file, shards), *choose_texts(manifest, choice)], key=lambda file: file.name)
+    files = sorted([*map(File.of, shards), *choose_texts(manifest, choice)], key=lambda file: file.name)
     return Parcel(root, files, {file.name: _require_size(root, file) for file in files})
 
 
@@ -167,11 +172,6 @@ def write_notes(parcel: Parcel, whole: Manifest, lacks: Iterable[str]) -> None:
     sums = {file.name: file.sha256 for file in parcel.files}
     sums |= {name: hashlib.sha256(text).hexdigest() for name, text in parcel.notes.items()}
     parcel.notes[SUMS] = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
-
-
-def as_file(shard: Shard) -> File:
-    """A shard as a file."""
-    return File(shard.name, shard.sha256, shard.bytes)
 
 
 def _require_size(root: Path, file: File) -> int:

@@ -10,8 +10,7 @@ from data.files import replace_file
 from data.folder.published import refuse_links
 from extract.extras import require_extra
 from extract.sharing.address import Address
-from extract.sharing.contents import THREADS
-from extract.sharing.transport import EXTRA, open_store
+from extract.sharing.transport import EXTRA, THREADS, open_store
 
 COMMIT_FILES = 64  # that go to the hub at a time: it counts commits
 

@@ -18,6 +18,7 @@ RANGE_BYTES = 1 << 23  # asked of an object store at a time
 CONNECT_SECONDS, SILENCE_SECONDS = 30.0, 60.0
 NOT_ALLOWED = (401, 402, 403, 407, 451)
 EXTRA = "share"
+THREADS = 4  # that read, hash, send or fetch files side by side
 
 
 class Failed(Exception):
