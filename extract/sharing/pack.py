@@ -40,7 +40,7 @@ def pack_folder(folder: Path, target: Path, choice: Choice) -> Path:
     total = sum(parcel.sizes.values())
     require_room(target.parent, "a tar", total)
     progress = Progress(total >> 20, "MB")
-    with replace_file(target) as partial, tarfile.open(
+    with replace_file(target) as partial, tarfile.TarFile(
             partial, "w", format=tarfile.PAX_FORMAT, encoding="ascii", errors="strict", copybufsize=COPY_BYTES) as tar:
         for name, text in parcel.notes.items():
             member = tarfile.TarInfo(name)
