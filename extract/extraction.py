@@ -36,10 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def run_extraction(config: ExtractConfig) -> Path:
-    """Make or bring up to date a features folder.
-
-    Returns:
-        The folder.
+    """Make or bring up to date a features folder, and return its path.
 
     Raises:
         UserError: if input, weights, settings or disk do not allow it.
@@ -184,11 +181,7 @@ def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:
 
 
 def choose_views(config: ExtractConfig, manifest: Manifest | None) -> int:
-    """How many augmented views the folder gets: those it has, or those asked for.
-
-    Raises:
-        UserError: if it has others.
-    """
+    """How many augmented views the folder gets: those it has, or those asked for; others than it has are refused."""
     made = manifest.counts.get("views") if manifest is not None else None
     if not isinstance(made, dict):
         return config.views

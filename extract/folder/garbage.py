@@ -33,13 +33,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def collect_garbage(folder: Path, dry_run: bool = False, damaged: bool = False) -> dict[str, int]:
-    """Remove every shard of a folder that neither its manifest names nor an unfinished run needs.
+    """Remove shards that neither the manifest names nor an unfinished run needs, and give their bytes by path.
 
     Args:
         dry_run: remove nothing. damaged: also what verify set aside.
-
-    Returns:
-        Bytes by path inside the folder.
     """
     needed = name_needed(folder)
     unneeded = [path for pattern in FOLDERS for path in sorted(folder.glob(f"{pattern}/*.h5"))
@@ -70,11 +67,7 @@ def name_needed(folder: Path) -> set[str]:
 
 @contextmanager
 def hold_alone(folder: Path, what: str) -> Iterator[None]:
-    """Hold a features folder against every process of an extraction.
-
-    Raises:
-        UserError: if one of them is alive: names it.
-    """
+    """Hold a features folder against every process of an extraction; one that is alive is named in the refusal."""
     with ExitStack() as stack:
         for path in sorted({folder / LOCAL / LOCK.format(rank=0), *lock_paths(folder)}):
             stack.enter_context(hold(path, f"features folder {folder} ({what})"))

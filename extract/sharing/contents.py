@@ -70,11 +70,7 @@ def list_files(manifest: Manifest) -> dict[str, File]:
 
 
 def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifest, frozenset[str]]:
-    """Read what a place says that it has: its manifest, and which files lack there.
-
-    Raises:
-        UserError: if that is no manifest, or no list.
-    """
+    """Read what a place says that it has: its manifest, and which files lack there."""
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / MANIFEST).write_bytes(manifest)
         if part is not None:
@@ -86,14 +82,7 @@ def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifes
 
 
 def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard]:
-    """The story shards of a choice.
-
-    Args:
-        manifest: less what lacks (see `data.folder.part.without`).
-
-    Raises:
-        UserError: if there is no such split or word set.
-    """
+    """The story shards of a choice, by a manifest less what lacks; a split or word set that is not there is refused."""
     splits = [split for split in SPLITS if any(group.endswith(f"/{split}") for group in manifest.shards)]
     for what, asked, there in (("split", choice.splits, splits),
                                ("word set", choice.words, sorted(manifest.words))):
@@ -148,11 +137,7 @@ def gather(root: Path, manifest: Manifest, lacks: frozenset[str], choice: Choice
 
 
 def check_contents(parcel: Parcel) -> Iterator[File]:
-    """Hash a parcel's files in the background; gives each in order when it is known to be what the manifest says.
-
-    Raises:
-        UserError: at the first that is not.
-    """
+    """Hash a parcel's files in the background; gives each in order when it is known to be what the manifest says."""
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets go of the interpreter
         for file, found in zip(parcel.files, pool.map(lambda file: sha256_file(parcel.root / file.name), parcel.files)):
             if found != file.sha256:
