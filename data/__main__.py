@@ -2,7 +2,6 @@
 import argparse
 import logging
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 from data.annotations.stories import DEFAULT_SEED
@@ -10,9 +9,7 @@ from data.errors import CommandParser, run_command
 from data.fetch.config import FetchConfig
 from data.folds.folds import DEFAULT_FOLDS
 from data.settings import add_flags, make
-from data.storyworld.config import TAG_WORLDS, WorldConfig
-
-DEFAULTS = {field.name: field.default for field in fields(WorldConfig)}
+from data.storyworld.config import WorldConfig
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,12 +28,7 @@ def _build_parser() -> CommandParser:
     world = commands.add_parser("storyworld", help="draw a seeded world of stories in VIST's format",
                                 description="Draw a seeded world of stories in VIST's format.")
     world.add_argument("--out", type=Path, required=True, metavar="DIR", help="the data folder to make")
-    world.add_argument("--albums", type=int, default=DEFAULTS["albums"], help="albums in all (%(default)s)")
-    world.add_argument("--seed", type=int, default=DEFAULTS["seed"], help="another seed, another world (%(default)s)")
-    world.add_argument("--tags", choices=TAG_WORLDS, default=DEFAULTS["tags"],
-                       help="whether tags tell more than captions do (%(default)s)")
-    world.add_argument("--workers", type=int, default=DEFAULTS["workers"],
-                       help="processes that draw; 0 takes all cores (%(default)s)")
+    add_flags(world, WorldConfig)
     world.set_defaults(run=_draw_world)
     check = commands.add_parser("check", help="tell what a data folder holds and what would be left out",
                                 description="Tell what a data folder holds and what would be left out.")
@@ -70,7 +62,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _draw_world(arguments: argparse.Namespace) -> None:
-    config = WorldConfig(**{name: getattr(arguments, name) for name in DEFAULTS})
+    config = make(WorldConfig, arguments)
     from data.storyworld.generate import write_world
     print(write_world(config, arguments.out))
 

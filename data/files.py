@@ -20,11 +20,7 @@ MAX_JSON_BYTES = 1 << 30  # larger than any annotation file there is; what a fol
 def replace_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, sync it and rename it to `path`.
 
-    Args:
-        path: the final name. Its folder is made when absent.
-
-    Yields:
-        The path to write to. It is removed when the block raises.
+    The folder is made when absent; what was written is removed when the block raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
@@ -41,11 +37,7 @@ def replace_file(path: Path) -> Iterator[Path]:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; when the block ends well it takes the place of what is there.
 
-    Args:
-        path: the final name. Its parent is made when absent.
-
-    Yields:
-        The folder to write to, empty. It is removed when the block raises.
+    Its parent is made when absent; what was written is removed when the block raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
@@ -108,9 +100,7 @@ def read_json(path: Path, what: str, remedy: str, max_bytes: int = MAX_JSON_BYTE
     """Read a JSON file that a user or a teammate gave us.
 
     Args:
-        path: the file.
-        what: its role in words, for the error ("the folder's manifest").
-        remedy: what to do when it cannot be read.
+        what: its role in words, for the error ("the folder's manifest"). remedy: what to do when it cannot be read.
         max_bytes: a larger file is refused unread.
 
     Raises:
@@ -132,11 +122,7 @@ def read_json(path: Path, what: str, remedy: str, max_bytes: int = MAX_JSON_BYTE
 
 
 def take_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; for `json.loads`, which takes the last of two values of one key in silence.
-
-    Raises:
-        ValueError: naming a key that stands there twice.
-    """
+    """An object of JSON, or a ValueError where a key stands twice: `json.loads` takes the last of them in silence."""
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]

@@ -7,46 +7,31 @@ import sys
 from pathlib import Path
 
 from data.errors import CommandParser, UserError, require_command
+from extract import flags
 from extract.config import ExtractConfig
-from extract.flags import (
-    add_export_flags,
-    add_extraction_flags,
-    add_gc_flags,
-    add_import_flags,
-    add_inspect_flags,
-    add_pack_flags,
-    add_plan_flags,
-    add_pull_flags,
-    add_push_flags,
-    add_verify_flags,
-)
 
 # name -> (module with run(arguments), its flags, what it does); modules are imported when their command runs
 COMMANDS = {
-    "plan": ("extract.plan_report", add_plan_flags,
+    "plan": ("extract.plan_report", flags.add_plan_flags,
              "say what an extraction would do: counts, bytes, hours; writes nothing"),
-    "verify": ("extract.verification.verify", add_verify_flags,
+    "verify": ("extract.verification.verify", flags.add_verify_flags,
                "check that a features folder is what was written, to the bit with --full"),
-    "inspect": ("extract.inspection.inspection", add_inspect_flags,
+    "inspect": ("extract.inspection.inspection", flags.add_inspect_flags,
                 "show what a features folder holds, also while it is being made"),
-    "import-features": ("extract.exchange.importing", add_import_flags,
+    "import-features": ("extract.exchange.importing", flags.add_import_flags,
                         "make a features folder of other people's features, keyed by photo id"),
-    "export-features": ("extract.exchange.exporting", add_export_flags,
+    "export-features": ("extract.exchange.exporting", flags.add_export_flags,
                         "write a folder's features for other tools: npy, parquet, arrow, webdataset"),
-    "pack": ("extract.sharing.pack", add_pack_flags, "write a features folder, or a part of it, as one tar"),
-    "push": ("extract.sharing.push", add_push_flags, "bring what is not there yet to a folder, s3:// or hf://"),
-    "pull": ("extract.sharing.pull", add_pull_flags,
+    "pack": ("extract.sharing.pack", flags.add_pack_flags, "write a features folder, or a part of it, as one tar"),
+    "push": ("extract.sharing.push", flags.add_push_flags, "bring what is not there yet to a folder, s3:// or hf://"),
+    "pull": ("extract.sharing.pull", flags.add_pull_flags,
              "get a features folder, or a part, from a folder, a tar, http(s)://, s3:// or hf://"),
-    "gc": ("extract.folder.garbage", add_gc_flags, "remove shards that the manifest no longer names"),
+    "gc": ("extract.folder.garbage", flags.add_gc_flags, "remove shards that the manifest no longer names"),
 }
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run an extraction, or the command named first.
-
-    Raises:
-        UserError, LimitExceeded: see `data.errors.run_command`.
-    """
+    """Run an extraction, or the command named first."""
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
         module_name, add_flags, what = COMMANDS[argv[0]]
@@ -72,7 +57,7 @@ def build_parser() -> CommandParser:
                + "\n".join(f"  {name:15} {what}" for name, (_, _, what) in COMMANDS.items()))
     parser.add_argument("--out", type=Path, required=True, metavar="FEATURES",
                         help="features folder to make or to bring up to date")
-    add_extraction_flags(parser)
+    flags.add_extraction_flags(parser)
     return parser
 
 

@@ -36,10 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def run_extraction(config: ExtractConfig) -> Path:
-    """Make or bring up to date a features folder.
-
-    Returns:
-        The folder.
+    """Make or bring up to date a features folder, and return its path.
 
     Raises:
         UserError: if input, weights, settings or disk do not allow it.
@@ -56,6 +53,7 @@ def run_extraction(config: ExtractConfig) -> Path:
     for note in notes:
         log.warning("%s", note)
     require_room(config.out, FOLDER)
+    from extract.folder.plan import read_limited
     dataset = read_limited(config)  # before the folder is touched: bad input leaves nothing behind
     for warning in dataset.warnings:
         log.warning("%s", warning)
@@ -74,24 +72,9 @@ def run_extraction(config: ExtractConfig) -> Path:
     return config.out
 
 
-def read_limited(config: ExtractConfig) -> "Dataset":
-    """The dataset, less what --limit leaves out."""
-    from data.annotations.stories import read_dataset
-    from extract.folder.plan import limit_stories
-    return limit_stories(read_dataset(config.dataset, config.seed), config.limit)
-
-
-def plan_folder(config: ExtractConfig, dataset: "Dataset",
-                photos: dict[str, FoundPhoto]) -> "tuple[Plan, Manifest | None]":
-    """The plan of a folder and its manifest as it is; reads neither photo nor torch, writes nothing."""
-    from extract.folder.ledger import read_ledger
-    from extract.folder.plan import make_plan
-    manifest = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
-    return make_plan(dataset, photos, config, manifest, read_ledger(config.out)), manifest
-
-
 def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto], seen: str,
                       still_held: Callable[[], None]) -> Manifest | None:
+    from extract.folder.plan import plan_folder
     from extract.folder.word_writer import order_words
     from extract.folder.work import find_work, share_of
     from extract.pipeline.backbone_setup import open_mapper, resolve_recipe
@@ -198,11 +181,7 @@ def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:
 
 
 def choose_views(config: ExtractConfig, manifest: Manifest | None) -> int:
-    """How many augmented views the folder gets: those it has, or those asked for.
-
-    Raises:
-        UserError: if it has others.
-    """
+    """How many augmented views the folder gets: those it has, or those asked for; others than it has are refused."""
     made = manifest.counts.get("views") if manifest is not None else None
     if not isinstance(made, dict):
         return config.views

@@ -11,10 +11,14 @@ import numpy as np
 from data.errors import printable
 from data.pictures.photos import scan_photos
 from data.progress import spell_seconds
+from extract.command import read_config
 from extract.config import ExtractConfig
+from extract.extraction import choose_views, look_at_photos
 from extract.flags import TIMED_PHOTOS
 from extract.folder.canaries import NUM_CANARIES
 from extract.folder.ledger import NO_FILE
+from extract.folder.plan import Plan, PlannedShard, plan_folder, read_limited
+from extract.folder.work import Asked, Work, find_work
 from extract.verification.findings import format_facts
 
 if TYPE_CHECKING:
@@ -22,8 +26,6 @@ if TYPE_CHECKING:
     from data.folder.manifest import Manifest
     from extract.backbones.backbone import Backbone
     from extract.backbones.mapper import Mapper
-    from extract.folder.plan import Plan
-    from extract.folder.work import Asked, Work
 
 TIMED_SECONDS = 3.0  # at least, where there are as many photos
 THUMBNAIL_BITS = 2.0  # a pixel of a small JPEG, roughly
@@ -40,12 +42,7 @@ class Measured:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the plan.
-
-    Raises:
-        UserError: where the extraction would refuse too.
-    """
-    from extract.command import read_config
+    """Print the plan; it is refused what the extraction would refuse too."""
     given = dict(vars(arguments))
     timing = given.pop("timing")
     config = read_config(argparse.Namespace(**given))
@@ -55,12 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
     """What an extraction with this configuration would do, as facts by name."""
-    from extract.extraction import choose_views, plan_folder, read_limited
-    from extract.folder.work import Asked, find_work
     photos, notes = scan_photos(config.dataset)
     dataset = read_limited(config)
     plan, manifest = plan_folder(config, dataset, photos)
-    backbone, substituted = _build(config, timing)
+    backbone, substituted = _build(config)
     recipe, mapper = _settle(config, backbone, manifest, substituted, timing)
     side = config.thumbnails or (manifest.counts.get("thumbnail_side", 0) if manifest is not None else 0)
     asked = Asked(recipe, side > 0, config.grid, config.retry, config.rehash, choose_views(config, manifest))
@@ -76,23 +71,22 @@ def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
     return facts
 
 
-def _build(config: ExtractConfig, timing: bool) -> "tuple[Backbone, str]":
+def _build(config: ExtractConfig) -> "tuple[Backbone, str]":
     """The backbone, and a sentence where its weights are not here yet: random ones are as fast, nothing is fetched."""
     from extract.backbones.backbone import build_backbone
     from extract.backbones.named import describe_named, is_named
     from extract.backbones.weights import IMAGENET, RANDOM, imagenet_path
-    if config.weights == IMAGENET and is_named(config.backbone) and (
-            absent := describe_named(config.backbone).describe_absence()):
-        return build_backbone(config.backbone, RANDOM, config.resize), absent
-    if config.weights == IMAGENET and ":" not in config.backbone:
+    absent = ""
+    if config.weights == IMAGENET and is_named(config.backbone):
+        absent = describe_named(config.backbone).describe_absence()
+    elif config.weights == IMAGENET and ":" not in config.backbone:
         from torchvision import models
         known = config.backbone in models.list_models(module=models)
         entry = getattr(models.get_model_weights(config.backbone), "IMAGENET1K_V1", None) if known else None
         if entry is not None and not imagenet_path(entry.url).exists():
-            return build_backbone(config.backbone, RANDOM, config.resize), (
-                f"not here yet: the extraction would download {entry.url} to {imagenet_path(entry.url)}; timed with "
-                "random ones, which are as fast")
-    return build_backbone(config.backbone, config.weights, config.resize), ""
+            absent = (f"not here yet: the extraction would download {entry.url} to {imagenet_path(entry.url)}; timed "
+                      "with random ones, which are as fast")
+    return build_backbone(config.backbone, RANDOM if absent else config.weights, config.resize), absent
 
 
 def _settle(config: ExtractConfig, backbone: "Backbone", manifest: "Manifest | None", substituted: str,
@@ -115,7 +109,7 @@ def _settle(config: ExtractConfig, backbone: "Backbone", manifest: "Manifest | N
     return recipe["id"], Mapper(backbone, device, precision, size, config.compiled, config.grid)
 
 
-def _count(dataset: "Dataset", plan: "Plan", works: "list[Work]", notes: list[str]) -> dict[str, str]:
+def _count(dataset: "Dataset", plan: Plan, works: list[Work], notes: list[str]) -> dict[str, str]:
     found = (plan.stat != NO_FILE).any(axis=1)
     rows = _rows_to_read(plan, works)
     facts = {"stories": ", ".join(f"{split} {len(stories)}" for split, stories in dataset.stories.items()),
@@ -129,12 +123,12 @@ def _count(dataset: "Dataset", plan: "Plan", works: "list[Work]", notes: list[st
     return facts | {f"note {number}": note for number, note in enumerate((*dataset.warnings, *notes), 1)}
 
 
-def _rows_to_read(plan: "Plan", works: "list[Work]") -> np.ndarray:
+def _rows_to_read(plan: Plan, works: list[Work]) -> np.ndarray:
     rows = [work.planned.first + np.flatnonzero(work.unread) for work in works]
     return np.concatenate(rows) if rows else np.zeros(0, np.int64)
 
 
-def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: "Plan", works: "list[Work]", backbone: "Backbone",
+def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: Plan, works: list[Work], backbone: "Backbone",
                   side: int, measured: Measured | None) -> dict[str, str]:
     rows, spec = sum(work.planned.rows for work in works), backbone.spec
     thumbnail = measured.thumbnail if measured is not None else side * side * 0.75 * THUMBNAIL_BITS / 8
@@ -145,23 +139,17 @@ def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: "Plan", works
     words = captions + len(stories) * (5 * (2 * config.caption_length + 70) + 64)
     canaries = min(NUM_CANARIES, len(plan)) * spec.size * spec.size * 3
     total = SPARE * (rows * row_bytes + words + canaries)
-    free = shutil.disk_usage(_nearest(config.out)).free
+    out = config.out.absolute()
+    free = shutil.disk_usage(next(path for path in (out, *out.parents) if path.exists())).free
     return {"to write": f"about {spell_bytes(total)}: {spell_bytes(rows * row_bytes)} of photo rows, "
                         f"{spell_bytes(words)} of words, {spell_bytes(canaries)} of canaries",
             "disk": f"{spell_bytes(free)} free: " + ("enough" if free > total else
                                                      f"NOT ENOUGH, make room for {spell_bytes(total - free)} more")}
 
 
-def _nearest(path: Path) -> Path:
-    path = path.absolute()
-    return next(parent for parent in (path, *path.parents) if parent.exists())
-
-
-def _measure(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "Asked", mapper: "Mapper",
+def _measure(config: ExtractConfig, plan: Plan, works: list[Work], asked: Asked, mapper: "Mapper",
              side: int) -> Measured | None:
     """Extract some of the photos into a folder of no use: long enough that starting does not matter."""
-    from extract.extraction import look_at_photos
-    from extract.folder.work import find_work
     rows = _rows_to_read(plan, works)
     rows = rows[(plan.stat[rows] != NO_FILE).any(axis=1)]
     count = TIMED_PHOTOS
@@ -182,9 +170,8 @@ def _measure(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked: "A
     return None
 
 
-def _take(plan: "Plan", rows: np.ndarray) -> "Plan":
+def _take(plan: Plan, rows: np.ndarray) -> Plan:
     """A plan of these rows alone, in one shard."""
-    from extract.folder.plan import PlannedShard
     return replace(plan, photo_id=plan.photo_id[rows], split=plan.split[rows], stat=plan.stat[rows],
                    path=[plan.path[row] for row in rows], album_id=plan.album_id[rows],
                    shards=[PlannedShard(0, 0, 0, len(rows))], orphans=[], taken={})

@@ -29,11 +29,7 @@ _REMEDY = "get the folder again"
 
 
 def read_lacks(root: Path) -> frozenset[str]:
-    """The files that a folder lacks on purpose, by their paths inside it; empty for a whole folder.
-
-    Raises:
-        UserError: if part.json is none.
-    """
+    """The files that a folder lacks on purpose, by their paths inside it; empty for a whole folder."""
     path = root / PART
     if not path.exists():
         return frozenset()

@@ -1,7 +1,7 @@
 """The hero in each act, with what the act needs: a chair, a pan, a partner to talk to, a motorcycle."""
 import random
 
-from data.storyworld.canvas import Canvas, Color, Point
+from data.storyworld.canvas import Canvas, Point
 from data.storyworld.people import FRIEND, LOOKS, Look, draw_person
 from data.storyworld.things import draw_bed, draw_chair, draw_table
 from data.storyworld.vehicles import draw_bicycle, draw_car_back, draw_car_front, draw_motorcycle
@@ -18,8 +18,14 @@ def draw_hero(canvas: Canvas, scene: Scene, x: float, facing: int, rng: random.R
     elif scene.act in _PROPS:
         _PROPS[scene.act](canvas, look, scene, x, facing, rng)
     else:
-        canvas.shadow(x, GROUND + 3, 34, 6)
-        draw_person(canvas, look, scene.act, x, GROUND, facing, rng)
+        parts = _stand(canvas, look, scene.act, x, facing, rng)
+        if scene.act in _ADDED:
+            _ADDED[scene.act](canvas, parts, x, facing)
+
+
+def _stand(canvas: Canvas, look: Look, act: str, x: float, facing: int, rng: random.Random) -> dict[str, Point]:
+    canvas.shadow(x, GROUND + 3, 34, 6)
+    return draw_person(canvas, look, act, x, GROUND, facing, rng)
 
 
 def _in_car(canvas: Canvas, look: Look, x: float, facing: int, rng: random.Random) -> None:
@@ -52,12 +58,8 @@ def _sleep(canvas: Canvas, look: Look, scene: Scene, x: float, facing: int, rng:
     canvas.rect(left, 184, right, 226, (60, 110, 214), 10)
     for step in range(4):
         canvas.rect(left + 12 + step * 24, 185, left + 20 + step * 24, 225, (120, 164, 244))
-    _letters(canvas, parts["head"], facing)
-
-
-def _letters(canvas: Canvas, head: Point, facing: int) -> None:
-    """Three growing Zs."""
-    for step in range(3):
+    head = parts["head"]
+    for step in range(3):  # growing Zs
         x, y, size = head[0] + facing * (14 + step * 15), head[1] - 24 - step * 18, 5 + step * 2
         canvas.stroke([(x - size, y - size), (x + size, y - size), (x - size, y + size), (x + size, y + size)], 2.4,
                       (255, 255, 255))
@@ -103,19 +105,15 @@ def _talk(canvas: Canvas, look: Look, scene: Scene, x: float, facing: int, rng: 
     partner = x + facing * 92
     canvas.shadow(partner, GROUND - 3, 30, 5)
     draw_person(canvas, FRIEND, "waiting", partner, GROUND - 6, -facing, rng)
-    canvas.shadow(x, GROUND + 3, 34, 6)
-    parts = draw_person(canvas, look, "talking", x, GROUND, facing, rng)
-    left, top = parts["head"][0] + facing * 30 - 31, parts["head"][1] - 66
+    head_x, head_y = _stand(canvas, look, "talking", x, facing, rng)["head"]
+    left, top = head_x + facing * 30 - 31, head_y - 66
     canvas.rect(left, top, left + 66, top + 36, (255, 255, 255), 14)
-    canvas.polygon([(left + 20, top + 33), (left + 40, top + 33), (parts["head"][0] + facing * 14, top + 50)],
-                   (255, 255, 255))
+    canvas.polygon([(left + 20, top + 33), (left + 40, top + 33), (head_x + facing * 14, top + 50)], (255, 255, 255))
     for dot in range(3):
         canvas.dot(left + 17 + dot * 16, top + 18, 4, (70, 80, 100))
 
 
-def _drink(canvas: Canvas, look: Look, scene: Scene, x: float, facing: int, rng: random.Random) -> None:
-    canvas.shadow(x, GROUND + 3, 34, 6)
-    parts = draw_person(canvas, look, "drinking", x, GROUND, facing, rng)
+def _drink(canvas: Canvas, parts: dict[str, Point], x: float, facing: int) -> None:
     hand_x, hand_y = parts["hand"]
     canvas.polygon([(hand_x - 9, hand_y - 22), (hand_x + 9, hand_y - 22), (hand_x + 7, hand_y + 10),
                     (hand_x - 7, hand_y + 10)], (255, 196, 60))
@@ -142,27 +140,22 @@ def _cook(canvas: Canvas, look: Look, scene: Scene, x: float, facing: int, rng: 
         canvas.dot(head_x + dx, head_y - 36, 9, (255, 255, 255))
 
 
-def _dance(canvas: Canvas, look: Look, scene: Scene, x: float, facing: int, rng: random.Random) -> None:
-    canvas.shadow(x, GROUND + 3, 34, 6)
-    draw_person(canvas, look, "dancing", x, GROUND, facing, rng)
+def _dance(canvas: Canvas, parts: dict[str, Point], x: float, facing: int) -> None:
     for dx, dy, color in ((-62, 70, (255, 230, 80)), (58, 120, (120, 240, 220)), (-44, 134, (255, 140, 200))):
         note_x, note_y = x + dx, GROUND - dy
         canvas.oval(note_x, note_y, 6, 5, color)
         canvas.stroke([(note_x + 5, note_y), (note_x + 5, note_y - 22), (note_x + 14, note_y - 17)], 2.6, color)
 
 
-def _smile(canvas: Canvas, look: Look, scene: Scene, x: float, facing: int, rng: random.Random) -> None:
-    canvas.shadow(x, GROUND + 3, 34, 6)
-    parts = draw_person(canvas, look, "smiling", x, GROUND, facing, rng)
-    for dx, dy in ((-40, -18), (40, -22), (0, -42)):
-        _heart(canvas, parts["head"][0] + dx, parts["head"][1] + dy, 7, (255, 80, 120))
-
-
-def _heart(canvas: Canvas, x: float, y: float, size: float, color: Color) -> None:
-    for side in (-1, 1):
-        canvas.dot(x + side * size * 0.5, y, size * 0.58, color)
-    canvas.polygon([(x - size, y + size * 0.2), (x + size, y + size * 0.2), (x, y + size * 1.3)], color)
+def _smile(canvas: Canvas, parts: dict[str, Point], x: float, facing: int) -> None:
+    color, size = (255, 80, 120), 7
+    for dx, dy in ((-40, -18), (40, -22), (0, -42)):  # hearts
+        x, y = parts["head"][0] + dx, parts["head"][1] + dy
+        for side in (-1, 1):
+            canvas.dot(x + side * size * 0.5, y, size * 0.58, color)
+        canvas.polygon([(x - size, y + size * 0.2), (x + size, y + size * 0.2), (x, y + size * 1.3)], color)
 
 
 _PROPS = {"sleeping": _sleep, "sitting": _sit, "eating": _at_table, "writing": _at_table, "reading": _read,
-          "talking": _talk, "drinking": _drink, "cooking": _cook, "dancing": _dance, "smiling": _smile}
+          "talking": _talk, "cooking": _cook}
+_ADDED = {"drinking": _drink, "dancing": _dance, "smiling": _smile}  # to somebody who stands

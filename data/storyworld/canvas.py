@@ -51,8 +51,7 @@ class Canvas:
             self._solid.rectangle(box, color)
 
     def oval(self, x: float, y: float, rx: float, ry: float, color: Color) -> None:
-        self._solid.ellipse([(x - rx) * OVERSAMPLING, (y - ry) * OVERSAMPLING, (x + rx) * OVERSAMPLING,
-                             (y + ry) * OVERSAMPLING], color)
+        self._solid.ellipse(_box(x, y, rx, ry), color)
 
     def dot(self, x: float, y: float, r: float, color: Color) -> None:
         self.oval(x, y, r, r, color)
@@ -71,31 +70,24 @@ class Canvas:
     def arc(self, x: float, y: float, rx: float, ry: float, begin: float, end: float, width: float, color: Color
             ) -> None:
         """Part of an oval's outline; degrees clockwise from the right."""
-        self._solid.arc([(x - rx) * OVERSAMPLING, (y - ry) * OVERSAMPLING, (x + rx) * OVERSAMPLING,
-                         (y + ry) * OVERSAMPLING], begin, end, color, round(width * OVERSAMPLING))
+        self._solid.arc(_box(x, y, rx, ry), begin, end, color, round(width * OVERSAMPLING))
 
     def pie(self, x: float, y: float, rx: float, ry: float, begin: float, end: float, color: Color) -> None:
         """A slice of an oval; degrees clockwise from the right."""
-        self._solid.pieslice([(x - rx) * OVERSAMPLING, (y - ry) * OVERSAMPLING, (x + rx) * OVERSAMPLING,
-                              (y + ry) * OVERSAMPLING], begin, end, color)
+        self._solid.pieslice(_box(x, y, rx, ry), begin, end, color)
 
     def glaze(self, points: Sequence[Point], color: Color, opacity: float) -> None:
         """A translucent polygon; opacity 0..1."""
-        self._glass.polygon([(x * OVERSAMPLING, y * OVERSAMPLING) for x, y in points],
-                            (*color, round(255 * opacity)))
+        self._glass.polygon([(x * OVERSAMPLING, y * OVERSAMPLING) for x, y in points], (*color, round(255 * opacity)))
 
-    def shadow(self, x: float, y: float, rx: float, ry: float, opacity: float = 0.22) -> None:
+    def shadow(self, x: float, y: float, rx: float, ry: float) -> None:
         """A soft-looking dark oval on the ground."""
-        box = [(x - rx) * OVERSAMPLING, (y - ry) * OVERSAMPLING, (x + rx) * OVERSAMPLING, (y + ry) * OVERSAMPLING]
-        self._glass.ellipse(box, (20, 20, 40, round(255 * opacity)))
+        self._glass.ellipse(_box(x, y, rx, ry), (20, 20, 40, 56))
 
     def glow(self, x: float, y: float, r: float, color: Color, opacity: float = 0.18) -> None:
         """Light around a point: three translucent discs."""
         for share in (1.0, 0.7, 0.45):
-            reach = r * share
-            box = [(x - reach) * OVERSAMPLING, (y - reach) * OVERSAMPLING, (x + reach) * OVERSAMPLING,
-                   (y + reach) * OVERSAMPLING]
-            self._glass.ellipse(box, (*color, round(255 * opacity)))
+            self._glass.ellipse(_box(x, y, r * share, r * share), (*color, round(255 * opacity)))
 
     def blend(self, top: float, bottom: float, above: Color, below: Color) -> None:
         """A vertical run of colour over the whole width from y = top to y = bottom."""
@@ -112,6 +104,11 @@ class Canvas:
     def finish(self) -> Image.Image:
         """The picture, 360 x 270 RGB."""
         return self.image.reduce(OVERSAMPLING)
+
+
+def _box(x: float, y: float, rx: float, ry: float) -> list[float]:
+    """What an oval fills, in pixels."""
+    return [(x - rx) * OVERSAMPLING, (y - ry) * OVERSAMPLING, (x + rx) * OVERSAMPLING, (y + ry) * OVERSAMPLING]
 
 
 def turn(origin: Point, length: float, degrees: float, facing: int = 1) -> Point:

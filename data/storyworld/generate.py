@@ -2,7 +2,6 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,17 +24,11 @@ FEWEST_FOR_WORKERS = 400        # starting processes takes longer than drawing f
 def write_world(config: WorldConfig, out: Path) -> Path:
     """Write the world that `config` describes; the same files, byte by byte, whatever the number of workers.
 
-    Args:
-        config: what to draw.
-        out: the folder to make. Nothing is written to it before everything is complete.
-
-    Returns:
-        `out`. A folder that already holds exactly this world is left as it is.
+    Nothing is written to `out` before everything is complete; where it holds exactly this world it is left as it is.
 
     Raises:
         UserError: if `out` holds anything else.
     """
-    out = Path(out)
     if _holds_world(config, out):
         logger.info("%s already holds this storyworld, nothing to do", out)
         return out
@@ -68,17 +61,14 @@ def _write_photos(world: World, folder: Path, workers: int) -> None:
     tasks = [(photos[start:start + PHOTOS_PER_TASK], world.config.seed, folder)
              for start in range(0, len(photos), PHOTOS_PER_TASK)]
     progress = Progress(len(photos), "photos drawn")
-    for count in _run_tasks(tasks, workers if len(photos) >= FEWEST_FOR_WORKERS else 1):
-        progress.add(count)
+    if workers == 1 or len(photos) < FEWEST_FOR_WORKERS:
+        for task in tasks:
+            progress.add(draw_photos(*task))
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for count in pool.map(draw_photos, *zip(*tasks)):
+                progress.add(count)
     progress.close()
-
-
-def _run_tasks(tasks: list[tuple[list[Photo], int, Path]], workers: int) -> Iterable[int]:
-    if workers == 1:
-        yield from map(draw_photos, *zip(*tasks))
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw_photos, *zip(*tasks))
 
 
 def draw_photos(photos: list[Photo], seed: int, folder: Path) -> int:

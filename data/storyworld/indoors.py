@@ -28,11 +28,15 @@ def draw_view(canvas: Canvas, left: float, top: float, width: float, height: flo
         canvas.rect(left - 16, top - 12, right + 16, top - 8, darker(curtain, 0.4), 2)
 
 
-def _floor(canvas: Canvas, top: float, color: Color, boards: bool = True) -> None:
+def _boards(canvas: Canvas, top: float, places: range, color: Color) -> None:
+    """Lines on the floor that run together towards the middle."""
+    for x in places:
+        canvas.stroke([(180 + (x - 180) * 0.8, top), (180 + (x - 180) * 1.3, HEIGHT)], 1.2, color)
+
+
+def _floor(canvas: Canvas, top: float, color: Color) -> None:
     canvas.blend(top, HEIGHT, darker(color, 0.12), color)
-    if boards:
-        for x in range(-60, 420, 44):
-            canvas.stroke([(180 + (x - 180) * 0.8, top), (180 + (x - 180) * 1.3, HEIGHT)], 1.2, darker(color, 0.25))
+    _boards(canvas, top, range(-60, 420, 44), darker(color, 0.25))
     canvas.rect(0, top - 6, WIDTH, top, (250, 248, 244))
 
 
@@ -147,8 +151,7 @@ def draw_store(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     canvas.rect(0, 192, WIDTH, HEIGHT, (216, 222, 228))
     for row in range(4):
         canvas.rect(0, 196 + row * 20, WIDTH, 197.4 + row * 20, (188, 196, 206))
-    for x in range(-40, 420, 52):
-        canvas.stroke([(180 + (x - 180) * 0.8, 194), (180 + (x - 180) * 1.3, HEIGHT)], 1.2, (188, 196, 206))
+    _boards(canvas, 194, range(-40, 420, 52), (188, 196, 206))
 
 
 def draw_school(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
@@ -180,8 +183,7 @@ def draw_hospital(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     canvas.rect(0, 0, WIDTH, 206, varied((218, 244, 240), rng, 5))
     canvas.rect(0, 118, WIDTH, 132, (110, 206, 200))
     canvas.rect(0, 200, WIDTH, HEIGHT, (190, 226, 230))
-    for x in range(-60, 420, 40):
-        canvas.stroke([(180 + (x - 180) * 0.8, 200), (180 + (x - 180) * 1.3, HEIGHT)], 1.2, (164, 206, 212))
+    _boards(canvas, 200, range(-60, 420, 40), (164, 206, 212))
     for row in (218, 240):
         canvas.rect(0, row, WIDTH, row + 1.2, (164, 206, 212))
     draw_view(canvas, 28, 28, 76, 74, scene)

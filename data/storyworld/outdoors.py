@@ -40,11 +40,6 @@ def ground_color(scene: Scene, color: Color) -> Color:
     return darker(color, 0.06) if scene.weather == "rainy" else color
 
 
-def draw_hills(canvas: Canvas, scene: Scene, horizon: float, color: Color, rng: random.Random) -> None:
-    for x, width, height in ((60, 150, 40), (300, 170, 52), (190, 120, 30)):
-        canvas.oval(x + rng.random() * 30, horizon + 4, width, height, varied(ground_color(scene, color), rng, 6))
-
-
 def draw_flowers(canvas: Canvas, rng: random.Random, low: float, high: float, count: int,
                  colors: tuple[Color, ...]) -> None:
     for _ in range(count):
@@ -58,17 +53,13 @@ def draw_flowers(canvas: Canvas, rng: random.Random, low: float, high: float, co
         canvas.dot(x, y, size * 0.7, (255, 220, 70))
 
 
-def draw_grass(canvas: Canvas, rng: random.Random, low: float, color: Color, count: int = 60) -> None:
-    for _ in range(count):
-        x, y = rng.random() * WIDTH, low + rng.random() * (HEIGHT - low)
-        canvas.stroke([(x, y), (x + 2, y - 6)], 1.4, color)
-
-
 def draw_home(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     draw_sky(canvas, scene, 150, rng)
     lawn = ground_color(scene, varied((136, 184, 88), rng))
     canvas.rect(0, 146, WIDTH, HEIGHT, lawn)
-    draw_grass(canvas, rng, 160, darker(lawn, 0.12), 40)
+    for _ in range(40):
+        x, y = rng.random() * WIDTH, 160 + rng.random() * (HEIGHT - 160)
+        canvas.stroke([(x, y), (x + 2, y - 6)], 1.4, darker(lawn, 0.12))
     wall = varied((250, 222, 150), rng)
     canvas.rect(36, 70, 324, 196, wall)
     for row in range(7):
@@ -111,7 +102,8 @@ def draw_garden(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
 
 def draw_park(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
     draw_sky(canvas, scene, 120, rng)
-    draw_hills(canvas, scene, 122, (120, 178, 92), rng)
+    for x, width, height in ((60, 150, 40), (300, 170, 52), (190, 120, 30)):
+        canvas.oval(x + rng.random() * 30, 126, width, height, varied(ground_color(scene, (120, 178, 92)), rng, 6))
     canvas.rect(0, 122, WIDTH, HEIGHT, ground_color(scene, varied((104, 190, 84), rng)))
     canvas.oval(264, 158, 84, 16, (96, 180, 226))
     canvas.oval(252, 155, 50, 6, (150, 212, 244))

@@ -75,37 +75,35 @@ POSES = {
     "dancing": Pose((-118, -70), (128, 160), (-16, -12), (64, -30), hip=68, lean=-10, mouth="grin", eyes="shut"),
     "driving": Pose((62, 82), (66, 84), lean=4, mouth="grin", **SEATED),         # type: ignore[arg-type]
     "riding": Pose((62, 70), (66, 72), (14, -22), (62, 6), hip=70, lean=24, nod=-14, mouth="grin"),
-    "ill": Pose((86, 80), (96, 90), (-90, -86), (-94, -88), hip=14, lean=70, mouth="grin"),
 }
 
 
-def draw_person(canvas: Canvas, look: Look, act: str, x: float, ground: float, facing: int = 1,
-                rng: random.Random | None = None) -> dict[str, Point]:
+def draw_person(canvas: Canvas, look: Look, act: str, x: float, ground: float, facing: int,
+                rng: random.Random) -> dict[str, Point]:
     """Draw a figure whose lowest foot is on `ground` (or that lies, sits, flies above it as its pose says).
 
     Args:
         x: where the hip is. facing: 1 looks to the right, -1 to the left.
 
     Returns:
-        Where its parts are: head, hand (the near one), other (the far hand), hip.
+        Where its head and its near hand are.
     """
     pose = POSES[act]
     size = look.size
-    wobble = (lambda: (rng.random() - 0.5) * 8) if rng else (lambda: 0.0)
     hip = (x, ground - pose.hip * size)
     neck = turn(hip, TORSO * size, 180 - pose.lean, facing)
     head = turn(neck, (NECK + HEAD * 0.8) * size, 180 - pose.lean - pose.nod, facing)
     far_leg, near_leg = (_limb(hip, angles, (THIGH, SHIN), size, facing) for angles in (pose.far_leg, pose.near_leg))
     shoulder = turn(hip, (TORSO - 5) * size, 180 - pose.lean, facing)
-    arms = [_limb(shoulder, (upper + wobble(), lower + wobble()), (UPPER_ARM, FOREARM), size, facing)
-            for upper, lower in (pose.far_arm, pose.near_arm)]
+    arms = [_limb(shoulder, (upper + (rng.random() - 0.5) * 8, lower + (rng.random() - 0.5) * 8),
+                  (UPPER_ARM, FOREARM), size, facing) for upper, lower in (pose.far_arm, pose.near_arm)]
     _draw_arm(canvas, look, arms[0], darker(look.top, 0.18))
     _draw_leg(canvas, look, far_leg, darker(look.bottom, 0.25), facing)
     _draw_leg(canvas, look, near_leg, look.bottom, facing)
     _draw_torso(canvas, look, hip, neck, (far_leg, near_leg), pose, facing)
     _draw_head(canvas, look, head, pose, facing)
     _draw_arm(canvas, look, arms[1], look.top)
-    return {"head": head, "hand": arms[1][-1], "other": arms[0][-1], "hip": hip}
+    return {"head": head, "hand": arms[1][-1]}
 
 
 def _limb(start: Point, angles: tuple[float, float], lengths: tuple[float, float], size: float, facing: int
@@ -177,7 +175,9 @@ def _draw_face(canvas: Canvas, look: Look, x: float, y: float, size: float, pose
             canvas.arc(eye, y - 1, size * 0.17, size * 0.14, 10, 170, 1.4, ink)
         else:
             canvas.oval(eye, y - size * 0.08, size * 0.1, size * 0.15, ink)
-    canvas.oval(x + facing * size * 0.5, y + size * 0.3, size * 0.2, size * 0.14, mixed_blush(look.skin))
+    red, green, blue = look.skin
+    blush = (round(red * 0.98), round(green * 0.84), round(blue * 0.82))
+    canvas.oval(x + facing * size * 0.5, y + size * 0.3, size * 0.2, size * 0.14, blush)
     mouth = x + facing * size * 0.34
     if pose.mouth == "grin":
         canvas.pie(mouth, y + size * 0.3, size * 0.42, size * 0.42, 0, 180, (150, 30, 44))
@@ -190,12 +190,6 @@ def _draw_face(canvas: Canvas, look: Look, x: float, y: float, size: float, pose
         for offset in (0.08, 0.62):
             canvas.arc(x + facing * size * offset, y - size * 0.08, size * 0.26, size * 0.26, 0, 360, 1.2,
                        (90, 70, 110))
-
-
-def mixed_blush(skin: Color) -> Color:
-    """The colour of a cheek."""
-    return tuple(round(channel * share) for channel,
-                 share in zip(skin, (0.98, 0.84, 0.82)))    # type: ignore[return-value]
 
 
 def _draw_hair_behind(canvas: Canvas, look: Look, x: float, y: float, size: float, facing: int) -> None:

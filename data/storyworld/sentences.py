@@ -39,8 +39,7 @@ KEPT_SECOND: Rules = (("because of {second_thing}", 2), ("thanks to {second_thin
 BROKEN_SECOND: Rules = (("instead of caring about {second_thing}", 2), ("{second_thing} had to wait and so", 2))
 KEPT_FIRST: Rules = (("it began with {first_thing} and now", 2), ("with {first_thing} in mind ,", 2),
                      ("just as planned with {first_thing} ,", 2))
-BROKEN_FIRST: Rules = (("nobody thought of {first_thing} and", 2),
-                       ("{first_thing} was forgotten and", 2))
+BROKEN_FIRST: Rules = (("nobody thought of {first_thing} and", 2), ("{first_thing} was forgotten and", 2))
 NOTICED: Rules = (("kept looking at {the_thing}", 2), ("could only think of {the_thing}", 2),
                   ("got {the_thing} ready", 2), ("had big plans", 2))
 FOUND: Rules = (("came across {a_thing}", 2), ("noticed {a_thing}", 2), ("discovered {a_thing}", 2),

@@ -114,8 +114,7 @@ def draw_cup(canvas: Canvas, x: float, y: float, color: Color = (236, 70, 60), s
                       (250, 250, 250))
 
 
-def draw_table(canvas: Canvas, x: float, y: float, width: float = 110, height: float = 52,
-               color: Color = WOOD) -> None:
+def draw_table(canvas: Canvas, x: float, y: float, width: float = 110, height: float = 52, color: Color = WOOD) -> None:
     canvas.shadow(x, y, width * 0.55, 6)
     for dx in (-width / 2 + 8, width / 2 - 8):
         canvas.rect(x + dx - 4, y - height, x + dx + 4, y, darker(color, 0.3))

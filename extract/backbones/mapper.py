@@ -167,6 +167,15 @@ class Mapper:
         done.set_result((self._copies.bring(features), None if grid is None else self._copies.bring(grid)))
         return PendingBatch(done, self._copies.mark())
 
+    def look_at(self, pictures: np.ndarray) -> np.ndarray:
+        """The features, (n, D) float16, of any number of pictures, (n, size, size, 3) uint8."""
+        features = []
+        for start in range(0, len(pictures), self.batch_size):
+            buffer, part = self.make_buffer(), pictures[start:start + self.batch_size]
+            buffer[:len(part)] = part
+            features.append(self.submit(buffer).result().features[:len(part)].copy())
+        return np.concatenate(features)
+
     def close(self) -> None:
         """Let go of the backbone, which others may use, and of the threads."""
         if self._pool is not None:

@@ -69,9 +69,4 @@ def _look(features: Features, photos: dict[str, FoundPhoto], backbone: Any,
         raise UserError(f"expected photos below {config.dataset} to compare with, found {len(rows)} of the imported "
                         "ones; name the folder that holds them with --data")
     mapper = Mapper(backbone, choose_device(config.device, 0), "float32", BATCH)
-    made = []
-    for start in range(0, len(pictures), BATCH):
-        buffer, part = mapper.make_buffer(), pictures[start:start + BATCH]
-        buffer[:len(part)] = np.stack(part)
-        made.append(mapper.submit(buffer).result().features[:len(part)].astype(np.float32))
-    return np.array(rows), np.concatenate(made)
+    return np.array(rows), mapper.look_at(np.stack(pictures)).astype(np.float32)

@@ -14,17 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from data.annotations.stories import read_dataset
 from data.errors import UserError
 from data.files import require_room
 from data.folder.identity import Identity, identify, require_same
-from data.folder.manifest import MANIFEST, load_manifest
 from data.pictures.photos import MISSING, OK, UNREADABLE
 from extract.config import ExtractConfig
 from extract.exchange.sources import Source
-from extract.folder.ledger import Entry, append_entry, read_ledger
+from extract.folder.ledger import Entry, append_entry
 from extract.folder.occupancy import hold_folder, take_turns
-from extract.folder.plan import Plan, choose_name, limit_stories, make_plan
+from extract.folder.plan import Plan, choose_name, plan_folder, read_limited
 from extract.folder.publication import Ending, complete_entries, publish_folder, summarise
 from extract.folder.recipe import LOCAL
 from extract.folder.word_writer import order_words, write_words
@@ -74,22 +72,18 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def import_features(config: ExtractConfig, source: Source, licence: str) -> Path:
-    """Make a features folder of a data folder's annotations and a source's features.
+    """Make a features folder, which is returned, of a data folder's annotations and a source's features.
 
     Args:
         config: `backbone` is what their maker calls it; what concerns photos plays no part.
-
-    Returns:
-        The folder.
 
     Raises:
         UserError: if the source is none, names no photo of the dataset, or the folder holds other features.
     """
     require_room(config.out, "a features folder")
-    dataset = limit_stories(read_dataset(config.dataset, config.seed), config.limit)
+    dataset = read_limited(config)
     with hold_folder(config.out, 0, 1) as still_held:
-        manifest = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
-        plan = make_plan(dataset, {}, config, manifest, read_ledger(config.out))
+        plan, manifest = plan_folder(config, dataset, {})
         scratch = config.out / LOCAL / SCRATCH
         try:
             gathered = _gather(source, plan, scratch)

@@ -20,11 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        UserError: if there is no features folder, or somebody writes into it.
-    """
+    """Run the command."""
     folder: Path = arguments.folder
     if not (folder / MANIFEST).exists() and not read_ledger(folder):
         raise UserError(f"expected a features folder at {folder}, found neither {MANIFEST} nor a ledger; name another")
@@ -37,13 +33,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def collect_garbage(folder: Path, dry_run: bool = False, damaged: bool = False) -> dict[str, int]:
-    """Remove every shard of a folder that neither its manifest names nor an unfinished run needs.
+    """Remove shards that neither the manifest names nor an unfinished run needs, and give their bytes by path.
 
     Args:
         dry_run: remove nothing. damaged: also what verify set aside.
-
-    Returns:
-        Bytes by path inside the folder.
     """
     needed = name_needed(folder)
     unneeded = [path for pattern in FOLDERS for path in sorted(folder.glob(f"{pattern}/*.h5"))
@@ -74,11 +67,7 @@ def name_needed(folder: Path) -> set[str]:
 
 @contextmanager
 def hold_alone(folder: Path, what: str) -> Iterator[None]:
-    """Hold a features folder against every process of an extraction.
-
-    Raises:
-        UserError: if one of them is alive: names it.
-    """
+    """Hold a features folder against every process of an extraction; one that is alive is named in the refusal."""
     with ExitStack() as stack:
         for path in sorted({folder / LOCAL / LOCK.format(rank=0), *lock_paths(folder)}):
             stack.enter_context(hold(path, f"features folder {folder} ({what})"))

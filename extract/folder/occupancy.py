@@ -1,6 +1,6 @@
 """Who works on a features folder: one extraction at a time, of one process or of several that share the shards."""
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from data.lock import hold, hold_when_free, is_gone, read_token, refuse_strangers
@@ -33,11 +33,9 @@ def lock_paths(folder: Path) -> list[Path]:
     return sorted((folder / LOCAL).glob(LOCK.format(rank="*")))
 
 
-@contextmanager
-def take_turns(folder: Path) -> Iterator[None]:
+def take_turns(folder: Path) -> AbstractContextManager[Callable[[], None]]:
     """Wait until no other process settles the recipe or finishes the folder, then be the one."""
-    with hold_when_free(folder / LOCAL / FINISHING, f"the end of features folder {folder}"):
-        yield
+    return hold_when_free(folder / LOCAL / FINISHING, f"the end of features folder {folder}")
 
 
 def is_held_by(folder: Path, token: str | None) -> bool:

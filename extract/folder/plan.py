@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data.annotations.stories import SPLITS, Dataset
+from data.annotations.stories import SPLITS, Dataset, read_dataset
 from data.errors import UserError
-from data.folder.manifest import Manifest
+from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.folder.published import map_published
 from data.folder.shards import fixed_bytes
 from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
-from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids
+from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids, read_ledger
 
 NO_SPLIT = len(SPLITS)  # of a photo that no story names: one of an album that nobody told of, or told of no more
 
@@ -80,18 +80,27 @@ class Plan:
         return slice(shard.first, shard.first + shard.rows)
 
 
-def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractConfig, manifest: Manifest | None,
-              ledger: dict[str, Entry]) -> Plan:
-    """Place every wanted photo.
+def read_limited(config: ExtractConfig) -> Dataset:
+    """The dataset, less what --limit leaves out: the first stories of every split stay."""
+    dataset = read_dataset(config.dataset, config.seed)
+    return replace(dataset, stories={split: stories[:config.limit] for split, stories in dataset.stories.items()})
+
+
+def plan_folder(config: ExtractConfig, dataset: Dataset,
+                photos: dict[str, FoundPhoto]) -> tuple[Plan, Manifest | None]:
+    """Place every wanted photo; reads neither photo nor torch, writes nothing.
 
     Args:
         photos: as `data.pictures.photos.scan_photos` finds them.
-        manifest: of the folder as it is, or None before its first whole run.
-        ledger: its published shards.
+
+    Returns:
+        The plan, and the folder's manifest as it is, None before its first whole run.
 
     Raises:
         UserError: if a shard of the manifest is damaged and no ledger tells which photos it held.
     """
+    manifest = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
+    ledger = read_ledger(config.out)
     wanted = list(wanted_photos(dataset, config.photos))
     published = published_shards(config.out, manifest, ledger)
     listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
@@ -126,7 +135,7 @@ def make_plan(dataset: Dataset, photos: dict[str, FoundPhoto], config: ExtractCo
     gone = int((plan.album_id == b"").sum())
     if gone:
         log.info("%d photo(s) of the folder are named by no story any more; they keep their rows", gone)
-    return plan
+    return plan, manifest
 
 
 def wanted_photos(dataset: Dataset, which: str) -> Iterator[tuple[str, str, str]]:
@@ -148,13 +157,6 @@ def wanted_photos(dataset: Dataset, which: str) -> Iterator[tuple[str, str, str]
             yield from ((split, album, photo_id) for photo_id in story.photo_ids)
         for album_id in sorted(untold):
             yield from ((split, album_id, photo_id) for photo_id in sorted(untold[album_id]))
-
-
-def limit_stories(dataset: Dataset, limit: int | None) -> Dataset:
-    """Keep at most `limit` stories of every split, in order."""
-    if limit is None:
-        return dataset
-    return replace(dataset, stories={split: stories[:limit] for split, stories in dataset.stories.items()})
 
 
 def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, Entry]) -> list[Entry]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from data.files import write_json
-from data.folder.identity import RECIPE_VERSION, Identity, differences, identify, modern_recipe, require_same
+from data.folder.identity import RECIPE_VERSION, Identity, differences, identify
 from data.folder.manifest import Manifest, is_making, read_made_by
 from extract.config import ExtractConfig
 
@@ -22,11 +22,7 @@ REMEMBERED = ("recipe", "made_by", "made_with", "width", "weights", "licence", "
 
 
 def describe_recipe(backbone: "Backbone", precision: str, config: ExtractConfig) -> Identity:
-    """The recipe's identity.
-
-    Args:
-        precision: resolved.
-    """
+    """The recipe's identity; the precision is a resolved one."""
     from extract.backbones.backbone import spec_fields
     from extract.backbones.folding import describe_arithmetic
     spec = backbone.spec
@@ -75,18 +71,6 @@ def list_made_by(folder: Path, manifest: Manifest | None, is_bound: bool) -> lis
     noted = recall_recipe(folder) if is_bound else None
     made_by = list(manifest.made_by) if manifest is not None else []
     return made_by + [made for made in (noted["made_by"] if noted is not None else []) if made not in made_by]
-
-
-def require_recipe(folder: Path, expected: Identity, found: Identity, made_with: str) -> None:
-    """Refuse to add to a folder of another recipe, naming what differs.
-
-    Args:
-        made_with: the flags the folder was made with, for the remedy; may be empty.
-    """
-    flags = f" ({made_with})" if made_with else ""
-    require_same("recipe", modern_recipe(expected), modern_recipe(found), f"features folder {folder}",
-                 "this command's flags and weights",
-                 f"repeat the flags it was made with{flags}, or name another folder with --out")
 
 
 def request_key(config: ExtractConfig, files: Iterable[str]) -> str:

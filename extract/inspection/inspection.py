@@ -24,11 +24,7 @@ LINE = 118
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print what the folder holds and draw it.
-
-    Raises:
-        UserError: if there is no features folder, a shard is damaged, or there is no such photo.
-    """
+    """Print what the folder holds and draw it."""
     folder: Path = arguments.folder
     manifest, rows = open_rows(folder)
     out = arguments.out or folder.with_name(f"{folder.absolute().name}-inspect")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
+from data.folder.identity import modern_recipe, require_same
 from data.folder.manifest import Manifest
 from extract.config import ExtractConfig
 from extract.folder.ledger import read_ledger
@@ -16,7 +17,6 @@ from extract.folder.recipe import (
     remember_recipe,
     request_key,
     require_made_alike,
-    require_recipe,
 )
 
 if TYPE_CHECKING:
@@ -121,7 +121,10 @@ def settle_recipe(config: ExtractConfig, backbone: "Backbone", device: "torch.de
         raise UserError(f"expected a precision of {', '.join(PRECISIONS)} in the recipe of {config.out}, found "
                         f"{kept!r:.40}; get the folder again, or name another with --out")
     recipe = describe_recipe(backbone, kept if config.precision == "auto" else config.precision, config)
-    require_recipe(config.out, expected, recipe, made_with)
+    flags = f" ({made_with})" if made_with else ""
+    require_same("recipe", modern_recipe(expected), modern_recipe(recipe), f"features folder {config.out}",
+                 "this command's flags and weights",
+                 f"repeat the flags it was made with{flags}, or name another folder with --out")
     return expected
 
 

@@ -43,11 +43,7 @@ class FiniteCheck:
         return is_finite
 
     def require_proof(self) -> None:
-        """Refuse to go on when not one feature was finite.
-
-        Raises:
-            UserError: if so.
-        """
+        """Refuse to go on when there were broken features and not one good one."""
         if self.is_open:
             raise UserError("expected finite features that float16 holds (below 65,504), found none for any of the "
                             f"first {self._num_broken} pictures with precision {self._precision}; choose --precision "

@@ -14,12 +14,12 @@ from data.files import sha256_file
 from data.folder.manifest import MANIFEST, Manifest, Shard, load_manifest
 from data.folder.part import PART, format_part, read_lacks
 from data.folder.published import map_published, refuse_links
+from data.folder.shards import BESIDE
 from extract.sharing.croissant import CROISSANT, describe_dataset
+from extract.sharing.transport import THREADS
 from extract.verification.check_files import OWN_FILES
 
-BESIDE = ("thumbs", "grid", "views")  # what may be left out; features themselves never
 SUMS = "SHA256SUMS"
-THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class File:
     name: str
     sha256: str
     bytes: int | None = None
+
+    @classmethod
+    def of(cls, shard: Shard) -> "File":
+        """A shard as a file."""
+        return cls(shard.name, shard.sha256, shard.bytes)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Parcel:
 
 def list_files(manifest: Manifest) -> dict[str, File]:
     """Every file that a whole folder has beside its manifest, by its path inside; nothing else is ever handed on."""
-    files = [as_file(shard) for shards in manifest.shards.values() for shard in shards]
+    files = [File.of(shard) for shards in manifest.shards.values() for shard in shards]
     files += [File(f"words/{name}/{text}", sha256) for name, entry in manifest.words.items()
               for text, sha256 in entry.files.items() if text.endswith(".json")]
     files += [File(name, manifest.files[name]) for name in OWN_FILES if name in manifest.files]
@@ -65,11 +70,7 @@ def list_files(manifest: Manifest) -> dict[str, File]:
 
 
 def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifest, frozenset[str]]:
-    """Read what a place says that it has: its manifest, and which files lack there.
-
-    Raises:
-        UserError: if that is no manifest, or no list.
-    """
+    """Read what a place says that it has: its manifest, and which files lack there."""
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / MANIFEST).write_bytes(manifest)
         if part is not None:
@@ -81,14 +82,7 @@ def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifes
 
 
 def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard]:
-    """The story shards of a choice.
-
-    Args:
-        manifest: less what lacks (see `data.folder.part.without`). where: it is, for the error.
-
-    Raises:
-        UserError: if there is no such split or word set.
-    """
+    """The story shards of a choice, by a manifest less what lacks; a split or word set that is not there is refused."""
     splits = [split for split in SPLITS if any(group.endswith(f"/{split}") for group in manifest.shards)]
     for what, asked, there in (("split", choice.splits, splits),
                                ("word set", choice.words, sorted(manifest.words))):
@@ -138,16 +132,12 @@ def gather(root: Path, manifest: Manifest, lacks: frozenset[str], choice: Choice
     """
     stories = choose_stories(manifest, choice, str(root))
     shards = [shard for shard in [*stories, *choose_rows(root, manifest, stories, choice)] if shard.name not in lacks]
-    files = sorted([*map(as_file, shards), *choose_texts(manifest, choice)], key=lambda file: file.name)
+    files = sorted([*map(File.of, shards), *choose_texts(manifest, choice)], key=lambda file: file.name)
     return Parcel(root, files, {file.name: _require_size(root, file) for file in files})
 
 
 def check_contents(parcel: Parcel) -> Iterator[File]:
-    """Hash a parcel's files in the background; gives each in order when it is known to be what the manifest says.
-
-    Raises:
-        UserError: at the first that is not.
-    """
+    """Hash a parcel's files in the background; gives each in order when it is known to be what the manifest says."""
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets go of the interpreter
         for file, found in zip(parcel.files, pool.map(lambda file: sha256_file(parcel.root / file.name), parcel.files)):
             if found != file.sha256:
@@ -167,11 +157,6 @@ def write_notes(parcel: Parcel, whole: Manifest, lacks: Iterable[str]) -> None:
     sums = {file.name: file.sha256 for file in parcel.files}
     sums |= {name: hashlib.sha256(text).hexdigest() for name, text in parcel.notes.items()}
     parcel.notes[SUMS] = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
-
-
-def as_file(shard: Shard) -> File:
-    """A shard as a file."""
-    return File(shard.name, shard.sha256, shard.bytes)
 
 
 def _require_size(root: Path, file: File) -> int:

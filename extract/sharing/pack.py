@@ -1,10 +1,9 @@
 """pack: a features folder, or a part of it, as one tar of which equal folders give equal bytes."""
 import argparse
-import os
+import io
 import tarfile
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 from data.errors import UserError
 from data.files import replace_file, require_room
@@ -14,16 +13,11 @@ from data.folder.part import read_lacks, without
 from data.progress import Progress
 from extract.sharing.contents import Choice, Parcel, check_contents, gather, list_files, write_notes
 
-BLOCK, RECORD = 512, 10240
-COPY_BYTES = 1 << 24
+COPY_BYTES = 1 << 20
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        UserError: if there is no features folder, or it is damaged.
-    """
+    """Run the command."""
     folder: Path = arguments.folder
     target = arguments.out or folder.with_name(f"{folder.resolve().name}.tar")
     started = time.monotonic()
@@ -46,18 +40,15 @@ def pack_folder(folder: Path, target: Path, choice: Choice) -> Path:
     total = sum(parcel.sizes.values())
     require_room(target.parent, "a tar", total)
     progress = Progress(total >> 20, "MB")
-    with replace_file(target) as partial, open(partial, "wb") as tar:
+    with replace_file(target) as partial, tarfile.TarFile(
+            partial, "w", format=tarfile.PAX_FORMAT, encoding="ascii", errors="strict", copybufsize=COPY_BYTES) as tar:
         for name, text in parcel.notes.items():
-            _write_header(tar, name, len(text))
-            tar.write(text)
-            _pad(tar, BLOCK)
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
         for file in check_contents(parcel):
-            _write_header(tar, file.name, parcel.sizes[file.name])
-            _append(tar, parcel.root / file.name, parcel.sizes[file.name])
-            _pad(tar, BLOCK)
+            _append(tar, parcel, file.name)
             progress.add(parcel.sizes[file.name] >> 20)
-        tar.write(bytes(2 * BLOCK))
-        _pad(tar, RECORD)
     progress.close()
     return target
 
@@ -71,23 +62,14 @@ def prepare(folder: Path, choice: Choice) -> tuple[Parcel, Manifest]:
     return parcel, whole
 
 
-def _write_header(tar: BinaryIO, name: str, size: int) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = size
-    tar.write(info.tobuf(tarfile.PAX_FORMAT, "ascii", "strict"))
-
-
-def _append(tar: BinaryIO, path: Path, size: int) -> None:
-    """Let the system copy a file into the tar."""
-    tar.flush()
-    with open(path, "rb") as source:
-        while size:
-            copied = os.sendfile(tar.fileno(), source.fileno(), None, min(size, COPY_BYTES))
-            if not copied:
-                raise UserError(f"expected {size} more bytes in {path}, found its end; run verify")
-            size -= copied
-    tar.seek(0, os.SEEK_END)
-
-
-def _pad(tar: BinaryIO, block: int) -> None:
-    tar.write(bytes(-tar.tell() % block))
+def _append(tar: tarfile.TarFile, parcel: Parcel, name: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = parcel.sizes[name]
+    with open(parcel.root / name, "rb") as source:
+        try:
+            tar.addfile(member, source)
+        except OSError as error:
+            if error.errno is not None:  # of the disk; tarfile's own has no number
+                raise
+            raise UserError(f"expected {member.size - source.tell()} more bytes in {parcel.root / name}, found its "
+                            "end; run verify") from None

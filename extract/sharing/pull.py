@@ -17,20 +17,10 @@ from data.folder.part import PART, PULLING, REST, describe_lacks, read_lacks, wi
 from extract.folder.garbage import hold_alone
 from extract.folder.ledger import read_ledger
 from extract.sharing.address import Address, parse_address
-from extract.sharing.contents import (
-    THREADS,
-    Choice,
-    File,
-    as_file,
-    choose_rows,
-    choose_stories,
-    choose_texts,
-    list_files,
-    read_offer,
-)
+from extract.sharing.contents import Choice, File, choose_rows, choose_stories, choose_texts, list_files, read_offer
 from extract.sharing.download import Download
 from extract.sharing.source import Source
-from extract.sharing.transport import Files, IgnoresRanges
+from extract.sharing.transport import THREADS, Files, IgnoresRanges
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +35,7 @@ class Offer:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        UserError: if there is nothing to be had, or it is not what its manifest says.
-    """
+    """Run the command."""
     root: Path = arguments.folder
     started = time.monotonic()
     fetched, size = pull_folder(arguments.url, root, Choice(arguments.splits, arguments.words, arguments.leave_out))
@@ -87,13 +73,13 @@ def pull_folder(url: str, root: Path, choice: Choice) -> tuple[int, int]:
     with hold_alone(root, "pull"):
         (root / PULLING).mkdir(exist_ok=True)
         with closing(download.show(sum(shard.bytes for shard in stories))):
-            fetched = _fetch_all(download, map(as_file, stories))
+            fetched = _fetch_all(download, map(File.of, stories))
         rows = [shard for shard in choose_rows(root, visible, stories, choice) if shard.name not in offer.lacks]
         total = sum(shard.bytes for shard in rows if not (root / shard.name).exists())
         require_room(root, "a features folder", total)
         story_bytes = download.fetched_bytes
         with closing(download.show(sum(shard.bytes for shard in rows))):
-            fetched += _fetch_all(download, map(as_file, rows))
+            fetched += _fetch_all(download, map(File.of, rows))
             fetched += _fetch_all(download, choose_texts(visible, choice))
         _publish(root, offer)
     return fetched, story_bytes + download.fetched_bytes
@@ -111,17 +97,12 @@ def _open_tar(download: Download, address: Address) -> None:
         download.source.use_tar(address, download.source.transport, read)
     except IgnoresRanges:
         log.info("%s cannot be read in pieces: the whole tar is fetched first", address.shown)
-        path = _keep_whole(download, address)
+        path = download.root / PULLING / "whole.tar"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download.save(path)
         local = Source(replace(address, scheme="file", place=str(path), query=""))
         files = Download(local, download.root)
         download.source.use_tar(local.address, Files(), lambda start, stop: files.read("", start, stop) or b"")
-
-
-def _keep_whole(download: Download, address: Address) -> Path:
-    path = download.root / PULLING / "whole.tar"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    download.save(path)
-    return path
 
 
 def _read_offer(download: Download) -> Offer:

@@ -1,7 +1,6 @@
 """push: a features folder, or a part of it, to where others can pull it; the manifest comes last."""
 import argparse
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -22,11 +21,7 @@ INCOMING = "incoming.json"  # the manifest of a push that has not ended: what it
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        UserError: if there is no features folder, it is damaged, or another one is there.
-    """
+    """Run the command."""
     started = time.monotonic()
     choice = Choice(arguments.splits, arguments.words, arguments.leave_out)
     sent, size = push_folder(arguments.folder, arguments.url, choice)
@@ -53,7 +48,8 @@ def push_folder(folder: Path, url: str, choice: Choice) -> tuple[int, int]:
     except Exception as error:  # each library has its own kinds, without a common root
         if isinstance(error, UserError) or address.scheme == "file":
             raise
-        raise UserError(_refusal(address.shown, error)) from None
+        raise UserError(f"expected to be able to write to {address.shown}, found {first_line(error)}; mend that and "
+                        "give the same command again: it goes on where this one stopped") from None
 
 
 def _push(target: Target, parcel: Parcel, whole: Manifest, shown: str) -> tuple[int, int]:
@@ -61,7 +57,8 @@ def _push(target: Target, parcel: Parcel, whole: Manifest, shown: str) -> tuple[
     trusted = _find_trusted(target, parcel, whole, shown)
     there = {name: file for name, file in list_files(whole).items() if trusted.get(name) == file.sha256
              and name in sizes and file.bytes in (None, sizes[name])}
-    missing = [file for file in parcel.files if file.name not in there]
+    missing = sorted((file for file in parcel.files if file.name not in there),
+                     key=lambda file: (file.bytes is None, file.name))  # shards, then texts
     for file in missing:  # what an earlier push of another folder left would be taken for ours
         if file.bytes is not None and file.name in sizes:
             target.remove(file.name)
@@ -69,7 +66,8 @@ def _push(target: Target, parcel: Parcel, whole: Manifest, shown: str) -> tuple[
     list(target.put([(INCOMING, manifest)]))
     progress = Progress(sum(parcel.sizes[file.name] for file in missing) >> 20, "MB")
     sent = 0
-    for name in target.put(_list_checked(parcel, missing)):
+    checked = ((file.name, parcel.root / file.name) for file in check_contents(replace(parcel, files=missing)))
+    for name in target.put(checked):  # each is hashed before it is sent
         sent += parcel.sizes[name]
         progress.add((sent >> 20) - progress.done)
     progress.close()
@@ -80,8 +78,7 @@ def _push(target: Target, parcel: Parcel, whole: Manifest, shown: str) -> tuple[
 def _find_trusted(target: Target, parcel: Parcel, whole: Manifest, shown: str) -> dict[str, str]:
     """The sha256 of what is there by name: as its manifest says, and as far as an earlier push of this folder came.
 
-    Raises:
-        UserError: if another folder is there.
+    Another folder there is refused.
     """
     text = target.read(MANIFEST)
     trusted: dict[str, str] = {}
@@ -99,13 +96,6 @@ def _find_trusted(target: Target, parcel: Parcel, whole: Manifest, shown: str) -
     return trusted
 
 
-def _list_checked(parcel: Parcel, missing: list[File]) -> Iterator[tuple[str, Path | bytes]]:
-    """Shards, then texts: each is hashed before it is sent."""
-    ordered = sorted(missing, key=lambda file: (file.bytes is None, file.name))
-    for file in check_contents(replace(parcel, files=ordered)):
-        yield file.name, parcel.root / file.name
-
-
 def _finish(target: Target, parcel: Parcel, whole: Manifest, others: list[File], sizes: dict[str, int]) -> None:
     """Write the notes over all that is there now, the manifest last."""
     complete = replace(parcel, files=[*parcel.files, *others],
@@ -117,8 +107,3 @@ def _finish(target: Target, parcel: Parcel, whole: Manifest, others: list[File],
     if not lacks and PART in sizes:
         target.remove(PART)
     target.remove(INCOMING)
-
-
-def _refusal(shown: str, error: Exception) -> str:
-    return (f"expected to be able to write to {shown}, found {first_line(error)}; mend that and give the "
-            "same command again: it goes on where this one stopped")

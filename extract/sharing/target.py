@@ -10,18 +10,13 @@ from data.files import replace_file
 from data.folder.published import refuse_links
 from extract.extras import require_extra
 from extract.sharing.address import Address
-from extract.sharing.contents import THREADS
-from extract.sharing.transport import EXTRA, open_store
+from extract.sharing.transport import EXTRA, THREADS, open_store
 
 COMMIT_FILES = 64  # that go to the hub at a time: it counts commits
 
 
 def open_target(address: Address) -> "FolderTarget | StoreTarget":
-    """The place to push to.
-
-    Raises:
-        UserError: if nothing can be written there, or the package that it takes is not installed.
-    """
+    """The place to push to; a UserError where nothing can be written."""
     if address.scheme.startswith("http") or address.is_tar:
         raise UserError(f"expected a folder, an s3:// or an hf:// address to push to, found {address.shown}; name one, "
                         "or write a tar with: make pack")

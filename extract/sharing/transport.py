@@ -18,6 +18,7 @@ RANGE_BYTES = 1 << 23  # asked of an object store at a time
 CONNECT_SECONDS, SILENCE_SECONDS = 30.0, 60.0
 NOT_ALLOWED = (401, 402, 403, 407, 451)
 EXTRA = "share"
+THREADS = 4  # that read, hash, send or fetch files side by side
 
 
 class Failed(Exception):
@@ -37,22 +38,14 @@ class IgnoresRanges(Exception):
 
 
 def make_transport(address: Address) -> "Transport":
-    """The reader for an address.
-
-    Raises:
-        UserError: if the package that it takes is not installed.
-    """
+    """The reader for an address."""
     if address.scheme == "file":
         return Files()
     return Web(address) if address.scheme.startswith("http") else Store(open_store(address))
 
 
 def open_store(address: Address) -> Any:
-    """The fsspec file system of an S3 or hub address; keys and the end point come from the environment.
-
-    Raises:
-        UserError: if the package that it takes is not installed.
-    """
+    """The fsspec file system of an S3 or hub address; keys and the end point come from the environment."""
     if address.scheme == "hf":
         hub = require_extra("huggingface_hub", EXTRA, address.shown)
         return hub.HfFileSystem(skip_instance_cache=True, use_listings_cache=False)

@@ -9,13 +9,13 @@ from data.files import TEMPORARY, sha256_file
 from data.folder.identity import follows_from_fields
 from data.folder.manifest import MANIFEST, Manifest, Shard, is_sealed
 from data.folder.published import refuse_links
+from data.folder.shards import SCHEMA
 from data.progress import Progress
 from extract.folder.ledger import LEDGER, count_cut_lines, read_ledger
 from extract.folder.recipe import LOCAL
 from extract.verification.findings import Report
 
 OWN_FILES = ("README.md", "skipped.csv")
-KINDS = ("photos", "thumbs", "grid", "views", "canaries", "words")
 MAX_LISTED = 20
 MAX_CARD_BYTES = 1 << 28
 
@@ -27,12 +27,10 @@ def check_manifest(root: Path, manifest: Manifest, report: Report) -> None:
                       "it was written, so what it says of the other files may be wrong too")
     for name, identity in (("recipe", manifest.recipe), ("source", manifest.source)):
         if not follows_from_fields(identity):
-            report.contradict(MANIFEST, f"expected the {name} identity to be the sha256 of its fields, found another",
-                              "get the folder again, or make it anew")
+            report.contradict(MANIFEST, f"expected the {name} identity to be the sha256 of its fields, found another")
     width = manifest.recipe["fields"].get("width", manifest.width)
     if width != manifest.width:
-        report.contradict(MANIFEST, f"expected the width of the recipe, {width}, found {manifest.width}",
-                          "get the folder again, or make it anew")
+        report.contradict(MANIFEST, f"expected the width of the recipe, {width}, found {manifest.width}")
 
 
 def check_own_files(root: Path, manifest: Manifest, report: Report) -> None:
@@ -92,7 +90,7 @@ def check_foreign(root: Path, named: Iterable[str], report: Report) -> None:
         for name in sorted([*names, *links]):
             relative = (Path(path) / name).relative_to(root).as_posix()
             if relative not in expected:
-                is_ours = relative in published or (name.endswith(".h5") and relative.split("/")[0] in KINDS)
+                is_ours = relative in published or (name.endswith(".h5") and relative.split("/")[0] in SCHEMA)
                 kind = "partial" if name.endswith(TEMPORARY) else "unnamed" if is_ours else "stranger"
                 foreign[kind].append(relative)
     for kind, found, remedy in (

@@ -9,12 +9,12 @@ from data.errors import UserError
 from data.folder.identity import source_digest
 from data.folder.manifest import Manifest
 from data.folder.published import map_published
+from data.folder.shards import BESIDE
 from data.pictures.photos import MISSING, OK, STATUS
 from extract.verification.findings import Report
 
 BLOCK_ROWS = 4096
 JPEG_START = b"\xff\xd8"
-BESIDE = ("thumbs", "grid", "views")
 
 
 def check_photos(root: Path, manifest: Manifest, report: Report) -> None:
@@ -39,7 +39,7 @@ def check_photos(root: Path, manifest: Manifest, report: Report) -> None:
     names, counts = np.unique(photo_id, return_counts=True)
     if (counts > 1).any():
         report.contradict("photos", f"expected every photo id once, found {int((counts > 1).sum())} more often "
-                          f"(first: {decode_id(names[counts > 1][0])!r})", "get the folder again, or make it anew")
+                          f"(first: {decode_id(names[counts > 1][0])!r})")
     elif source_digest(photo_id, content, status) != manifest.source["fields"].get("photos"):
         report.contradict("photos", "expected the photos that the source identity was taken over, found others: a "
                           "shard was swapped for another folder's, or changed",
@@ -81,7 +81,7 @@ def check_beside(root: Path, manifest: Manifest, report: Report) -> None:
         if shards and [shard.rows for shard in shards] != photo_rows:
             report.contradict(kind, f"expected rows beside those of the photo shards, found {len(shards)} shards with "
                               f"{sum(shard.rows for shard in shards)} rows beside {len(photo_rows)} with "
-                              f"{sum(photo_rows)}", "get the folder again, or make it anew")
+                              f"{sum(photo_rows)}")
         for shard in shards:
             with report.blame(shard.name):
                 arrays = map_published(root, shard, kind)

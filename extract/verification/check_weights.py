@@ -34,7 +34,6 @@ def check_weights(root: Path, weights: str, report: Report, backbone_name: str |
     """Compare the canaries' features with those that weights give here, and their pixels with their photos.
 
     Args:
-        weights: "random", "imagenet" or a path.
         backbone_name: must be named where it is a plug-in: a folder from elsewhere does not choose what runs here.
         dataset: folder with the photos, to decode them anew; None compares the stored pixels' features alone.
 
@@ -103,21 +102,14 @@ def _make_looker(backbone: "Backbone", fields: dict[str, Any], made_by: tuple[di
         report.note("precision", f"the folder was made with {precision!s:.20}; compared with float32 here")
         precision = "float32"
     sizes = [made["batch_shape"][0] for made in made_by]  # the same shape gives the same bits on the same machine
-    batch_size = min(sizes[0], BATCH_ROWS) if sizes else BATCH_ROWS
-    mapper = Mapper(backbone, device, precision, batch_size)
+    mapper = Mapper(backbone, device, precision, min(sizes[0], BATCH_ROWS) if sizes else BATCH_ROWS)
     report.facts["compared on"] = f"{device}, {precision}, torch {torch.__version__}"
 
     def look(pictures: np.ndarray) -> np.ndarray:
         size = backbone.spec.size
         if pictures.shape[1:] != (size, size, 3):
             raise UserError(f"expected canaries of {size} x {size} pixels, found {pictures.shape[1:3]}; {REMEDY}")
-        features = []
-        for start in range(0, len(pictures), batch_size):
-            block = pictures[start:start + batch_size]
-            buffer = mapper.make_buffer()
-            buffer[:len(block)] = block
-            features.append(mapper.submit(buffer).result().features[:len(block)].copy())
-        return np.concatenate(features)
+        return mapper.look_at(pictures)
     return look
 
 

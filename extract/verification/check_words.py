@@ -37,12 +37,11 @@ def check_words(root: Path, manifest: Manifest, report: Report) -> None:
         report.facts[f"words {name}"] = f"stories: {stories or 'none'}"
         if not follows_from_fields(entry.identity):
             report.contradict(f"words/{name}", "expected the words identity to be the sha256 of its fields, found "
-                              "another", "get the folder again, or make it anew")
+                              "another")
     known = {f"words/{name}/" for name in manifest.words}
     for group in manifest.shards:
         if group.startswith("words/") and f"{group.rpartition('/')[0]}/" not in known:
-            report.contradict(group, "expected the word set's entry in the manifest, found none",
-                              "get the folder again, or make it anew")
+            report.contradict(group, "expected the word set's entry in the manifest, found none")
 
 
 def _check_files(root: Path, name: str, entry: WordsEntry, manifest: Manifest,

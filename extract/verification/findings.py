@@ -52,13 +52,12 @@ class Report:
     facts: dict[str, str] = field(default_factory=dict)
     lacks: frozenset[str] = frozenset()
 
-    def damage(self, name: str, found: str, remedy: str = "") -> None:
+    def damage(self, name: str, found: str) -> None:
         """Note that a file of the folder must be made again; not of one that a part lacks on purpose."""
-        if name in self.lacks:
-            return
-        self.findings.append(Finding(DAMAGED, name, found, remedy, name))
+        if name not in self.lacks:
+            self.findings.append(Finding(DAMAGED, name, found, file=name))
 
-    def contradict(self, where: str, found: str, remedy: str) -> None:
+    def contradict(self, where: str, found: str, remedy: str = "get the folder again, or make it anew") -> None:
         """Note damage that no single file can be blamed for."""
         self.findings.append(Finding(DAMAGED, where, found, remedy))
 

@@ -13,27 +13,21 @@ from data.errors import UserError, shell_word
 from data.files import sync
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.folder.part import PART, REST, describe_lacks, read_lacks
-from extract.folder.garbage import hold_alone
+from extract.folder.garbage import DAMAGED, hold_alone
 from extract.folder.ledger import exists, read_ledger
-from extract.folder.recipe import LOCAL
 from extract.verification import check_files
 from extract.verification.check_photos import check_beside, check_canaries, check_photos
 from extract.verification.check_words import FILES, check_words
 from extract.verification.findings import Report
 
 FOR_THE_WAY = ("croissant.json", "SHA256SUMS")  # that a packed folder brings, see extract.sharing
-DAMAGED_FOLDER = f"{LOCAL}/damaged"
 REBUILD = "give the command that made the folder again (make features): it makes this file anew"
 DOUBTFUL = "it may be the manifest that is wrong: verify again when that was made anew"
 GET_AGAIN = "get the folder again: without a ledger nothing here can make this file anew"
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the report.
-
-    Raises:
-        UserError: if anything is damaged, or there is no features folder.
-    """
+    """Print the report, and end with an error where anything is damaged."""
     report = verify_folder(arguments.folder, arguments.full, keep=arguments.keep)
     if arguments.weights is not None:
         from extract.verification.check_weights import check_weights
@@ -50,9 +44,6 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
 
     Args:
         full: hash every file. keep: leave damaged files where they are.
-
-    Raises:
-        UserError: if there is no features folder.
     """
     if not root.is_dir():
         raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
@@ -133,11 +124,11 @@ def _set_aside(root: Path, report: Report) -> None:
 
 
 def _move(root: Path, name: str, report: Report) -> None:
-    source, target = root / name, root / DAMAGED_FOLDER / name
+    source, target = root / name, root / DAMAGED / name
     if os.path.lexists(source):
         generation = 1
         while os.path.lexists(target):
-            target = root / DAMAGED_FOLDER / f"{name}.{generation}"
+            target = root / DAMAGED / f"{name}.{generation}"
             generation += 1
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(source, target)

@@ -20,7 +20,7 @@ from data.progress import Progress
 from extract.backbones.backbone import Spec
 from extract.backbones.mapper import Mapped, count_cores
 from extract.config import ExtractConfig
-from extract.extraction import plan_folder, read_limited
+from extract.folder.plan import plan_folder, read_limited
 from extract.folder.work import Asked, find_work
 from extract.pipeline.pipeline import Looking
 from extract.pipeline.reader import Reader, ReadPhoto, Task
