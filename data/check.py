@@ -18,7 +18,12 @@ def check_data(root: Path, seed: int = DEFAULT_SEED, tag_table: Path | None = No
     """Read a data folder as extraction would, open no photo, and tell what was found.
 
     Args:
-        seed: decides the splits where there is only a train file. tag_table: None is the shipped one.
+        root: the data folder.
+        seed: decides the splits where there is only a train file.
+        tag_table: None is the shipped one.
+
+    Raises:
+        UserError: if the folder cannot be used.
     """
     dataset = read_dataset(root, seed)
     words = encode_words(dataset, table=TagTable.load(tag_table))

@@ -58,7 +58,11 @@ def suggest(name: str, names: Iterable[str]) -> str:
 
 
 def require_command(argv: Sequence[str], commands: Iterable[str], prog: str) -> None:
-    """Refuse a first word that is neither a flag nor one of the commands, naming the nearest."""
+    """Refuse a first word that is neither a flag nor one of the commands.
+
+    Raises:
+        UserError: with the nearest command.
+    """
     if argv and not argv[0].startswith("-") and argv[0] not in (names := list(commands)):
         raise UserError(f"unknown command {argv[0]!r}{suggest(argv[0], names)}; see: {prog} --help")
 

@@ -20,7 +20,11 @@ MAX_JSON_BYTES = 1 << 30  # larger than any annotation file there is; what a fol
 def replace_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, sync it and rename it to `path`.
 
-    The folder is made when absent; what was written is removed when the block raises.
+    Args:
+        path: the final name. Its folder is made when absent.
+
+    Yields:
+        The path to write to. It is removed when the block raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
@@ -37,7 +41,11 @@ def replace_file(path: Path) -> Iterator[Path]:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; when the block ends well it takes the place of what is there.
 
-    Its parent is made when absent; what was written is removed when the block raises.
+    Args:
+        path: the final name. Its parent is made when absent.
+
+    Yields:
+        The folder to write to, empty. It is removed when the block raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
@@ -100,7 +108,9 @@ def read_json(path: Path, what: str, remedy: str, max_bytes: int = MAX_JSON_BYTE
     """Read a JSON file that a user or a teammate gave us.
 
     Args:
-        what: its role in words, for the error ("the folder's manifest"). remedy: what to do when it cannot be read.
+        path: the file.
+        what: its role in words, for the error ("the folder's manifest").
+        remedy: what to do when it cannot be read.
         max_bytes: a larger file is refused unread.
 
     Raises:
@@ -122,7 +132,11 @@ def read_json(path: Path, what: str, remedy: str, max_bytes: int = MAX_JSON_BYTE
 
 
 def take_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, or a ValueError where a key stands twice: `json.loads` takes the last of them in silence."""
+    """An object of JSON; for `json.loads`, which takes the last of two values of one key in silence.
+
+    Raises:
+        ValueError: naming a key that stands there twice.
+    """
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]

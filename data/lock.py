@@ -84,10 +84,13 @@ def read_token(path: Path) -> str | None:
 
 
 def refuse_strangers(paths: Iterable[Path], what: str, group: str) -> None:
-    """Refuse living holders of sibling locks that do not belong to one's group, naming the first.
+    """Refuse living holders of sibling locks that do not belong to one's group.
 
     Args:
         paths: lock files; those that are absent, or whose holder is gone, hinder nobody.
+
+    Raises:
+        HeldError: naming the first stranger.
     """
     for path in paths:
         if _read(path).get("group") != group and not is_gone(path) and _read(path).get("group") != group:

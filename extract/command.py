@@ -31,7 +31,11 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run an extraction, or the command named first."""
+    """Run an extraction, or the command named first.
+
+    Raises:
+        UserError, LimitExceeded: see `data.errors.run_command`.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
         module_name, add_flags, what = COMMANDS[argv[0]]

@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 
 
 def run_extraction(config: ExtractConfig) -> Path:
-    """Make or bring up to date a features folder, and return its path.
+    """Make or bring up to date a features folder.
+
+    Returns:
+        The folder.
 
     Raises:
         UserError: if input, weights, settings or disk do not allow it.
@@ -181,7 +184,11 @@ def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:
 
 
 def choose_views(config: ExtractConfig, manifest: Manifest | None) -> int:
-    """How many augmented views the folder gets: those it has, or those asked for; others than it has are refused."""
+    """How many augmented views the folder gets: those it has, or those asked for.
+
+    Raises:
+        UserError: if it has others.
+    """
     made = manifest.counts.get("views") if manifest is not None else None
     if not isinstance(made, dict):
         return config.views

@@ -6,10 +6,13 @@ from data.errors import UserError
 
 
 def require_extra(package: str, extra: str, what: str) -> Any:
-    """Import an optional package, or say how to get it.
+    """Import an optional package.
 
     Args:
         extra: the name in setup.cfg's extras that brings it. what: needs it, for the message.
+
+    Raises:
+        UserError: if it is not installed.
     """
     try:
         return importlib.import_module(package)

@@ -33,10 +33,14 @@ class Dataset:
     """Everything the annotation files say.
 
     Attributes:
+        root: the data folder.
         stories: split -> its stories, sorted by (album_id, story_id); every split is a key.
         descriptions: photo id -> its captions in isolation, in file order.
         album_photos: split -> (album_id, photo_id) of the files' `images`, told of in a story or not.
-        files: annotation file name -> sha256 of its bytes. info: split -> the file's `info` object.
+        skipped: what was left out, with its cause.
+        warnings: sentences a user should read.
+        files: annotation file name -> sha256 of its bytes.
+        info: split -> the file's `info` object.
         derived_splits: True where there was only a train file, whose albums were split 80/10/10.
     """
 
@@ -90,7 +94,11 @@ def read_dataset(root: Path, seed: int = DEFAULT_SEED) -> Dataset:
 
 
 def find_files(root: Path, tier: str) -> tuple[dict[str, Path], list[str]]:
-    """The annotation files of a tier by split, and warnings where one lies in two places."""
+    """The annotation files of a tier by split, and warnings where one lies in two places.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
     if not root.is_dir():
         raise UserError(f"expected a data folder at {root}, found {'a file' if root.exists() else 'nothing'}; "
                         "name the folder that holds annotations/")

@@ -32,7 +32,11 @@ def is_public(address: str) -> bool:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The IP addresses of a host, each once; a socket.gaierror where it has none."""
+    """The IP addresses of a host, each once.
+
+    Raises:
+        socket.gaierror: if it has none.
+    """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 
 
 def require_folder(root: Path) -> None:
-    """Refuse a place where there is no folder, or one that is still on its way or being made; say what to do."""
+    """Refuse a place where there is no folder, or one that is still on its way or being made.
+
+    Raises:
+        UserError: with what to do.
+    """
     if not root.is_dir():
         raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
                         f"FEATURES={shell_word(root)}, or get one with: make pull URL=...")
@@ -122,7 +126,11 @@ class Features:
         return sorted(self.manifest.words)
 
     def words(self, name: str = "default") -> WordSet:
-        """A word set by name; a UserError where the folder has none of that name."""
+        """A word set by name.
+
+        Raises:
+            UserError: if the folder has no such word set.
+        """
         if name not in self.manifest.words:
             raise UserError(f"expected a word set {name!r} in {self.root}, found "
                             f"{', '.join(self.word_sets) or 'none'}; name one of those with --words"
@@ -149,7 +157,11 @@ class Features:
         return MappedRows(pieces)
 
     def require_views(self) -> MappedRows:
-        """The augmented views (see `views`); a UserError where the folder has none."""
+        """The augmented views; see `views`.
+
+        Raises:
+            UserError: if the folder has none.
+        """
         if self.views is None:
             raise UserError(f"expected augmented views in {self.root}, found none; make them with: make features "
                             f"FEATURES={shell_word(self.root)} VIEWS=4, or leave --views out")

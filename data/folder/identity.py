@@ -47,6 +47,9 @@ def require_whole(kind: str, identity: Identity, where: str) -> None:
 
     Args:
         kind: "recipe", "source" or "words". where: it was found ("features folder artifacts/features").
+
+    Raises:
+        UserError: if its id is not the sha256 of its fields.
     """
     if not follows_from_fields(identity):
         raise UserError(f"expected the {kind} of {where} to be what its id {identity['id'][:12]} is the sha256 of, "
@@ -77,11 +80,18 @@ def differences(expected: Identity, found: Identity) -> list[str]:
 
 
 def require_same(kind: str, expected: Identity, found: Identity, whose: str, where: str, remedy: str) -> None:
-    """Refuse another identity than the expected one, naming each field that differs, both values and the remedy.
+    """Refuse another identity than the expected one.
 
     Args:
-        kind: "recipe" or "words". whose: who expects, for the message ("run artifacts/run").
-        where: what was found to differ ("features folder artifacts/features"). remedy: the mending command.
+        kind: "recipe" or "words".
+        expected: what the run (or the folder) was made with.
+        found: what is there now.
+        whose: who expects, for the message ("run artifacts/run").
+        where: what was found to differ ("features folder artifacts/features").
+        remedy: the mending command.
+
+    Raises:
+        UserError: naming each field that differs, both values and the remedy.
     """
     lines = differences(expected, found)
     if lines:
@@ -102,6 +112,9 @@ def require_same_recipe(expected: Identity, found: Identity, whose: str, where: 
 
     Returns:
         A warning that names both precisions, or nothing.
+
+    Raises:
+        UserError: see `require_same`.
     """
     expected, found = modern_recipe(expected), modern_recipe(found)
     precisions = [identity["fields"].get("precision") for identity in (expected, found)]

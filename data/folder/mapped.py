@@ -27,10 +27,13 @@ class MappedRows:
         """Copy rows.
 
         Args:
-            rows: (n,) integers in any order, repeats allowed; an IndexError where one lies outside 0..len(self) - 1.
+            rows: (n,) integers, 0 <= row < len(self), in any order, repeats allowed.
 
         Returns:
             (n, *row_shape), in the order asked for.
+
+        Raises:
+            IndexError: if a row lies outside.
         """
         rows = np.asarray(rows)
         if len(self.pieces) == 1:

@@ -29,7 +29,11 @@ _REMEDY = "get the folder again"
 
 
 def read_lacks(root: Path) -> frozenset[str]:
-    """The files that a folder lacks on purpose, by their paths inside it; empty for a whole folder."""
+    """The files that a folder lacks on purpose, by their paths inside it; empty for a whole folder.
+
+    Raises:
+        UserError: if part.json is none.
+    """
     path = root / PART
     if not path.exists():
         return frozenset()

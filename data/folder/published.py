@@ -11,7 +11,14 @@ ID_FIELDS = frozenset(("photo_id", "story_id", "album_id"))
 
 
 def refuse_links(root: Path, name: str) -> None:
-    """Refuse a file (`name` inside the folder) that is a symbolic link, lies behind one, or is a pipe or a device."""
+    """Refuse a file of the folder that is a symbolic link, lies behind one, or is no regular file.
+
+    Args:
+        name: path inside the folder.
+
+    Raises:
+        UserError: if anything between the folder and the file is a link, or what is there is a pipe or a device.
+    """
     path = root / name
     if any(part.is_symlink() for part in (path, *path.parents[:name.count("/")])):
         raise UserError(f"expected {path} to lie in the folder, found a symbolic link; links are refused: copy the "

@@ -70,9 +70,11 @@ BESIDE = ("thumbs", "grid", "views")  # row for row beside `photos`, where a fol
 
 
 def write_shard(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> Path:
-    """Write one shard at `path`, usually a temporary name; equal arrays give equal bytes.
+    """Write one shard at `path`; equal arrays give equal bytes.
 
     Args:
+        path: where to write, usually a temporary name (see `data.files.replace_file`).
+        kind: a key of SCHEMA.
         arrays: every field of that kind, in any order; shapes and dtypes as the table above.
 
     Raises:
@@ -101,6 +103,7 @@ def map_shard(path: Path, kind: str) -> dict[str, np.ndarray]:
 
     Args:
         path: the file. It never changes, so it is read without a lock (locks fail on NFS and Lustre).
+        kind: a key of SCHEMA.
 
     Returns:
         Read-only arrays by field name, views of the mapped file; arrays stored in another layout than contiguous

@@ -61,7 +61,11 @@ def write_folds(root: Path, out: Path, folds: int = DEFAULT_FOLDS, seed: int = D
 
 
 def read_folds(out: Path) -> dict[str, Any]:
-    """What folds.json of a folder holds; a UserError where the folder is none of folds."""
+    """What folds.json of a folder holds.
+
+    Raises:
+        UserError: if the folder is none of folds.
+    """
     remedy = "choose another folder or delete this one"
     manifest = read_json(out / MANIFEST, f"folds in {out}", remedy)
     if not isinstance(manifest, dict) or manifest.get("version") != VERSION or "parts" not in manifest:

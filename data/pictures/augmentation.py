@@ -46,7 +46,14 @@ def draw_augmentation(*key: str | int) -> Augmentation:
 
 
 def augment_picture(picture: np.ndarray, drawn: Augmentation) -> np.ndarray:
-    """Change a picture, (S, S, 3) uint8, as drawn; nothing from outside the picture is ever seen."""
+    """Change a picture as drawn.
+
+    Args:
+        picture: (S, S, 3) uint8.
+
+    Returns:
+        (S, S, 3) uint8; nothing from outside the picture is ever seen.
+    """
     side = len(picture)
     angle = math.radians(drawn.degrees)
     # a square turned by an angle fits into an upright one that is cos + |sin| times as wide

@@ -46,6 +46,9 @@ class BadPhoto(Exception):
 def scan_photos(root: Path) -> tuple[dict[str, FoundPhoto], list[str]]:
     """Find every photo below a folder in one walk.
 
+    Args:
+        root: the data folder.
+
     Returns:
         Photos by id, and warnings. Of two files for one id the one with the smallest path is taken.
 

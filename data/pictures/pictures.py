@@ -59,7 +59,10 @@ class Resize:
 
 
 def decode_photo(content: bytes, resize: Resize) -> np.ndarray:
-    """Decode a photo, the bytes of its file, to upright RGB of one size.
+    """Decode a photo to upright RGB of one size.
+
+    Args:
+        content: the file's bytes.
 
     Returns:
         (size, size, 3) uint8: EXIF rotation applied, transparency over white, 16 bits reduced to 8, CMYK as Pillow
@@ -93,7 +96,11 @@ def open_picture(content: bytes, resize: Resize) -> Image.Image:
 
 @contextmanager
 def blame_photo(content: bytes) -> Iterator[None]:
-    """Turn whatever a file's bytes make the block raise into BadPhoto: a photo from the web never ends a command."""
+    """Turn whatever a photo's bytes make the block raise into BadPhoto: a file from the web never ends a command.
+
+    Args:
+        content: the file's bytes, to name what they are where they are no image.
+    """
     try:
         yield
     except BadPhoto:

@@ -45,7 +45,11 @@ class WorldConfig:
 
     @classmethod
     def from_spec(cls, spec: dict) -> "WorldConfig":
-        """Read what `spec` wrote; a UserError where the world is of another version or the fields are not ours."""
+        """Read what `spec` wrote.
+
+        Raises:
+            UserError: if the world is of another version or the fields are not ours.
+        """
         if spec.get("version") != WORLD_VERSION:
             raise UserError(f"storyworld: expected version {WORLD_VERSION}, found {spec.get('version')!r}; "
                             f"use the release that wrote it, or write the world anew")

@@ -57,9 +57,13 @@ def oracle_predictions(spec: Mapping[str, Any], split: str) -> dict[tuple[str, i
 
     Args:
         spec: the `storyworld` object of an annotation file's `info`.
+        split: "train", "val" or "test".
 
     Returns:
         {(story_id, t): prediction of frame t+1} for t = 1..4.
+
+    Raises:
+        UserError: if the spec is of another version.
     """
     config = WorldConfig.from_spec(dict(spec))
     return {(story.story_id, seen): _predict(config, album, story, seen)

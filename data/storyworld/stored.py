@@ -11,7 +11,12 @@ TURNED_LEFT = 6                 # Exif orientation: turn a quarter clockwise to 
 
 
 def photo_bytes(picture: Image.Image, kind: str) -> tuple[str, bytes] | None:
-    """The file extension and content of a photo of a kind of `albums.PHOTO_KINDS` or "ok"; None where there is none."""
+    """A photo's file extension and content; None where there is no file.
+
+    Args:
+        picture: 360 x 270 RGB.
+        kind: one of albums.PHOTO_KINDS, or "ok".
+    """
     if kind == "missing":
         return None
     if kind == "unavailable":

@@ -51,7 +51,11 @@ class TagTable:
 
     @classmethod
     def load(cls, path: Path | None = None) -> "TagTable":
-        """Read a table; None is the shipped one."""
+        """Read a table; None is the shipped one.
+
+        Raises:
+            UserError: naming the place in the file and what was expected there.
+        """
         return cls(path or SHIPPED_PATH)
 
     def __len__(self) -> int:
@@ -62,7 +66,10 @@ class TagTable:
         return set(np.flatnonzero(self.tags_of_many([words])[0]).tolist())
 
     def tags_of_many(self, captions: Sequence[Sequence[str]]) -> np.ndarray:
-        """Find the tags of N captions, each given as its lower-case words (see `data.words.tokens.split_words`).
+        """Find the tags of many captions.
+
+        Args:
+            captions: the lower-case words of N captions, as `data.words.tokens.split_words` gives them.
 
         Returns:
             (N, G) uint8, multi-hot; columns <PAD> and <UNK> are never set here.

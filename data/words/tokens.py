@@ -27,7 +27,12 @@ TOKENISATION = {"version": 1, "text": "lower, split", "original_text": "spacy.bl
 
 
 def split_words(caption: str, tokenised: bool) -> list[str]:
-    """Split a raw caption into lower-case words: `tokenised` where it is a record's `text`, not its `original_text`."""
+    """Split a raw caption into lower-case words.
+
+    Args:
+        caption: raw.
+        tokenised: True for a record's `text`, False for its `original_text`.
+    """
     if tokenised:
         return caption.lower().split()
     return [token.lower_ for token in _load_tokenizer()(caption) if not token.is_space]
@@ -87,7 +92,11 @@ class Vocabulary:
         """Keep the most frequent words of captions; equal counts go in alphabetical order.
 
         Args:
-            size: V at most, the reserved words included; a ValueError where it leaves no room beside them.
+            captions: the words of every train caption.
+            size: V at most, the reserved words included.
+
+        Raises:
+            ValueError: if size leaves no room beside the reserved words, or is more than 65,536.
         """
         if not len(RESERVED) < size <= MAX_VOCABULARY_SIZE:
             raise ValueError(f"expected a vocabulary size from {len(RESERVED) + 1} to {MAX_VOCABULARY_SIZE}, "
@@ -99,7 +108,11 @@ class Vocabulary:
         return cls([*RESERVED, *(word for word, _ in ranked[:size - len(RESERVED)])])
 
     def encode(self, words: Sequence[str], length: int = CAPTION_LENGTH) -> tuple[np.ndarray, bool]:
-        """One caption as (length,) uint16, and whether words were cut off; see `encode_many`."""
+        """Encode one caption; see `encode_many`.
+
+        Returns:
+            (length,) uint16, and whether words were cut off.
+        """
         ids, cut = self.encode_many([words], length)
         return ids[0], bool(cut[0])
 

@@ -60,9 +60,12 @@ def encode_words(dataset: Dataset, vocabulary: Vocabulary | None = None, table: 
     """Turn every caption of a dataset into token ids and tags.
 
     Args:
+        dataset: as `data.annotations.stories.read_dataset` gives it.
         vocabulary: None counts one over all train captions (where there is no train split, over all captions there
-            are, with a warning: such a word set fits no run trained elsewhere), of at most `vocabulary_size` words.
-        table: None is the shipped tag table. length: T, ids in a row, <START> and <END> included.
+            are, with a warning: such a word set fits no run trained elsewhere).
+        table: None is the shipped tag table.
+        length: T, ids in a row, <START> and <END> included.
+        vocabulary_size: V at most, where the vocabulary is counted.
     """
     table = table or TagTable.load()
     words = {split: [split_words(caption, tokenised) for story in dataset.stories[split]

@@ -28,7 +28,10 @@ def imagenet_path(url: str) -> Path:
 
 
 def find_imagenet(name: str, url: str) -> Path:
-    """The file of torchvision's ImageNet weights of a backbone, downloaded when it is not there yet.
+    """The file of torchvision's ImageNet weights, downloaded when it is not there yet.
+
+    Args:
+        name: the backbone, for the error. url: as torchvision names it.
 
     Raises:
         UserError: if it can be neither found nor downloaded: which file to put where, and the other choices.
@@ -81,9 +84,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], head: str, where: Path) -> None:
-    """Load weights into a module whose head was taken off, understanding the prefixes that wrappers add.
+    """Load weights into a module, understanding the prefixes that wrappers add.
 
     Args:
+        module: with its head already taken off.
         head: the name of the head, whose weights are passed over; empty for none.
 
     Raises:

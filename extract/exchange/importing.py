@@ -72,10 +72,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def import_features(config: ExtractConfig, source: Source, licence: str) -> Path:
-    """Make a features folder, which is returned, of a data folder's annotations and a source's features.
+    """Make a features folder of a data folder's annotations and a source's features.
 
     Args:
         config: `backbone` is what their maker calls it; what concerns photos plays no part.
+
+    Returns:
+        The folder.
 
     Raises:
         UserError: if the source is none, names no photo of the dataset, or the folder holds other features.

@@ -83,7 +83,11 @@ def rank_candidates(status: np.ndarray, content: np.ndarray, placeholders: Seque
 
 
 def read_resize(recipe: Mapping[str, Any]) -> Resize:
-    """How a photo becomes the backbone's input, from a recipe's fields."""
+    """How a photo becomes the backbone's input, from a recipe's fields.
+
+    Raises:
+        UserError: if the fields are no such thing.
+    """
     try:
         size = recipe["size"]
         return Resize(recipe["resize"], size, recipe.get("short_side", size), recipe["interpolation"],

@@ -33,10 +33,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def collect_garbage(folder: Path, dry_run: bool = False, damaged: bool = False) -> dict[str, int]:
-    """Remove shards that neither the manifest names nor an unfinished run needs, and give their bytes by path.
+    """Remove every shard of a folder that neither its manifest names nor an unfinished run needs.
 
     Args:
         dry_run: remove nothing. damaged: also what verify set aside.
+
+    Returns:
+        Bytes by path inside the folder.
     """
     needed = name_needed(folder)
     unneeded = [path for pattern in FOLDERS for path in sorted(folder.glob(f"{pattern}/*.h5"))
@@ -67,7 +70,11 @@ def name_needed(folder: Path) -> set[str]:
 
 @contextmanager
 def hold_alone(folder: Path, what: str) -> Iterator[None]:
-    """Hold a features folder against every process of an extraction; one that is alive is named in the refusal."""
+    """Hold a features folder against every process of an extraction.
+
+    Raises:
+        UserError: if one of them is alive: names it.
+    """
     with ExitStack() as stack:
         for path in sorted({folder / LOCAL / LOCK.format(rank=0), *lock_paths(folder)}):
             stack.enter_context(hold(path, f"features folder {folder} ({what})"))

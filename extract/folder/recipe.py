@@ -22,7 +22,11 @@ REMEMBERED = ("recipe", "made_by", "made_with", "width", "weights", "licence", "
 
 
 def describe_recipe(backbone: "Backbone", precision: str, config: ExtractConfig) -> Identity:
-    """The recipe's identity; the precision is a resolved one."""
+    """The recipe's identity.
+
+    Args:
+        precision: resolved.
+    """
     from extract.backbones.backbone import spec_fields
     from extract.backbones.folding import describe_arithmetic
     spec = backbone.spec

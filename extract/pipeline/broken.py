@@ -43,7 +43,11 @@ class FiniteCheck:
         return is_finite
 
     def require_proof(self) -> None:
-        """Refuse to go on when there were broken features and not one good one."""
+        """Refuse to go on when not one feature was finite.
+
+        Raises:
+            UserError: if so.
+        """
         if self.is_open:
             raise UserError("expected finite features that float16 holds (below 65,504), found none for any of the "
                             f"first {self._num_broken} pictures with precision {self._precision}; choose --precision "

@@ -35,7 +35,11 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Read a path or an address; a UserError where it is of no known kind."""
+    """Read a path or an address.
+
+    Raises:
+        UserError: if it is of no known kind.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator:
         return Address("file", url, "", url)

@@ -70,7 +70,11 @@ def list_files(manifest: Manifest) -> dict[str, File]:
 
 
 def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifest, frozenset[str]]:
-    """Read what a place says that it has: its manifest, and which files lack there."""
+    """Read what a place says that it has: its manifest, and which files lack there.
+
+    Raises:
+        UserError: if that is no manifest, or no list.
+    """
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / MANIFEST).write_bytes(manifest)
         if part is not None:
@@ -82,7 +86,14 @@ def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifes
 
 
 def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard]:
-    """The story shards of a choice, by a manifest less what lacks; a split or word set that is not there is refused."""
+    """The story shards of a choice.
+
+    Args:
+        manifest: less what lacks (see `data.folder.part.without`).
+
+    Raises:
+        UserError: if there is no such split or word set.
+    """
     splits = [split for split in SPLITS if any(group.endswith(f"/{split}") for group in manifest.shards)]
     for what, asked, there in (("split", choice.splits, splits),
                                ("word set", choice.words, sorted(manifest.words))):
@@ -137,7 +148,11 @@ def gather(root: Path, manifest: Manifest, lacks: frozenset[str], choice: Choice
 
 
 def check_contents(parcel: Parcel) -> Iterator[File]:
-    """Hash a parcel's files in the background; gives each in order when it is known to be what the manifest says."""
+    """Hash a parcel's files in the background; gives each in order when it is known to be what the manifest says.
+
+    Raises:
+        UserError: at the first that is not.
+    """
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets go of the interpreter
         for file, found in zip(parcel.files, pool.map(lambda file: sha256_file(parcel.root / file.name), parcel.files)):
             if found != file.sha256:

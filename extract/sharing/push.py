@@ -78,7 +78,8 @@ def _push(target: Target, parcel: Parcel, whole: Manifest, shown: str) -> tuple[
 def _find_trusted(target: Target, parcel: Parcel, whole: Manifest, shown: str) -> dict[str, str]:
     """The sha256 of what is there by name: as its manifest says, and as far as an earlier push of this folder came.
 
-    Another folder there is refused.
+    Raises:
+        UserError: if another folder is there.
     """
     text = target.read(MANIFEST)
     trusted: dict[str, str] = {}

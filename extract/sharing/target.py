@@ -16,7 +16,11 @@ COMMIT_FILES = 64  # that go to the hub at a time: it counts commits
 
 
 def open_target(address: Address) -> "FolderTarget | StoreTarget":
-    """The place to push to; a UserError where nothing can be written."""
+    """The place to push to.
+
+    Raises:
+        UserError: if nothing can be written there, or the package that it takes is not installed.
+    """
     if address.scheme.startswith("http") or address.is_tar:
         raise UserError(f"expected a folder, an s3:// or an hf:// address to push to, found {address.shown}; name one, "
                         "or write a tar with: make pack")

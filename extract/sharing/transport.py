@@ -38,14 +38,22 @@ class IgnoresRanges(Exception):
 
 
 def make_transport(address: Address) -> "Transport":
-    """The reader for an address."""
+    """The reader for an address.
+
+    Raises:
+        UserError: if the package that it takes is not installed.
+    """
     if address.scheme == "file":
         return Files()
     return Web(address) if address.scheme.startswith("http") else Store(open_store(address))
 
 
 def open_store(address: Address) -> Any:
-    """The fsspec file system of an S3 or hub address; keys and the end point come from the environment."""
+    """The fsspec file system of an S3 or hub address; keys and the end point come from the environment.
+
+    Raises:
+        UserError: if the package that it takes is not installed.
+    """
     if address.scheme == "hf":
         hub = require_extra("huggingface_hub", EXTRA, address.shown)
         return hub.HfFileSystem(skip_instance_cache=True, use_listings_cache=False)

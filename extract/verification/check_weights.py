@@ -34,6 +34,7 @@ def check_weights(root: Path, weights: str, report: Report, backbone_name: str |
     """Compare the canaries' features with those that weights give here, and their pixels with their photos.
 
     Args:
+        weights: "random", "imagenet" or a path.
         backbone_name: must be named where it is a plug-in: a folder from elsewhere does not choose what runs here.
         dataset: folder with the photos, to decode them anew; None compares the stored pixels' features alone.
 

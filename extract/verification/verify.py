@@ -44,6 +44,9 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
 
     Args:
         full: hash every file. keep: leave damaged files where they are.
+
+    Raises:
+        UserError: if there is no features folder.
     """
     if not root.is_dir():
         raise UserError(f"expected a features folder at {root}, found none; make it with: make features "
