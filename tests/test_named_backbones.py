@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.folder.folder import Features
 from data.pictures.pictures import decode_photo
 from extract.backbones.backbone import build_backbone
-from extract.backbones.named import describe_named
+from extract.backbones.named import build_text_tower, describe_named
 from extract.command import main
 from tests.extraction import one_matcher  # noqa: F401
 from tests.photo_dataset import draw_photo, write_dataset
@@ -174,15 +174,21 @@ def test_clip_keeps_its_projection():
     assert torch.equal(own.module.head.weight, state["head.weight"])
 
 
-def test_a_clips_image_half_is_read_from_the_file_of_both(tiny_clip):
+def test_both_halves_of_a_clip_share_a_space_and_a_file(tiny_clip):
     torch.manual_seed(9)
     whole = open_clip.create_model("tiny", pretrained_text=False).eval()
     put("open_clip:tiny/plain", whole.state_dict())
     backbone = build_backbone("open_clip:tiny/plain", "imagenet")
+    tower, tokenise = build_text_tower("open_clip:tiny/plain", "imagenet")
+    texts = tokenise(["a dog in the park", "a cat"])
     with torch.inference_mode():
         torch.testing.assert_close(backbone.module(images(32)), whole.encode_image(images(32)))
-    assert backbone.spec.width == 24
+        torch.testing.assert_close(tower(texts), whole.encode_text(texts))
+        assert tower(texts).shape[1] == backbone.spec.width == 24
+    assert "visual" not in "".join(tower.state_dict())
     assert backbone.spec.licence.startswith("not told by open_clip: see us/tiny, as named for the tag plain")
+    with pytest.raises(UserError, match="for a text tower"):
+        build_text_tower(SMALL, "random")
 
 
 def test_a_state_of_the_tower_alone_fits_as_fine_tuning_writes_it(tiny_clip, tmp_path):

@@ -2,13 +2,13 @@
 
 What a photo is shown as comes from the library's own configuration of the tag, the width from a look at the net. Tags
 are never guessed: timm's `resnet50` alone is another net than torchvision's. A CLIP keeps its projection, so that its
-features lie in the space it shares with text.
+features lie in the space it shares with text; `build_text_tower` gives the other half.
 """
 import logging
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def build_named(name: str, weights: str) -> tuple[nn.Module, dict[str, Any], Pat
             have to be shown in a way that extraction does not know.
     """
     pretrained = describe_named(name)
-    path = None if weights == RANDOM else pretrained.fetch() if weights in (IMAGENET, OWN) else Path(weights)
+    path = _find_weights(pretrained, weights)
     module, spec = (_build_timm if name.startswith("timm:") else _build_open_clip)(name, path)
     if path is None:
         licence = "random numbers from a seed: none"
@@ -65,6 +65,43 @@ def build_named(name: str, weights: str) -> tuple[nn.Module, dict[str, Any], Pat
     module.eval()
     return module, {**spec, "width": _probe_width(name, module, spec["size"]), "licence": licence,
                     "origin": pretrained.origin}, path
+
+
+def build_text_tower(name: str, weights: str) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+    """The text half of `open_clip:NAME/TAG`, which shares its space with the image half's features.
+
+    Args:
+        weights: as `build_named` takes them.
+
+    Returns:
+        A module from token ids (B, T) to (B, width), and what makes such ids of texts.
+
+    Raises:
+        UserError: as `build_named`; if the name is none of open_clip's.
+    """
+    if not name.startswith("open_clip:"):
+        raise UserError(f"expected open_clip:NAME/TAG for a text tower, found {name}; of those both halves are at hand")
+    model = _open_clip_model(name, _find_weights(describe_named(name), weights))
+    library = require_extra("open_clip", "backbones", name)
+    return TextTower(model).eval(), library.get_tokenizer(_split_open_clip(name)[0])
+
+
+class TextTower(nn.Module):
+    """(B, T) token ids -> (B, width), not normalised."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        if hasattr(model, "visual"):
+            model.visual = nn.Identity()  # half of the memory
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """Encode texts."""
+        return self.model.encode_text(token_ids)
+
+
+def _find_weights(pretrained: Pretrained, weights: str) -> Path | None:
+    return None if weights == RANDOM else pretrained.fetch() if weights in (IMAGENET, OWN) else Path(weights)
 
 
 def _describe_timm(name: str) -> Pretrained:
