@@ -86,11 +86,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> Path:
 
 
 def find_predictions(run_path: Path, split: str) -> Path:
-    """A run's predictions of a split; `run_path` may be a file of predictions itself.
-
-    Raises:
-        UserError: if the run has none.
-    """
+    """A run's predictions of a split; `run_path` may be a file of predictions itself."""
     path = run_path / f"predictions-{split}.jsonl" if run_path.is_dir() else run_path
     if not path.is_file():
         raise UserError(f"expected a run folder or a predictions file with split {split!r} at {path}, found no such "
@@ -127,11 +123,7 @@ def read_predictions(path: Path, text: str | None = None) -> list[Prediction]:
 
 
 def read_text(path: Path, what: str) -> str:
-    """A file's text; `what` names its role, and the flag that names it.
-
-    Raises:
-        UserError: if it is absent or no UTF-8.
-    """
+    """A file's text; `what` names its role, and the flag that names it."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -142,11 +134,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def parse_json(text: str, place: str) -> Any:
-    """JSON with each key once; `place` is named in the error.
-
-    Raises:
-        UserError: if it is something else, or nested beyond reason.
-    """
+    """JSON with each key once; `place` is named in the error if it is something else."""
     try:
         return json.loads(text, object_pairs_hook=take_each_key_once)
     except RecursionError:
@@ -162,6 +150,13 @@ def describe_json(value: Any) -> str:
     return f"{kind}, {text[:60]}{'...' if len(text) > 60 else ''}"
 
 
+def plain_number(value: Any) -> float | None:
+    """A finite number of a file; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
 def _parse(raw: Any, place: str) -> Prediction:
     if not isinstance(raw, dict):
         raise UserError(f"{place}: expected a prediction as an object, found {describe_json(raw)}; mend the line")
@@ -170,7 +165,7 @@ def _parse(raw: Any, place: str) -> Prediction:
         return Prediction(
             story_id=str(raw.get("story_id", "")), album_id=raw["album_id"], t=NUM_FRAMES,
             photos=_names(raw, "photos") or (), written=raw["story"], reference=raw.get("reference"),
-            sentences=_names(raw, "sentences") or (), nll=_number(raw, "nll"), tokens=_count(raw, "tokens"),
+            sentences=_names(raw, "sentences") or (), nll=plain_number(raw.get("nll")), tokens=_count(raw, "tokens"),
             is_story=True)
     _require(raw, CAPTION_KEYS, (str, list, int, str, str), place)
     described = raw.get("described")
@@ -180,9 +175,10 @@ def _parse(raw: Any, place: str) -> Prediction:
         written=None if raw.get("written") is None else str(raw["written"]), tags=_names(raw, "tags"),
         described=None if described is None else bool(described),
         guessed={kind: told for kind in KINDS if (told := _names(raw, f"tags_{kind}")) is not None},
-        retrieved=_names(raw, "retrieved") or (), ranks={pool: _number(raw, f"rank_{pool}") for pool in POOLS},
-        tied={pool: _count(raw, f"tied_{pool}") for pool in POOLS}, nll=_number(raw, "nll"),
-        tokens=_count(raw, "tokens"), nll_known=_number(raw, "nll_known"), tokens_known=_count(raw, "tokens_known"))
+        retrieved=_names(raw, "retrieved") or (), ranks={pool: plain_number(raw.get(f"rank_{pool}")) for pool in POOLS},
+        tied={pool: _count(raw, f"tied_{pool}") for pool in POOLS}, nll=plain_number(raw.get("nll")),
+        tokens=_count(raw, "tokens"), nll_known=plain_number(raw.get("nll_known")),
+        tokens_known=_count(raw, "tokens_known"))
 
 
 def _require(raw: dict[str, Any], keys: Sequence[str], kinds: Sequence[type], place: str) -> None:
@@ -199,12 +195,5 @@ def _names(raw: dict[str, Any], key: str) -> tuple[str, ...] | None:
     return tuple(map(str, raw[key])) if isinstance(raw.get(key), list) else None
 
 
-def _number(raw: dict[str, Any], key: str) -> float | None:
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
 def _count(raw: dict[str, Any], key: str) -> int:
-    return int(_number(raw, key) or 0)
+    return int(plain_number(raw.get(key)) or 0)

@@ -56,12 +56,18 @@ class Processes:
             self._running.discard(process)
         return code
 
-    def call_all(self, commands: Mapping[str, Sequence[str]], log: Path, who: str) -> None:
-        """Run commands, by what they do, one after the other; what they say goes to a file.
+    def train_and_evaluate(self, run: Path, features: Path, training: Sequence[str], evaluating: Sequence[str], who: str
+                           ) -> None:
+        """Train a run and evaluate it, without intervals: the table that it is for draws its own. What both say goes
+        to <run>.log.
 
-        Raises:
-            UserError: if one fails: whose it is (`who`), its last words and the file.
+        Args:
+            training, evaluating: further flags. who: whose it is, for the error if one fails.
         """
+        common, log = ["--features", str(features)], run.with_suffix(".log")
+        commands = {"training": ["train", *common, "--out", str(run), *training],
+                    "evaluating": ["evaluate", "--run", str(run), *common, *evaluating, "--resamples", "0", "--sense",
+                                   "0", "--no-meteor", "--no-page"]}
         with open(log, "w", encoding="utf-8") as words:
             for what, arguments in commands.items():
                 code = self.call(arguments, words)

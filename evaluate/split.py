@@ -48,14 +48,8 @@ class Units:
         return np.split(order, np.flatnonzero(np.diff(self.unit[order])) + 1)
 
 
-def group_units(words: SplitWords, indices: np.ndarray | None = None) -> Units:
-    """Group stories of a split by their five photos.
-
-    Args:
-        words: the split.
-        indices: the rows to take, in this order; all when left out.
-    """
-    indices = np.arange(len(words)) if indices is None else np.asarray(indices)
+def group_units(words: SplitWords, indices: np.ndarray) -> Units:
+    """Group some stories of a split, in this order, by their five photos."""
     photo = words.photo.take(indices)
     _, unit, counts = np.unique(photo, axis=0, return_inverse=True, return_counts=True)
     unit = unit.reshape(-1)
@@ -83,11 +77,7 @@ class Candidates:
 
 
 def find_candidates(features: Features, photo: np.ndarray) -> Candidates:
-    """Gather the distinct contents of the usable photos that stories name.
-
-    Args:
-        photo: (S, K) photo rows.
-    """
+    """Gather the distinct contents of the usable photos that stories name; photo (S, K) rows."""
     rows = np.unique(photo)
     rows = rows[features.usable[rows]]
     content = np.ascontiguousarray(features.content.take(rows)).view("V32").reshape(-1)

@@ -67,7 +67,8 @@ def run_ablation(config: AblationConfig) -> Ablation:
     trainings = plan_trainings(grid, out)
     open_ones = [training for training in trainings if not is_done(training.run_path)]
     features = Features.open(config.features)
-    _refuse_others(trainings, features, bool(open_ones))
+    for training in trainings:
+        require_same_run(training.run_path, training.config, features, bool(open_ones), f"row {training.row!r}", "grid")
     if open_ones:
         logger.info("%d of %d trainings are there; %d to go into %s", len(trainings) - len(open_ones), len(trainings),
                     len(open_ones), out)
@@ -130,21 +131,12 @@ def _val_loss(training: Training, estimates: dict[str, Estimate]) -> Estimate:
     return Estimate(np.full(len(like.draws), min(losses, default=np.nan)), like.n)
 
 
-def _refuse_others(trainings: Sequence[Training], features: Features, is_open: bool) -> None:
-    """Runs that are there must be of these settings and this folder; of these photos only if others are to come."""
-    for training in trainings:
-        if not (training.run_path / CONFIG).exists():
-            continue
-        require_same_run(training.run_path, training.config, features, is_open, f"row {training.row!r}", "grid")
-
-
 def require_same_run(run_path: Path, config: TrainConfig, features: Features, is_open: bool, who: str, what: str
                      ) -> None:
-    """Refuse a run that is there with other settings, or of another folder.
-
-    Args:
-        is_open: its photos must be the folder's, because trainings are to come. who, what: named in the error.
-    """
+    """Refuse a run that is there with other settings, or of another folder; of other photos where trainings are to come
+    (`is_open`). `who` and `what` are named in the error."""
+    if not (run_path / CONFIG).exists():
+        return
     record = read_record(run_path)
     if record.stories.get("photos") == 0:
         config = replace(config, missing=record.config.missing)  # nothing to drop: training masks then
@@ -169,12 +161,7 @@ def _refuse_unequal(told: dict[Training, frozenset[tuple[str, int]]]) -> None:
 
 
 def _run_one(training: Training, features: Path, processes: Processes) -> str:
-    run_path, who = training.run_path, f"row {training.row!r}, seed {training.seed}"
-    # no intervals for each run: the grid's table draws its own
-    processes.call_all({
-        "training": ["train", "--features", str(features), "--out", str(run_path), "--config",
-                     str(training.settings_path)],
-        "evaluating": ["evaluate", "--run", str(run_path), "--features", str(features), "--split", SPLIT,
-                       "--no-baselines", "--no-meteor", "--no-page", "--sense", "0", "--resamples", "0"]},
-        run_path.with_suffix(".log"), who)
+    who = f"row {training.row!r}, seed {training.seed}"
+    processes.train_and_evaluate(training.run_path, features, ["--config", str(training.settings_path)],
+                                 ["--split", SPLIT, "--no-baselines"], who)
     return who

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from data.words.tokens import END, PAD, RARE_SHARE, START, UNK, find_rare_words
 from evaluate.config import TS
@@ -204,10 +205,7 @@ def _batches(token: np.ndarray, batch_size: int, device: torch.device) -> Iterat
     for start in range(0, len(token), batch_size):
         rows = token[start:start + batch_size]                                             # (B, K, T)
         streams = [row[row != PAD].astype(np.int64) for row in rows]
-        longest = max(map(len, streams))
-        token_ids = np.zeros((len(rows), longest), np.int64)
-        frame = np.zeros((len(rows), longest), np.int64)
-        for place, (stream, row) in enumerate(zip(streams, rows)):
-            token_ids[place, :len(stream)] = stream
-            frame[place, :len(stream)] = np.repeat(np.arange(1, len(row) + 1), (row != PAD).sum(axis=1))
-        yield torch.from_numpy(token_ids).to(device), torch.from_numpy(frame).to(device)
+        frames = [np.repeat(np.arange(1, len(row) + 1), (row != PAD).sum(axis=1)) for row in rows]
+        token_ids, frame = (pad_sequence([torch.from_numpy(ids) for ids in part], batch_first=True)  # PAD is 0
+                            for part in (streams, frames))
+        yield token_ids.to(device), frame.to(device)

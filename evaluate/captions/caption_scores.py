@@ -81,12 +81,7 @@ def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Seque
 
     Returns:
         By name in ORIGINAL_NAMES (N,) float64 in [0, 1]. A caption without words scores 0.
-
-    Raises:
-        ValueError: if the two differ in length.
     """
-    if len(written) != len(captions):
-        raise ValueError(f"captions: expected one for each written one, found {len(captions)} for {len(written)}")
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu  # late: slow to import, rarely needed
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.tokenizers import DefaultTokenizer
@@ -95,7 +90,7 @@ def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Seque
     weights = [(1 / order,) * order for order in range(1, 5)]
     rouge = RougeScorer(["rougeL"], tokenizer=DefaultTokenizer(use_stemmer=True))
     rows = []
-    for text, caption in zip(written, captions):
+    for text, caption in zip(written, captions, strict=True):
         bleu = sentence_bleu([list(caption)], list(text), weights, smooth) if text and caption else [0.0] * 4
         rows.append([*bleu, rouge.score(" ".join(caption), " ".join(text))["rougeL"].fmeasure])
     values = np.array(rows, float).reshape(-1, len(ORIGINAL_NAMES))
@@ -104,11 +99,7 @@ def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Seque
 
 def score_meteor(split: EvaluatedSplit, t: int, written: Mapping[str, Captions], aligner: MeteorAligner
                  ) -> dict[str, Estimate]:
-    """METEOR of several rows, in one call of the jar.
-
-    Raises:
-        MeteorUnavailable: if the jar does not run.
-    """
+    """METEOR of several rows, in one call of the jar; MeteorUnavailable if it does not run."""
     stories_of, true = split.units.stories_of(), [" ".join(captions[t]) for captions in split.caption_words]
     pairs, owner = [], []
     for place, captions in enumerate(written.values()):

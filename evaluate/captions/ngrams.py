@@ -62,31 +62,16 @@ class TextTable:
         return self._common[key]
 
 
-def measure_variety(texts: Sequence[Sequence[str]], reference_words: Collection[str] = ()) -> dict[str, float | None]:
-    """Measures of a set of texts, each a list of words.
+def measure_rows(table: TextTable, rows: np.ndarray) -> dict[str, float | None]:
+    """How varied some texts of a table are; None where there is nothing to divide by.
 
-    Args:
-        texts: N texts.
-        reference_words: the words that `vocabulary_share` counts against.
-
-    Returns:
         - `distinct_1`, `distinct_2`: distinct n-grams of the whole set / all its n-grams (Li et al. 2016). They fall
           as a set grows: compare sets of one size only.
         - `repetition`: share of 4-grams that stood earlier in the same text.
         - `self_repetition`: share of 4-grams that also stand in another text of the set (Salkar et al. 2022 count the
           same event per text).
         - `length`: mean words per text.
-        - `vocabulary_share`: share of the reference words that are written at least once.
-
-        None where there is nothing to divide by.
     """
-    table = TextTable(texts)
-    values = measure_rows(table, np.arange(len(table)))
-    return {**values, "vocabulary_share": vocabulary_share(table.words, reference_words)}
-
-
-def measure_rows(table: TextTable, rows: np.ndarray) -> dict[str, float | None]:
-    """`measure_variety`, without the vocabulary, of some texts of a table."""
     values: dict[str, float | None] = {}
     for order in 1, 2:
         per_gram = table.counts[order - 1][rows].sum(axis=0)

@@ -6,7 +6,7 @@ system's with --references. Only what every system has an answer to is compared,
 albums.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_json
 from evaluate.comparison.lines import level_lines, lines_by_frame, measure_lines
-from evaluate.comparison.story_files import Stories, read_references, read_stories
+from evaluate.comparison.story_files import Stories, choose_references, read_stories
 from evaluate.config import CompareConfig
 from evaluate.metrics import find_metric, format_interval, list_metrics
 from evaluate.predictions import Prediction, find_predictions
@@ -25,15 +25,8 @@ from evaluate.terminal import align, wrap
 LEVEL = 0.05
 LABEL_WIDTH = 30
 TESTED = tuple(metric.name for metric in list_metrics("tested"))  # Holm's family; what else was measured is not
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Estimates of every system, by name, on their common ground; `notes` say what was left out."""
-
-    estimates: dict[str, dict[str, Estimate]]
-    num_albums: int
-    notes: list[str]
+# estimates of every system, by name, on their common ground; how many albums that is; what was left out
+Measured = tuple[dict[str, dict[str, Estimate]], int, list[str]]
 
 
 def compare_systems(config: CompareConfig) -> dict[str, Any]:
@@ -43,26 +36,23 @@ def compare_systems(config: CompareConfig) -> dict[str, Any]:
         {"systems": {name: {metric: summary}}, "pairs": [{"first", "second", "metric", "value", "low", "high", "n",
         "p", "p_holm", "better"}], "albums", "notes", "claims"}; value is second - first, better names the better
         system or is None.
-
-    Raises:
-        UserError: if a file cannot be read or the systems have nothing in common.
     """
     names = _name_systems(config.systems)
     num_tests = len(names) * (len(names) - 1) // 2 * len(TESTED)
     config = replace(config, resamples=enough_resamples(config.resamples, num_tests))
-    measured = _measure(config, names)
+    measured, num_albums, notes = _measure(config, names)
     pairs: list[dict[str, Any]] = []
     for first, second in combinations(names, 2):
-        for metric in (name for name in TESTED if all(name in measured.estimates[row] for row in (first, second))):
-            difference = measured.estimates[second][metric] - measured.estimates[first][metric]
+        for metric in (name for name in TESTED if all(name in measured[row] for row in (first, second))):
+            difference = measured[second][metric] - measured[first][metric]
             pairs.append({"first": first, "second": second, "metric": metric, **difference.summary(),
                           "p": difference.p_value()})
     correct(pairs)
     for pair in pairs:
         pair["better"] = _better(pair)
     result = {"systems": {name: {metric: estimate.summary() for metric, estimate in metrics.items()}
-                          for name, metrics in measured.estimates.items()},
-              "pairs": pairs, "albums": measured.num_albums, "notes": measured.notes}
+                          for name, metrics in measured.items()},
+              "pairs": pairs, "albums": num_albums, "notes": notes}
     result["claims"] = describe_claims(result)
     if config.out is not None:
         write_json(config.out, result)
@@ -121,16 +111,13 @@ def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
     estimates, num_albums = {}, 0
     for name, told in zip(names, level_lines(lines, keys)):
         estimates[name], num_albums = measure_lines(told, config.resamples, config.seed)
-    return Measured(estimates, num_albums, notes)
+    return estimates, num_albums, notes
 
 
 def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequence[Path], own: Stories | None
                      ) -> Measured:
     """Whole stories by the published protocol, on the albums that all systems and the references have."""
-    if config.references is None and own is None:
-        raise UserError(f"expected --references for the stories of {paths[0]}, found none; name a JSON file of stories "
-                        "by album, a file of story annotations or a data folder")
-    references, notes = read_references(config.references, config.split) if config.references else (own or {}, [])
+    references, notes = choose_references(config.references, config.split, own, paths[0])
     systems = []
     for path in paths:
         stories = read_stories(path)
@@ -150,7 +137,7 @@ def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequenc
                                         [references[album] for album in common]), config.resamples, config.seed,
                                  redundant=False)
         estimates[name], num_albums = scorer.score()[SYSTEM], scorer.resamples.num_albums
-    return Measured(estimates, num_albums, notes)
+    return estimates, num_albums, notes
 
 
 def _tell_other_truths(names: Sequence[str], lines: Sequence[dict[tuple[str, int], Prediction]],

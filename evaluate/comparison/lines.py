@@ -9,11 +9,11 @@ import numpy as np
 
 from data.errors import UserError
 from evaluate.captions.caption_scores import estimate_units, estimate_whole
-from evaluate.captions.ngrams import measure_variety
+from evaluate.captions.ngrams import TextTable, measure_rows
 from evaluate.captions.text_scores import score_units
 from evaluate.photos.retrieval import TiedRanks
 from evaluate.predictions import Prediction, read_predictions
-from evaluate.statistics.bootstrap import Estimate, Resamples, divide
+from evaluate.statistics.bootstrap import Estimate, Resamples
 
 VARIETY = ("distinct_2", "repetition", "self_repetition")
 RECALLS = {"r1_album": ("album", 1), "r1_all": ("all", 1), "r10_all": ("all", 10), "1_of_5": ("1_of_5", 1),
@@ -21,11 +21,7 @@ RECALLS = {"r1_album": ("album", 1), "r1_all": ("all", 1), "r10_all": ("all", 10
 
 
 def lines_by_frame(path: Path) -> dict[tuple[str, int], Prediction]:
-    """The predictions of a file of task `next`, by (story_id, t).
-
-    Raises:
-        UserError: if it cannot be read, a line is no prediction, or it holds whole stories.
-    """
+    """The predictions of a file of task `next`, by (story_id, t); whole stories are refused."""
     lines = read_predictions(path)
     if any(line.is_story for line in lines):
         raise UserError(f"expected captions of task next in {path}, found whole stories; add --references")
@@ -72,18 +68,15 @@ def _captions(lines: Sequence[Prediction], stories_of: Sequence[Sequence[int]], 
     for place, stories in enumerate(stories_of):
         unit[stories] = place
     references = [[(lines[story].reference or "").split() for story in stories] for stories in stories_of]
-    variety = measure_variety(written)
+    variety = measure_rows(TextTable(written), np.arange(len(written)))
     return (estimate_units(resamples, score_units(written, unit, references), np.array([own[0] for own in stories_of]))
             | estimate_whole({name: variety[name] for name in VARIETY}, len(lines)))
 
 
 def level_lines(systems: Sequence[dict[tuple[str, int], Prediction]], keys: Sequence[tuple[str, int]]
                 ) -> list[list[Prediction]]:
-    """The lines of several systems, without what one of them does not say there: all are measured on the same.
-
-    Args:
-        systems: lines by (story_id, t); what one of them never says the others may. keys: those to take.
-    """
+    """The lines of several systems at some keys, (story_id, t), without what one of them does not say there: all are
+    measured on the same. What one of them never says the others may."""
     says = [set().union(*(_said(system[key]) for key in keys)) for system in systems]
     levelled: list[list[Prediction]] = [[] for _ in systems]
     for key in keys:
@@ -116,5 +109,4 @@ def _micro_f1(lines: Sequence[Prediction], kind: str, weight: np.ndarray, resamp
     said = [set(line.guessed.get(kind, ())) - left_out for line in lines]
     both = np.array([len(one & other) for one, other in zip(true, said)]) * weight
     total = np.array([len(one) + len(other) for one, other in zip(true, said)]) * weight
-    above, below = resamples.sums(np.column_stack([both, total])).T
-    return Estimate(divide(2 * above, below), round(weight.sum()))
+    return resamples.ratio(2 * both, total, round(weight.sum()))

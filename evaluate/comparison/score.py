@@ -1,7 +1,7 @@
 """Score any system's stories by the published protocol; the core of `python -m evaluate score`."""
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from data.errors import UserError
@@ -9,21 +9,12 @@ from data.files import write_json
 from evaluate.captions.ngrams import VARIETY_NAMES
 from evaluate.comparison.outside_scores import OUTSIDE, score_outside
 from evaluate.comparison.published import find_published
-from evaluate.comparison.story_files import Stories, read_references, read_stories
+from evaluate.comparison.story_files import Stories, choose_references, read_stories
 from evaluate.config import ScoreConfig
 from evaluate.metrics import find_metric
 from evaluate.predictions import Prediction
 from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, side_of_zero
-from evaluate.stories.scorer import (
-    AS_HUMAN,
-    CONSTANT,
-    HUMAN,
-    REDUNDANCY,
-    SYSTEM,
-    Corpus,
-    PublishedScorer,
-    score_corpus,
-)
+from evaluate.stories import scorer
 from evaluate.terminal import align, wrap
 
 logger = logging.getLogger(__name__)
@@ -31,11 +22,12 @@ logger = logging.getLogger(__name__)
 SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "rouge_l_raw", "cider", "meteor")
 BLANKS = ("blanks counted: pycocoevalcap splits on single blanks, so leading and double blanks count as words: "
           "published figures do this, ROUGE-L above does not")
-BESIDE = (*REDUNDANCY, *(name + part for name in OUTSIDE for part in ("", "_distance")), "d_hm")
+BESIDE = (*scorer.REDUNDANCY, *(name + part for name in OUTSIDE for part in ("", "_distance")), "d_hm")
 COMPARED = ("bleu_4", "cider", "meteor")
 NUM_EXAMPLES = 3
 LABEL_WIDTH = 30
 PUBLISHED_REFERENCES = 5
+MISFITS = ("missing", "extra", "empty", "several")  # no story, no references, an empty story, several stories
 
 
 @dataclass
@@ -43,39 +35,31 @@ class Matched:
     """Predictions laid beside references: the corpus, and what did not fit.
 
     Attributes:
-        missing, extra, empty, several: album ids without a story, without references, with an empty story, with
-            several stories.
-        notes: sentences a user should read.
+        misfits: album ids by MISFITS. notes: sentences a user should read.
     """
 
-    corpus: Corpus
-    missing: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
-    several: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    corpus: scorer.Corpus
+    misfits: dict[str, list[str]]
+    notes: list[str]
 
 
 def score_predictions(config: ScoreConfig) -> dict[str, Any]:
-    """Read, score and, with `config.out`, write {"rows", "differences", "protocol", "published"}.
-
-    Raises:
-        UserError: if a file cannot be used, nothing fits, or albums are missing and that is to be refused.
-    """
+    """Read, score and, with `config.out`, write {"rows", "differences", "protocol", "published"}."""
     if config.out and config.out.is_dir():
         raise UserError(f"expected a file to write to at {config.out}, found a folder; change --out")
     predictions = read_stories(config.predictions)
     matched = match_captions(predictions, config) if isinstance(predictions, list) else _match(*predictions, config)
-    rows, scorer, no_meteor = score_corpus(matched.corpus, config.meteor, config.resamples, config.seed,
-                                           redundant=not isinstance(predictions, list))
-    outside, notes = score_outside({name: getattr(config, name) for name in OUTSIDE}, rows[SYSTEM].get("nr_distance"))
+    rows, scored, no_meteor = scorer.score_corpus(matched.corpus, config.meteor, config.resamples, config.seed,
+                                                  redundant=not isinstance(predictions, list))
+    outside, notes = score_outside({name: getattr(config, name) for name in OUTSIDE},
+                                   rows[scorer.SYSTEM].get("nr_distance"))
     for row, found in outside.items():
         rows.setdefault(row, {}).update(found)
-    matched.notes += [*scorer.notes, *notes]
+    matched.notes += [*scored.notes, *notes]
     result = {"rows": {row: {metric: estimate.summary() for metric, estimate in found.items()}
                        for row, found in rows.items()},
               "differences": _subtract(rows),
-              "protocol": _describe_protocol(config, matched, scorer, no_meteor, isinstance(predictions, list))}
+              "protocol": _describe_protocol(config, matched, scored, no_meteor, isinstance(predictions, list))}
     corpus = matched.corpus
     result["published"] = find_published(dict(zip(corpus.album_ids, corpus.references)))
     if no_meteor:
@@ -88,16 +72,12 @@ def score_predictions(config: ScoreConfig) -> dict[str, Any]:
 
 def _match(stories: Stories, own: Stories | None, config: ScoreConfig) -> Matched:
     """Stories beside the references that are named, else beside those they bring along."""
-    if config.references is not None:
-        references, notes = read_references(config.references, config.split)
-    elif own is not None:
-        references, notes = own, ["references: the true stories in the predictions themselves, in the words of the "
-                                  "vocabulary; published figures have those of --references"]
-    else:
-        raise UserError(f"expected --references for the stories of {config.predictions}, found none; name a JSON file "
-                        "of stories by album, a file of story annotations or a data folder")
+    references, notes = choose_references(config.references, config.split, own, config.predictions)
     matched = match_stories(stories, references, config.missing)
     matched.notes += notes
+    if config.references is None:
+        matched.notes.append("references: the true stories in the predictions themselves, in the words of the "
+                             "vocabulary; published figures have those of --references")
     return matched
 
 
@@ -107,9 +87,6 @@ def match_stories(predictions: Stories, references: Stories, missing: str) -> Ma
     Args:
         missing: "empty" scores an album without a story as an empty one (0 in every score), "drop" leaves it out,
             "refuse" raises.
-
-    Raises:
-        UserError: if no album is in both, a reference is lacking, or `missing` says so.
     """
     bare = [album for album, texts in references.items() if not any(text.strip() for text in texts)]
     if bare:
@@ -126,25 +103,23 @@ def match_stories(predictions: Stories, references: Stories, missing: str) -> Ma
         raise UserError(f"expected a story for each of {len(references)} albums, found none for {_list(absent)}; add "
                         "them, or score with --missing empty or drop")
     albums = [album for album in references if missing != "drop" or album in written]
-    matched = Matched(Corpus(albums, [written.get(album, [""]) for album in albums],
-                             [[text for text in references[album] if text.strip()] for album in albums]),
-                      missing=absent, extra=[album for album in predictions if album not in references])
-    matched.empty = [album for album in albums if album in written and not all(map(str.strip, written[album]))]
-    matched.several = [album for album in albums if len(written.get(album, ())) > 1]
+    corpus = scorer.Corpus(albums, [written.get(album, [""]) for album in albums],
+                           [[text for text in references[album] if text.strip()] for album in albums])
     fate = "left out: not comparable with published figures" if missing == "drop" else "scored as empty stories"
-    for found, sentence in ((absent, f"albums without a story, {fate}"),
-                            (matched.extra, "albums without references, not scored"),
-                            (matched.empty, "albums with an empty story, which scores 0"),
-                            (matched.several, "albums with several stories, averaged within the album")):
-        if found:
-            matched.notes.append(f"{sentence}: {_list(found)}")
-    counts = sorted({len(texts) for texts in matched.corpus.references})
+    misfits = {f"albums without a story, {fate}": absent,
+               "albums without references, not scored": [album for album in predictions if album not in references],
+               "albums with an empty story, which scores 0": [
+                   album for album in albums if album in written and not all(map(str.strip, written[album]))],
+               "albums with several stories, averaged within the album": [
+                   album for album in albums if len(written.get(album, ())) > 1]}
+    notes = [f"{sentence}: {_list(found)}" for sentence, found in misfits.items() if found]
+    counts = sorted({len(texts) for texts in corpus.references})
     if counts != [PUBLISHED_REFERENCES]:
-        matched.notes.append(f"references per album: {counts[0]}{f' to {counts[-1]}' if counts[1:] else ''}; published "
-                             f"figures have {PUBLISHED_REFERENCES}, with fewer the scores are lower")
+        notes.append(f"references per album: {counts[0]}{f' to {counts[-1]}' if counts[1:] else ''}; published figures "
+                     f"have {PUBLISHED_REFERENCES}, with fewer the scores are lower")
     if blank:
-        matched.notes.append(f"empty reference stories, left out: {blank}")
-    return matched
+        notes.append(f"empty reference stories, left out: {blank}")
+    return Matched(corpus, dict(zip(MISFITS, misfits.values())), notes)
 
 
 def match_captions(captions: Sequence[Prediction], config: ScoreConfig) -> Matched:
@@ -159,14 +134,12 @@ def match_captions(captions: Sequence[Prediction], config: ScoreConfig) -> Match
     if not units:
         raise UserError(f"expected captions with t = {config.t} in {config.predictions}, found t = "
                         f"{', '.join(map(str, sorted({line.t for line in captions})))}; change --t")
-    matched = Matched(Corpus([lines[0].album_id for lines in units.values()],
-                             [[line.written or "" for line in lines] for lines in units.values()],
-                             [[line.caption for line in lines] for lines in units.values()]))
-    matched.empty = [lines[0].album_id for lines in units.values()
-                     if not all((line.written or "").strip() for line in lines)]
-    if matched.empty:
-        matched.notes.append(f"albums with an empty caption, which scores 0: {_list(matched.empty)}")
-    return matched
+    corpus = scorer.Corpus([lines[0].album_id for lines in units.values()],
+                           [[line.written or "" for line in lines] for lines in units.values()],
+                           [[line.caption for line in lines] for lines in units.values()])
+    empty = [album for album, texts in zip(corpus.album_ids, corpus.hypotheses) if not all(map(str.strip, texts))]
+    notes = [f"albums with an empty caption, which scores 0: {_list(empty)}"] if empty else []
+    return Matched(corpus, {**dict.fromkeys(MISFITS, []), "empty": empty}, notes)
 
 
 def format_result(result: dict[str, Any]) -> str:
@@ -203,7 +176,7 @@ def _format(metric: str, score: dict[str, Any] | None) -> str:
 
 def _subtract(rows: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
     """Paired differences: the system less each row it can be compared with."""
-    pairs = ((CONSTANT, SYSTEM), (HUMAN, AS_HUMAN))
+    pairs = ((scorer.CONSTANT, scorer.SYSTEM), (scorer.HUMAN, scorer.AS_HUMAN))
     return {other: {metric: (rows[own][metric] - rows[other][metric]).summary()
                     for metric in (*SCORES, "nr", "nr_distance") if metric in rows[own]}
             for other, own in pairs if own in rows and other in rows}
@@ -218,25 +191,24 @@ def _say_differences(result: dict[str, Any]) -> list[str]:
                 continue
             low, high, value = (100 * found[key] for key in ("low", "high", "value"))
             verdict = {1: "above", -1: "below", 0: "not told apart from"}[side_of_zero(low, high)]
-            same = " on the same references" * (other == HUMAN)
+            same = " on the same references" * (other == scorer.HUMAN)
             sentences.append(f"{find_metric(metric).label}: the system is {verdict} the {other} row{same} "
                              f"({value:+.2f} [{low:+.2f}, {high:+.2f}])")
     return sentences
 
 
-def _describe_protocol(config: ScoreConfig, matched: Matched, scorer: PublishedScorer, no_meteor: str | None,
+def _describe_protocol(config: ScoreConfig, matched: Matched, scored: scorer.PublishedScorer, no_meteor: str | None,
                        of_captions: bool) -> dict[str, Any]:
     return {
         "version": 1, "unit": f"photo sequence, t = {config.t}" if of_captions else "album",
-        "units": len(scorer.units), "albums": scorer.resamples.num_albums,
+        "units": len(scored.units), "albums": scored.resamples.num_albums,
         "predictions": str(config.predictions), "references": str(config.references) if config.references else None,
         "words": "between white space, punctuation and case kept", "meteor_variant": "1.5, -t hter",
         "cider": "document frequencies of these references, also in resamples", "meteor": no_meteor,
         "human": "one reference against the others, each of the first five held out once, averaged",
-        "constants": scorer.constants, "missing_policy": config.missing,
-        "missing": matched.missing, "extra": matched.extra, "empty": matched.empty, "several": matched.several,
-        "notes": matched.notes,
-        "intervals": scorer.resamples.describe(config.resamples, config.seed)}
+        "constants": scored.constants, "missing_policy": config.missing,
+        **matched.misfits, "notes": matched.notes,
+        "intervals": scored.resamples.describe(config.resamples, config.seed)}
 
 
 def _list(names: Sequence[str]) -> str:

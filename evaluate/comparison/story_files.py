@@ -41,18 +41,8 @@ def read_stories(path: Path) -> tuple[Stories, Stories | None] | list[Prediction
 
 
 def read_references(path: Path, split: str) -> tuple[Stories, list[str]]:
-    """Read reference stories.
-
-    Args:
-        path: a JSON file of stories by album, a file of story annotations, or a data folder.
-        split: which of a data folder's.
-
-    Returns:
-        The stories by album, and sentences a user should read.
-
-    Raises:
-        UserError: if it is none of these, or there is no story.
-    """
+    """Read reference stories by album from one of the formats above, and sentences a user should read; `split`: which
+    of a data folder's."""
     if path.is_dir():
         dataset = read_dataset(path)
         if not dataset.stories[split]:
@@ -66,6 +56,20 @@ def read_references(path: Path, split: str) -> tuple[Stories, list[str]]:
             raise UserError(f"expected at least one well-formed story in {path}, found none; mend the annotations")
         return _join_captions(stories), _tell_skipped(len(skipped_rows))
     return _check_stories(raw, path, "references"), []
+
+
+def choose_references(named: Path | None, split: str, own: Stories | None, of: Path) -> tuple[Stories, list[str]]:
+    """The references that are named, else those that the stories bring along; and sentences a user should read.
+
+    Args:
+        own: what the stories of the file `of` bring along.
+    """
+    if named is not None:
+        return read_references(named, split)
+    if own is None:
+        raise UserError(f"expected --references for the stories of {of}, found none; name a JSON file of stories by "
+                        "album, a file of story annotations or a data folder")
+    return own, []
 
 
 def _tell_skipped(count: int) -> list[str]:

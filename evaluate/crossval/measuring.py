@@ -10,18 +10,10 @@ import numpy as np
 from data.files import read_json, sha256_file, write_json, write_text
 from evaluate.config import EvalConfig
 from evaluate.crossval.pooling import KeepingResamples, PooledSplit, join_rows, pool_scores
+from evaluate.evaluation import scoring
 from evaluate.evaluation.evaluation import Evaluation
 from evaluate.evaluation.frames import Clock, collect_rows, list_absent, run_meteor, score_sense
 from evaluate.evaluation.protocol import describe_protocol, list_cautions
-from evaluate.evaluation.scoring import (
-    Scores,
-    compare_rows,
-    merge_scores,
-    score_captions,
-    score_photos,
-    score_tag_rows,
-    summarise,
-)
 from evaluate.photos.photo_scores import PhotoScorer
 from evaluate.rows import Row
 from evaluate.split import EvaluatedSplit
@@ -47,7 +39,7 @@ class Measured:
     split: EvaluatedSplit
     counted: np.ndarray
     rows: list[Row]
-    scores: Scores
+    scores: scoring.Scores
     protocol: dict[str, Any]
     run: dict[str, Any]
 
@@ -58,9 +50,6 @@ def measure_folds(configs: Sequence[EvalConfig], dealt: dict[str, Any], out: Pat
 
     Args:
         configs: one for each fold, in order; their runs are trained and evaluated. dealt: the folds' manifest.
-
-    Returns:
-        The path of crossval.json.
     """
     path = out / NUMBERS
     made_from = {"resamples": resamples, "meteor": meteor, "folds": [
@@ -71,12 +60,12 @@ def measure_folds(configs: Sequence[EvalConfig], dealt: dict[str, Any], out: Pat
     folds = [_measure_fold(config) for config in configs]
     pooled = PooledSplit([fold.split for fold in folds], resamples, configs[0].seed)
     rows = join_rows([fold.rows for fold in folds])
-    scores = merge_scores(pool_scores([fold.scores for fold in folds], pooled.resamples), score_captions(rows, pooled),
-                          score_tag_rows(rows, pooled, folds[0].counted))
     found, reasons = run_meteor(pooled, rows) if meteor else ({}, {})
-    scores = merge_scores(scores, found)
+    scores = scoring.merge_scores(
+        pool_scores([fold.scores for fold in folds], pooled.resamples), scoring.score_captions(rows, pooled),
+        scoring.score_tag_rows(rows, pooled, folds[0].counted), found)
     evaluation = {
-        "rows": summarise(scores, reasons), "differences": compare_rows(scores),
+        "rows": scoring.summarise(scores, reasons), "differences": scoring.compare_rows(scores),
         "protocol": _describe(configs[0], folds, pooled, dealt, resamples), "recipe": pooled.features.recipe,
         "words": {config.words: fold.split.words.identity for config, fold in zip(configs, folds)},
         "run": {"path": str(out), "features": str(pooled.features.root), "folds": [fold.run for fold in folds]},
@@ -99,9 +88,9 @@ def _measure_fold(config: EvalConfig) -> Measured:
     split = evaluation.split
     split.resamples = KeepingResamples(split.units.album_ids)
     rows = collect_rows(evaluation, clock)
-    photos, _ = score_photos(rows, PhotoScorer(split, evaluation.space))
+    photos, _ = scoring.score_photos(rows, PhotoScorer(split, evaluation.space))
     clock.lap("photos")
-    scores = merge_scores(photos, score_sense(evaluation))
+    scores = scoring.merge_scores(photos, score_sense(evaluation))
     clock.lap("story sense")
     for row in rows:
         row.photo, row.beliefs = {}, {}  # scored, and the largest part

@@ -34,11 +34,7 @@ class KeptEstimate(Estimate):
 
 
 class KeepingResamples(Resamples):
-    """Draws nothing, and keeps what each estimate comes from.
-
-    Args:
-        album_ids: the album of every story of one fold.
-    """
+    """Draws nothing, and keeps what each estimate of one fold comes from."""
 
     def __init__(self, album_ids: Sequence[str]) -> None:
         super().__init__(album_ids, 0)
@@ -56,11 +52,7 @@ class KeepingResamples(Resamples):
 
 
 class PooledSplit(EvaluatedSplit):
-    """The stories of several splits of one features folder as one split; word sets may differ in their vocabulary.
-
-    Args:
-        splits: equally named ones of different stories. num_resamples, seed: of the intervals.
-    """
+    """Different stories of equally named splits of one features folder as one split; vocabularies may differ."""
 
     def __init__(self, splits: Sequence[EvaluatedSplit], num_resamples: int, seed: int) -> None:
         first = splits[0]
@@ -76,12 +68,8 @@ class PooledSplit(EvaluatedSplit):
 
 def _join_units(parts: Sequence[Units]) -> Units:
     starts = np.cumsum([0, *(part.num_units for part in parts)])
-    return Units([story for part in parts for story in part.story_ids],
-                 [album for part in parts for album in part.album_ids],
-                 np.concatenate([part.photo for part in parts]),
-                 np.concatenate([part.unit + start for part, start in zip(parts, starts)]),
-                 np.concatenate([part.weight for part in parts]),
-                 [captions for part in parts for captions in part.captions])
+    joined = {known.name: _join([getattr(part, known.name) for part in parts]) for known in fields(Units)}
+    return Units(**joined | {"unit": np.concatenate([part.unit + start for part, start in zip(parts, starts)])})
 
 
 def join_rows(parts: Sequence[Sequence[Row]]) -> list[Row]:
@@ -98,7 +86,7 @@ def join_rows(parts: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def _join(values: Sequence[Any]) -> Any:
-    """Equal structures of per-story predictions end to end; of dictionaries the keys that all have."""
+    """Equal structures of what has a row a story end to end; of dictionaries the keys that all have."""
     first = values[0]
     if isinstance(first, dict):
         return {key: _join([value[key] for value in values]) for key in first if all(key in value for value in values)}

@@ -21,7 +21,6 @@ from evaluate.config import CrossvalConfig, EvalConfig
 from evaluate.crossval.measuring import measure_folds
 from evaluate.processes import Processes, work_off
 from train.config import TrainConfig
-from train.runs import CONFIG
 from train.settings import read_command
 from train.task import NEXT
 
@@ -34,14 +33,7 @@ SPLIT = "test"
 
 
 def run_crossval(config: CrossvalConfig) -> Path:
-    """Do what is left of a cross-validation.
-
-    Returns:
-        The path of crossval.json.
-
-    Raises:
-        UserError: if data, settings or what lies in OUT do not allow it, or a fold fails.
-    """
+    """Do what is left of a cross-validation; the path of its crossval.json."""
     trainings = [_read_training(config, fold) for fold in range(config.folds)]
     extractions = [_read_extraction(config, fold) for fold in range(config.folds)]
     with hold(config.out / ".lock", f"{config.out} (cross-validation)"):
@@ -53,9 +45,8 @@ def run_crossval(config: CrossvalConfig) -> Path:
         evaluations = [_evaluation(config, trainings[fold], fold) for fold in range(config.folds)]
         open_ones = [fold for fold in range(config.folds) if not is_done(evaluations[fold].run, SPLIT)]
         for fold, training in enumerate(trainings):
-            if (evaluations[fold].run / CONFIG).exists():
-                require_same_run(evaluations[fold].run, training, features, fold in open_ones, f"fold {fold}",
-                                 "cross-validation")
+            require_same_run(evaluations[fold].run, training, features, fold in open_ones, f"fold {fold}",
+                             "cross-validation")
         if open_ones:
             logger.info("%d of %d folds are there; %d to go into %s", config.folds - len(open_ones), config.folds,
                         len(open_ones), config.out)
@@ -64,16 +55,12 @@ def run_crossval(config: CrossvalConfig) -> Path:
 
 
 def _read_training(config: CrossvalConfig, fold: int) -> TrainConfig:
-    training = read_command(_training_flags(config, fold)).config
+    training = read_command(["--features", str(config.features_path), "--out", str(config.out / f"fold-{fold}"),
+                             *config.training, "--words", config.words(fold)]).config
     if training.asked is not NEXT:
         raise UserError(f"expected --task next, found {training.task}: whole stories have no pooled table; leave it "
                         "away")
     return training
-
-
-def _training_flags(config: CrossvalConfig, fold: int) -> list[str]:
-    return ["--features", str(config.features_path), "--out", str(config.out / f"fold-{fold}"), *config.training,
-            "--words", config.words(fold)]
 
 
 def _read_extraction(config: CrossvalConfig, fold: int) -> "ExtractConfig":
@@ -118,12 +105,9 @@ def _extract(extractions: "list[ExtractConfig]") -> None:
 
 def _train(config: CrossvalConfig, evaluations: list[EvalConfig], folds: list[int]) -> None:
     def work(fold: int, processes: Processes) -> str:
-        evaluation = evaluations[fold]
-        processes.call_all({
-            "training": ["train", *_training_flags(config, fold)],
-            "evaluating": ["evaluate", "--run", str(evaluation.run), "--features", str(evaluation.features), "--words",
-                           config.words(fold), "--split", SPLIT, "--device", evaluation.device, "--resamples", "0",
-                           "--sense", "0", "--no-meteor", "--no-page"]},
-            config.out / f"fold-{fold}.log", f"fold {fold}")
+        words = ["--words", config.words(fold)]
+        processes.train_and_evaluate(
+            evaluations[fold].run, config.features_path, [*config.training, *words],
+            [*words, "--split", SPLIT, "--device", evaluations[fold].device], f"fold {fold}")
         return f"fold {fold} is trained and evaluated"
     work_off(folds, config.jobs, work)

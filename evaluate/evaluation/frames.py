@@ -12,7 +12,7 @@ from evaluate.captions.caption_scores import score_meteor
 from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable
 from evaluate.config import HEADLINE_T, TS
 from evaluate.evaluation.evaluation import Evaluation
-from evaluate.evaluation.predicting import model_row, permute_inputs, predict_split
+from evaluate.evaluation.predicting import permute_inputs, predict_split
 from evaluate.evaluation.protocol import NO_TRAIN, describe_protocol
 from evaluate.evaluation.scoring import Result, Scores, merge_scores, score_captions, score_photos, score_tag_rows
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
@@ -78,10 +78,9 @@ def evaluate_frames(evaluation: Evaluation) -> Result:
 def collect_rows(evaluation: Evaluation, clock: Clock) -> list[Row]:
     """Every row of the tables with its tags decided, the model's first."""
     config, model, split = evaluation.config, evaluation.run.model, evaluation.split
-    predicted = predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing)
-    shuffled = predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing,
-                             permute_inputs(config.seed, len(split)))
-    rows = [model_row(predicted), model_row(shuffled, PERMUTED, (HEADLINE_T,))]
+    rows = [predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing),
+            predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing,
+                          permute_inputs(config.seed, len(split)), PERMUTED, (HEADLINE_T,))]
     clock.lap("model")
     rows += [row] if (row := oracle_row(split)) is not None else []
     clock.lap("oracle")
@@ -185,7 +184,7 @@ def _decide_tags(evaluation: Evaluation, rows: Sequence[Row]) -> None:
         others = evaluation.baselines.rows(val, written=False) if evaluation.baselines is not None else []
         knowing = oracle_row(val) if any(row.name == ORACLE for row in rows) else None
         predicted = predict_split(evaluation.run.model, val, config.batch_size, evaluation.device)
-        on_val = {row.name: row for row in (model_row(predicted), *others, knowing) if row is not None}
+        on_val = {row.name: row for row in (predicted, *others, knowing) if row is not None}
     for row in rows:
         tuned = on_val.get(MODEL if row.name == PERMUTED else row.name)
         for kind, guesses in row.tags.items():

@@ -1,6 +1,5 @@
 """Run a model over a split: features, tags, likelihood of the true captions, captions written freely."""
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,33 +19,17 @@ from train.writing_config import WritingConfig
 Rearrange = Callable[[Batch, np.ndarray], Batch]
 
 
-@dataclass(frozen=True)
-class ModelPredictions:
-    """What a model says about every story of a split; S stories, P = 4 predicted frames (place p is t = p + 1).
-
-    Attributes:
-        features: (S, P, D) float32, standardised. next_probs: (S, P, G) float32. seen_probs: (S, K, G) float32.
-        nll: (S, P) float64, summed over a caption's real words and <END>, in nats. nll_known: without what is <UNK>.
-        written: written[story][p], a list of words; empty where nothing was written.
-    """
-
-    features: np.ndarray
-    next_probs: np.ndarray
-    seen_probs: np.ndarray
-    nll: np.ndarray
-    nll_known: np.ndarray
-    written: list[list[list[str]]] = field(default_factory=list)
-
-
 @torch.inference_mode()
 def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str,
-                  writing: WritingConfig | None = None, rearrange: Rearrange | None = None) -> ModelPredictions:
+                  writing: WritingConfig | None = None, rearrange: Rearrange | None = None, name: str = MODEL,
+                  ts: Sequence[int] = TS) -> Row:
     """Predict everything for every story, all t in one causal pass.
 
     Args:
         model: of the task `next`, in evaluation mode, on `device`.
         writing: how to write captions; None neither writes nor scores the true ones.
         rearrange: changes a batch before the model sees it, given the stories' positions (S of them in all).
+        name, ts: of the row, and what it keeps; tags seen are kept with all t.
     """
     parts: list[list[np.ndarray]] = []
     written: list[list[list[str]]] = []
@@ -68,29 +51,19 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
             texts = [[vocabulary[index] for index in caption.token_ids] for caption in captions]
             written += [texts[first:first + len(TS)] for first in range(0, len(texts), len(TS))]
     features, next_probs, seen_probs, nll, known = (np.concatenate(column) for column in zip(*parts))
-    return ModelPredictions(features, next_probs, seen_probs, nll, known, written)
-
-
-def model_row(predictions: ModelPredictions, name: str = MODEL, ts: tuple[int, ...] = TS) -> Row:
-    """A model's predictions as a row, for some t."""
-    row = Row(name)
-    for t in ts:
-        row.photo[t] = predictions.features[:, t - 1]
-        if predictions.written:
-            row.written[t] = [captions[t - 1] for captions in predictions.written]
-            row.nll[t], row.nll_known[t] = predictions.nll[:, t - 1], predictions.nll_known[:, t - 1]
-    row.tags = {"next": {t: TagGuess(predictions.next_probs[:, t - 1]) for t in ts}}
+    row = Row(name, photo={t: features[:, t - 1] for t in ts})
+    row.tags["next"] = {t: TagGuess(next_probs[:, t - 1]) for t in ts}
+    if writing:
+        row.written = {t: [captions[t - 1] for captions in written] for t in ts}
+        row.nll, row.nll_known = ({t: nats[:, t - 1] for t in ts} for nats in (nll, known))
     if ts == TS:
-        row.tags["seen"] = {t: TagGuess(predictions.seen_probs[:, t]) for t in (0, *TS)}
+        row.tags["seen"] = {t: TagGuess(seen_probs[:, t]) for t in (0, *TS)}
     return row
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:
-    """Put the frames 1..4 of every story into another order, photos, captions and masks together; frame 5 stays.
-
-    Args:
-        seed: fixes each story's order by its place. num_stories: S.
-    """
+    """Put the frames 1..4 of every story into another order, photos, captions and masks together; frame 5 stays. The
+    seed fixes each story's order by its place."""
     random = np.random.default_rng(seed)
     orders = np.empty((num_stories, len(TS) + 1), np.int64)
     for order in orders:

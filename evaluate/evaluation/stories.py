@@ -34,7 +34,9 @@ def evaluate_stories(evaluation: Evaluation) -> Result:
     sentences, (nll, known) = tell_split(evaluation.run.model, split, config.batch_size, evaluation.device,
                                          evaluation.writing)
     write_predictions(config.run / f"predictions-{config.split}.jsonl", list_stories(split, sentences, nll))
-    others = list(collect_baselines(evaluation))
+    cache = cache_folder(evaluation.features, config.run / "baselines")
+    others = list(list_story_rows(split, evaluation.train, evaluation.val, evaluation.space, cache, evaluation.device)
+                  ) if evaluation.train is not None else []
     rows, scored, no_meteor = score_corpus(
         gather_albums(split, sentences), config.meteor, config.resamples, config.seed,
         others={row.name: group_by_album(split, row.stories) for row in others if row.stories is not None})
@@ -50,14 +52,6 @@ def evaluate_stories(evaluation: Evaluation) -> Result:
     return Result(scores, {"meteor": no_meteor} if no_meteor else {}, {
         **describe_common(config, split), "task": "tell", "notes": notes,
         "unit": "an album: one string a story, all its stories as references"})
-
-
-def collect_baselines(evaluation: Evaluation) -> Iterator[StoryRow]:
-    """The rows that learn from train stories; none where they are switched off or there are no such stories."""
-    if evaluation.train is not None:
-        yield from list_story_rows(evaluation.split, evaluation.train, evaluation.val, evaluation.space,
-                                   cache_folder(evaluation.features, evaluation.config.run / "baselines"),
-                                   evaluation.device)
 
 
 @torch.inference_mode()

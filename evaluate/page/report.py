@@ -13,33 +13,11 @@ from data.folder.folder import Features
 from data.folder.word_reader import WordSet
 from evaluate.config import HEADLINE_T
 from evaluate.metrics import GROUPS, STORY, name_group, order_of, split_t
-from evaluate.page.charts import (
-    best_epoch,
-    brief_row,
-    draw_curves,
-    draw_dots,
-    draw_tags,
-    is_comparable,
-    order_rows,
-    spoken,
-)
+from evaluate.page import charts, verdict
 from evaluate.page.commands import list_commands, settings_of
 from evaluate.page.pictures import Pictures
 from evaluate.page.run_files import EvaluatedRun, read_evaluated_run
 from evaluate.page.stories import Browser, choose_stories, group_stories
-from evaluate.page.verdict import (
-    choose_headline,
-    describe,
-    find_model_row,
-    format_value,
-    group_statements,
-    list_missing,
-    list_notices,
-    list_sense,
-    state_order,
-    state_people,
-    state_result,
-)
 from evaluate.rows import kind_of
 
 log = logging.getLogger(__name__)
@@ -51,21 +29,12 @@ ASSETS = Path(__file__).parent
 
 def write_report(run_path: Path, split: str, features: Features, dataset_root: Path | None = None,
                  words: str = "default", max_bytes: int = MAX_BYTES) -> Path:
-    """Write RUN/report.html for one evaluated split.
+    """Write RUN/report.html for one evaluated split, and return its path.
 
     Args:
-        run_path: a run folder with eval-<split>.json and predictions-<split>.jsonl.
-        split: the evaluated split.
         features: the folder it was evaluated on; captions, tags and thumbnails come from it.
         dataset_root: where the photos lie, for a folder without thumbnails.
-        words: the word set.
         max_bytes: the page's size at most; past it stories are left out, and the page says so.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        UserError: if the split was not evaluated or a file is damaged.
     """
     run = read_evaluated_run(run_path, split)
     word_set, pictures = features.words(words), Pictures(features, dataset_root)
@@ -85,34 +54,36 @@ def render(run: EvaluatedRun, words: WordSet, features: Features, pictures: Pict
     return environment().get_template("report.html").render(
         run=run, style=style, script=script, policy=content_policy(style, script),
         **_show_numbers(run, words), **_show_training(run, features, words, dataset_root),
-        facts=_facts(run, browser), notices=list_notices(run), browser=browser, has_photos=any(pictures.encoded),
-        stories=embed_json(_story_payload(run, words, pictures, browser)),
+        facts=_facts(run, browser), notices=verdict.list_notices(run), browser=browser,
+        has_photos=any(pictures.encoded), stories=embed_json(_story_payload(run, words, pictures, browser)),
         photos="\n".join(encoded or "" for encoded in pictures.encoded))
 
 
 def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
     """Headline, charts, statements, tables and tag bars."""
     names = list(dict.fromkeys(name for metrics in run.scores.values() for name in metrics))
-    headline = choose_headline((name for name in names if split_t(name) == (HEADLINE_T, name)), run.task == "tell")
-    charts = [draw_dots(metric, {row: scores[metric.name] for row, scores in run.scores.items()
-                                 if metric.name in scores}) for metric in headline]
-    statements = [(metric, said) for metric in headline if (said := state_result(run, metric))]
-    model, last_t = run.scores.get(find_model_row(run), {}), run.last_t
-    tags = draw_tags(model, words.tag_names, words.tag_categories)
+    headline = verdict.choose_headline((name for name in names if split_t(name) == (HEADLINE_T, name)),
+                                       run.task == "tell")
+    drawn = [chart for metric in headline if (chart := charts.draw_dots(metric, {
+        row: scores[metric.name] for row, scores in run.scores.items() if metric.name in scores}))]
+    statements = [(metric, said) for metric in headline if (said := verdict.state_result(run, metric))]
+    model, last_t = run.scores.get(verdict.find_model_row(run), {}), run.last_t
+    tags = charts.draw_tags(model, words.tag_names, words.tag_categories)
     shown = {bar.name for bars in tags.values() for bar in bars}
-    return {"headline": headline, "rows": order_rows(run.scores), "charts": [chart for chart in charts if chart],
-            "statements": group_statements(statements), "order": state_order(run, headline),
-            "people": state_people(run, headline), "sense": list_sense(run),
-            "has_intervals": any(dot.low is not None for chart in charts if chart for dot in chart.dots),
-            "missing": list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
+    return {"headline": headline, "rows": charts.order_rows(run.scores), "charts": drawn,
+            "statements": verdict.group_statements(statements), "order": verdict.state_order(run, headline),
+            "people": verdict.state_people(run, headline), "sense": verdict.list_sense(run),
+            "has_intervals": any(dot.low is not None for chart in drawn for dot in chart.dots),
+            "missing": verdict.list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
             "silent_tags": [name for name in words.tag_names[2:] if name not in shown],
             "num_tags": len(words.tag_names) - 2, "last_t": last_t}
 
 
 def _show_training(run: EvaluatedRun, features: Features, words: WordSet, dataset_root: Path | None) -> dict[str, Any]:
     """Curves, recipe and commands."""
-    return {"curves": draw_curves(run.epochs), "best_epoch": best_epoch(run.epochs), "recipe": features.recipe,
-            "words": words.identity, "settings": settings_of(run.config), "protocol": _flatten(run.protocol),
+    return {"curves": charts.draw_curves(run.epochs), "best_epoch": charts.best_epoch(run.epochs),
+            "recipe": features.recipe, "words": words.identity, "settings": settings_of(run.config),
+            "protocol": _flatten(run.protocol),
             "commands": list_commands(run.config, run.protocol, run.path, features.root, run.split, dataset_root,
                                       "storyworld" in json.dumps(words.info))}
 
@@ -121,10 +92,11 @@ def environment() -> jinja2.Environment:
     """Templates of this folder; every value is escaped, an unknown one is an error."""
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    made.filters.update(json=lambda raw: json.dumps(raw, ensure_ascii=False), value=format_value, spoken=spoken,
-                        plain=lambda row: row.replace("_", " "), flat=_flatten, brief=brief_row)
-    made.globals.update(kind_of=kind_of, is_comparable=is_comparable)
-    made.tests["comparable"] = is_comparable
+    made.filters.update(json=lambda raw: json.dumps(raw, ensure_ascii=False), value=verdict.format_value,
+                        spoken=charts.spoken, plain=lambda row: row.replace("_", " "), flat=_flatten,
+                        brief=charts.brief_row)
+    made.globals.update(kind_of=kind_of, is_comparable=charts.is_comparable)
+    made.tests["comparable"] = charts.is_comparable
     return made
 
 
@@ -156,7 +128,7 @@ def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _facts(run: EvaluatedRun, browser: Browser) -> list[tuple[str, str]]:
-    settings, best = settings_of(run.config), run.epoch or best_epoch(run.epochs)
+    settings, best = settings_of(run.config), run.epoch or charts.best_epoch(run.epochs)
     photos = len({photo for prediction in run.predictions for photo in prediction.photos})
     facts = [("stories", f"{browser.total:,}"), ("albums", f"{run.num_albums:,}"),
              ("photos", f"{photos:,}")]
@@ -172,15 +144,15 @@ def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[d
         t, plain = split_t(name)
         is_known = any(name in scores and scores[name].value is not None for scores in run.scores.values())
         if is_known and plain.rpartition(".")[2] not in single:
-            shown = name_group(describe(plain).group, run.task)
+            shown = name_group(verdict.describe(plain).group, run.task)
             groups.setdefault(shown, {}).setdefault(t, []).append(name)
     return [{"group": group, "by_t": [
-        {"t": t, "metrics": [describe(split_t(name)[1]) for name in groups[group][t]],
+        {"t": t, "metrics": [verdict.describe(split_t(name)[1]) for name in groups[group][t]],
          "rows": _table_rows(run, groups[group][t])} for t in sorted(groups[group], reverse=True)]}
         for group in (STORY, *GROUPS) if group in groups]
 
 
 def _table_rows(run: EvaluatedRun, names: list[str]) -> list[dict[str, Any]]:
     return [{"row": row, "kind": kind_of(row), "cells": [run.scores[row].get(name) for name in names]}
-            for row in order_rows(run.scores)
+            for row in charts.order_rows(run.scores)
             if any(run.scores[row][name].value is not None for name in names if name in run.scores[row])]

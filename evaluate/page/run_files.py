@@ -6,14 +6,13 @@ predictions-<split>.jsonl see `evaluate.predictions`
 metrics.jsonl             a line per epoch: epoch, train.{image,text,...}, val.*, lr, seconds
 config.json               what the run was trained with
 """
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
-from evaluate.predictions import Prediction, find_predictions, read_predictions
+from evaluate.predictions import Prediction, find_predictions, plain_number, read_predictions
 from train.runs import CONFIG, read_metrics
 
 
@@ -65,14 +64,7 @@ class EvaluatedRun:
 
 
 def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
-    """Read what training and evaluation left in a run folder.
-
-    Args:
-        run_path: the run folder. split: the evaluated split.
-
-    Raises:
-        UserError: if the split was not evaluated, or a file is damaged.
-    """
+    """Read what training and evaluation left in a run folder; a UserError where they did not or it is damaged."""
     remedy = f"run first: make eval RUN={run_path} SPLIT={split}"
     path = run_path / f"eval-{split}.json"
     evaluation = read_json(path, f"the numbers of split {split!r}", remedy)
@@ -92,11 +84,7 @@ def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
 
 
 def read_run_predictions(run_path: Path, split: str) -> list[Prediction]:
-    """Read a run's predictions of a split; `run_path` may also be a predictions file itself.
-
-    Raises:
-        UserError: if there are none, or a line is damaged or says not what was written.
-    """
+    """Read a run's predictions of a split, whole lines alone; `run_path` may also be a predictions file itself."""
     path = find_predictions(run_path, split)
     predictions = read_predictions(path)
     if any(line.written is None or not line.photos or line.is_story and not line.sentences for line in predictions):
@@ -112,17 +100,11 @@ def _score_table(rows: dict[str, Any]) -> dict[str, dict[str, Score]]:
 
 def _score(raw: Any) -> Score:
     if not isinstance(raw, dict):
-        return Score(_number(raw))
-    count = _number(raw.get("n"))
-    return Score(_number(raw.get("value")), _number(raw.get("low")), _number(raw.get("high")),
+        return Score(plain_number(raw))
+    count = plain_number(raw.get("n"))
+    return Score(plain_number(raw.get("value")), plain_number(raw.get("low")), plain_number(raw.get("high")),
                  None if count is None else int(count), str(raw.get("reason") or ""))
 
 
 def _object(raw: Any) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
-
-
-def _number(raw: Any) -> float | None:
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw):
-        return None
-    return float(raw)

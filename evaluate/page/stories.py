@@ -19,8 +19,7 @@ class Browser:
     """What the page's story browser gets.
 
     Attributes:
-        records: one per kept story, in the order of the split; see `_record`.
-        total: stories that were evaluated.
+        records: one per kept story, in the order of the split; see `_record`. total: stories that were evaluated.
         num_best, num_worst, num_sampled: how the kept ones were chosen; all 0 when every story is kept.
     """
 
@@ -61,10 +60,8 @@ def choose_stories(stories: Sequence[Story], words: WordSet, split: str, picture
     """Keep as many stories as `budget` bytes hold: all, or a quarter best, a quarter worst, the rest a sample.
 
     Args:
-        stories: the evaluated stories. words: their word set. split: their split.
         pictures: numbers and encodes their photos; what does not fit is left unread.
-        budget: bytes for photos and text together.
-        seed: of the sample.
+        budget: bytes for photos and text together. seed: of the sample.
     """
     frames = words.split(split)
     row_of = {story_id.decode(): row for row, story_id in enumerate(frames.story_id.all())}
@@ -76,7 +73,7 @@ def choose_stories(stories: Sequence[Story], words: WordSet, split: str, picture
         row = row_of.get(story[0].story_id)
         captions = [frames.caption(row, order) if row is not None else "" for order in range(NUM_FRAMES)]
         record = _record(story, captions, tag_index, pictures)
-        needed = _needed_photos(record, story[-1].t)
+        needed = {*record["p"], *record["n"][str(story[-1].t)]["r"]}
         new = {number for number in needed if pictures.encoded[number] is None}
         spent += len(json.dumps(record)) + sum(len(pictures.encode(number)) for number in new)
         if spent > budget and kept:
@@ -119,10 +116,6 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
     return {"id": story[0].story_id, "a": story[0].album_id, "c": captions, **sentences,
             "p": [pictures.number(name) for name in story[0].photos],
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
-
-
-def _needed_photos(record: dict[str, Any], last_t: int) -> list[int]:
-    return sorted({*record["p"], *record["n"][str(last_t)]["r"]})
 
 
 def _forget(pictures: Pictures, numbers: set[int]) -> None:

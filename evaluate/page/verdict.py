@@ -49,21 +49,17 @@ def group_statements(statements: Sequence[tuple[Metric, str]]) -> list[tuple[str
 
 def state_order(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
     """On which metrics the model gets worse when the order of its inputs is broken; "" where that was not measured."""
-    permuted = run.paired.get(PERMUTED, {})
-    known = [metric for metric in metrics if metric.name in permuted and permuted[metric.name].low is not None]
-    worse = [metric.label for metric in known if _compare(run, metric, PERMUTED) == "beats"]
-    if not known:
+    outcomes = _compare_all(run, metrics, PERMUTED)
+    if not outcomes:
         return ""
-    if not worse:
-        return "With the order of its input frames broken the model is not measurably worse on any of these."
-    return f"With the order of its input frames broken the model is worse on {_joined(worse)}."
+    worse = [label for label, outcome in outcomes.items() if outcome == "beats"]
+    said = f"worse on {_joined(worse)}" if worse else "not measurably worse on any of these"
+    return f"With the order of its input frames broken the model is {said}."
 
 
 def state_people(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
     """How the model stands to the people who told the same, both scored on the same references; "" if not known."""
-    people = run.paired.get(HUMAN, {})
-    known = [metric for metric in metrics if metric.name in people and people[metric.name].low is not None]
-    outcomes = {metric.label: _compare(run, metric, HUMAN) for metric in known}
+    outcomes = _compare_all(run, metrics, HUMAN)
     parts = [f"{said} on {_joined(labels)}" for outcome, said in (
         ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
              if (labels := [label for label, found in outcomes.items() if found == outcome])]
@@ -99,6 +95,11 @@ def _compare(run: EvaluatedRun, metric: Metric, row: str) -> str | None:
         return None
     better = judge({"low": paired.low, "high": paired.high}, metric.direction)
     return {True: "beats", False: "loses", None: "tied"}[better]
+
+
+def _compare_all(run: EvaluatedRun, metrics: Sequence[Metric], row: str) -> dict[str, str]:
+    """The same by the labels of the metrics that have an interval."""
+    return {metric.label: outcome for metric in metrics if (outcome := _compare(run, metric, row)) is not None}
 
 
 def _joined(names: list[str]) -> str:

@@ -24,7 +24,7 @@ class PhotoResult:
 
     Attributes:
         estimates: by metric. ranks: "all", "album", "1_of_5", "1_of_100" -> of S stories.
-        retrieved: (S, NUM_RETRIEVED) photo rows, best first, -1 where there are fewer.
+        retrieved: (S, NUM_RETRIEVED) photo rows, best first, -1 where there are fewer; none of beliefs.
     """
 
     estimates: dict[str, Estimate]
@@ -37,13 +37,9 @@ class PhotoScorer:
 
     def __init__(self, split: EvaluatedSplit, space: PhotoSpace) -> None:
         self.split, self.space = split, space
-        self.pools = {t: self._draw(t) for t in TS}
-
-    def _draw(self, t: int) -> dict[str, PoolPairs]:
-        split = self.split
-        drawn = {name: draw_pools(len(split.candidates), split.candidate, t, count, split.seed)
-                 for name, count in DISTRACTORS.items()}
-        return {"album": album_pools(split.units.album_ids, split.candidate, t), **drawn}
+        self.pools = {t: {"album": album_pools(split.units.album_ids, split.candidate, t),
+                          **{name: draw_pools(len(split.candidates), split.candidate, t, count, split.seed)
+                             for name, count in DISTRACTORS.items()}} for t in TS}
 
     def score(self, predicted: np.ndarray, t: int) -> PhotoResult:
         """Score one row.
@@ -63,13 +59,11 @@ class PhotoScorer:
         ranking = rank_candidates(normalise(predicted.astype(np.float32)),
                                   lambda index: self.space.read_directions(rows[index]), len(rows), target, inputs,
                                   (query, candidate), NUM_RETRIEVED)
+        sizes = [len(with_target), *(len(pool.query) for pool in pools.values())]
+        of_targets, *of_pools = np.split(ranking.pair_similarity, np.cumsum(sizes)[:-1])
         to_target = np.full(len(split), np.nan, np.float32)
-        to_target[with_target] = ranking.pair_similarity[:len(with_target)]
-        ranks, start = {"all": ranking.ranks}, len(with_target)
-        for name, pool in pools.items():
-            similarity = ranking.pair_similarity[start:start + len(pool.query)]
-            start += len(pool.query)
-            ranks[name] = _within(pool, pool_ranks(to_target, similarity, pool.query))
+        to_target[with_target] = of_targets
+        ranks = {"all": ranking.ranks, **_rank_within(pools, to_target, of_pools)}
         estimates = self._distances(predicted, t) | self._summarise(ranks)
         retrieved = np.append(rows, -1)[ranking.top]  # place -1, of nothing found, is the last
         return PhotoResult(estimates, ranks, retrieved)
@@ -78,22 +72,17 @@ class PhotoScorer:
         """Score a row that says how likely candidates are, one mapping a story; what it does not name has chance 0."""
         split, pools = self.split, self.pools[t]
         target, inputs = split.candidate[:, t], split.candidate[:, :t]
-        top = np.full((len(split), NUM_RETRIEVED), -1)
         to_target = np.array([belief.get(int(wanted), 0.0) for belief, wanted in zip(beliefs, target)])
         best, tied = np.full(len(split), np.nan), np.zeros(len(split), np.int64)
         for story, belief in enumerate(beliefs):
             own = set(inputs[story].tolist())
             believed = {photo: chance for photo, chance in belief.items() if chance > 0 and photo not in own}
-            likeliest = sorted(believed, key=lambda candidate: (-believed[candidate], candidate))[:NUM_RETRIEVED]
-            top[story, :len(likeliest)] = split.candidates.rows[likeliest]
             if target[story] >= 0 and int(target[story]) not in own:
                 best[story], tied[story] = self._rank_believed(believed, int(target[story]), len(own - {-1}))
-        ranks = {"all": TiedRanks(best, tied)}
-        for name, pool in pools.items():
-            chances = np.array([beliefs[query].get(candidate, 0.0) for query, candidate in zip(
-                pool.query.tolist(), pool.candidate.tolist())])
-            ranks[name] = _within(pool, pool_ranks(to_target, chances, pool.query))
-        return PhotoResult(self._summarise(ranks), ranks, top)
+        chances = [np.array([beliefs[query].get(candidate, 0.0) for query, candidate in zip(
+            pool.query.tolist(), pool.candidate.tolist())]) for pool in pools.values()]
+        ranks = {"all": TiedRanks(best, tied), **_rank_within(pools, to_target, chances)}
+        return PhotoResult(self._summarise(ranks), ranks, np.zeros((len(split), 0), np.int64))
 
     def _rank_believed(self, believed: Mapping[int, float], target: int, num_inputs: int) -> tuple[int, int]:
         """The target's best rank and ties among all candidates; those without a chance tie behind the others."""
@@ -141,8 +130,14 @@ class PhotoScorer:
         return scores
 
 
-def _within(pool: PoolPairs, ranks: TiedRanks) -> TiedRanks:
-    return TiedRanks(np.where(pool.size > 0, ranks.best, np.nan), ranks.tied)
+def _rank_within(pools: Mapping[str, PoolPairs], to_target: np.ndarray, similarity: Sequence[np.ndarray]
+                 ) -> dict[str, TiedRanks]:
+    """The targets' ranks in each pool, whose pairs are as similar as said; none where a story has no pool."""
+    ranks = {}
+    for (name, pool), found in zip(pools.items(), similarity):
+        within = pool_ranks(to_target, found, pool.query)
+        ranks[name] = TiedRanks(np.where(pool.size > 0, within.best, np.nan), within.tied)
+    return ranks
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -30,9 +30,11 @@ class Estimate:
         return Estimate(self.draws - other.draws, min(self.n, other.n))
 
     def summary(self) -> dict[str, float | int | None]:
-        """{"value", "low", "high", "n"}; bounds are None without resamples, all three where it is undefined."""
-        low, high = interval(self.draws)
-        return {"value": _plain(self.draws[0]), "low": low, "high": high, "n": self.n}
+        """{"value", "low", "high", "n"}: bounds are the central 95 % of the resamples, see `centred`, None without any;
+        all three are None where it is undefined."""
+        drawn = centred(self.draws)
+        low, high = map(float, np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])) if len(drawn) else (None, None)
+        return {"value": plain(self.draws[0]), "low": low, "high": high, "n": self.n}
 
     def p_value(self) -> float | None:
         """Two-sided bootstrap p value of "this difference is zero"; None without resamples."""
@@ -69,14 +71,15 @@ class Resamples:
         return {"level": LEVEL, "over": "albums", "resamples": num_resamples, "seed": seed,
                 "least_albums": MIN_ALBUMS, "drawn": bool(self.enough and num_resamples)}
 
+    def deal_halves(self, seed: int) -> np.ndarray:
+        """(S,) 0 or 1 for every story, equal within an album; the order of the stories is irrelevant."""
+        return (np.random.default_rng(seed).permutation(self.num_albums) % 2)[self.album]
+
     def sums(self, columns: np.ndarray) -> np.ndarray:
-        """Sum per-story numbers over the whole sample and each resample.
+        """(R + 1, C) float64, per-story numbers summed over the whole sample and each resample.
 
         Args:
             columns: (S, C) or (S,), already weighted; zeros where a story does not count.
-
-        Returns:
-            (R + 1, C) float64, row 0 the whole sample.
         """
         columns = np.asarray(columns, float).reshape(len(self.album), -1)
         return self.counts @ (self._to_albums @ columns)
@@ -92,9 +95,7 @@ class Resamples:
         """Weighted mean over the stories where `values` is no NaN.
 
         Args:
-            values: (S,) float, NaN where undefined.
-            weight: (S,) float, 1 / stories of the unit.
-            n: units it rests on; their weights' sum when left out.
+            weight: (S,) float, 1 / stories of the unit. n: units it rests on; their weights' sum when left out.
         """
         counts = np.where(np.isnan(values), 0.0, weight)
         return self.ratio(np.nan_to_num(values) * counts, counts, round(counts.sum()) if n is None else n)
@@ -118,19 +119,6 @@ class Resamples:
         return Estimate(draws, n)
 
 
-def interval(draws: np.ndarray) -> tuple[float | None, float | None]:
-    """The central 95 % of the resamples, see `centred`; (None, None) without any.
-
-    Args:
-        draws: (R + 1,), the whole sample first.
-    """
-    shifted = centred(draws)
-    if not len(shifted):
-        return None, None
-    low, high = np.quantile(shifted, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
 def side_of_zero(low: float | None, high: float | None) -> int:
     """1 where an interval lies above zero, -1 where below, 0 where it holds zero or where there is none.
 
@@ -142,11 +130,8 @@ def side_of_zero(low: float | None, high: float | None) -> int:
 
 
 def judge(difference: Mapping[str, Any], sign: int) -> bool | None:
-    """True where a paired difference is shown to be for the better, False for the worse, None where neither is shown.
-
-    Args:
-        difference: with "low" and "high". sign: the metric's direction; 0 is never better nor worse.
-    """
+    """True where a paired difference is shown to be for the better, False for the worse, None where neither is shown;
+    `sign` is the metric's direction, and 0 never better nor worse."""
     side = side_of_zero(difference["low"], difference["high"])
     return side == sign if side and sign else None
 
@@ -195,5 +180,6 @@ def enough_resamples(num_resamples: int, num_tests: int, level: float = 0.05) ->
     return max(num_resamples, round(8 * num_tests / level))
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """What JSON can hold: None where it is no finite number."""
     return float(value) if np.isfinite(value) else None

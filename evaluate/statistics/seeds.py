@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate
+from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Estimate, plain
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,9 @@ class SeedMean:
 
     def summary(self) -> dict[str, float | int | None]:
         """{"value", "low", "high", "n"}, a 95 % interval; None where undefined."""
-        if not math.isfinite(self.value):
-            return {"value": None, "low": None, "high": None, "n": self.n}
-        if not math.isfinite(self.error):
-            return {"value": self.value, "low": None, "high": None, "n": self.n}
         reach = float(stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error
-        return {"value": self.value, "low": self.value - reach, "high": self.value + reach, "n": self.n}
+        return {"value": plain(self.value), "low": plain(self.value - reach), "high": plain(self.value + reach),
+                "n": self.n}
 
     def p_value(self) -> float | None:
         """Two-sided p value of "this is zero" by the same t; None without an interval."""

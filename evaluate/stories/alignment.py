@@ -13,7 +13,7 @@ from evaluate.photos.photo_scores import PhotoResult
 from evaluate.photos.retrieval import normalise, pool_ranks
 from evaluate.rows import Captions
 from evaluate.split import EvaluatedSplit
-from evaluate.statistics.bootstrap import Estimate, divide
+from evaluate.statistics.bootstrap import Estimate
 from evaluate.tags.tag_scores import FIRST_TAG
 
 NUM_OTHERS = 4
@@ -45,11 +45,7 @@ def load_table(tag_names: list[str]) -> TagTable | None:
 
 
 def score_caption_choice(split: EvaluatedSplit, linear: LinearMaps, predicted: np.ndarray, t: int) -> Estimate:
-    """How often the predicted photo's words are nearest to the true caption, among five.
-
-    Args:
-        predicted: (S, D) float32, standardised features of frame t + 1. t: frames seen.
-    """
+    """How often the words of predicted photos t + 1, (S, D) standardised, are nearest to the true caption of five."""
     random = np.random.default_rng([split.seed, t, NUM_OTHERS])
     others = np.stack([_draw_others(random, split.units.unit, story) for story in range(len(split))])
     wanted = others[:, 0] >= 0
@@ -84,5 +80,4 @@ def _dice(split: EvaluatedSplit, first: np.ndarray, second: np.ndarray) -> Estim
     first, second = first[:, FIRST_TAG:], second[:, FIRST_TAG:]
     weight = split.units.weight
     both, total = (first & second).sum(axis=1) * weight, (first.sum(axis=1) + second.sum(axis=1)) * weight
-    above, below = split.resamples.sums(np.column_stack([both, total])).T
-    return Estimate(divide(2 * above, below), split.units.num_units)
+    return split.resamples.ratio(2 * both, total, split.units.num_units)

@@ -10,16 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from evaluate.captions import text_scores
 from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable, best_reference, meteor_score
 from evaluate.captions.ngrams import MAX_ORDER, TextTable, measure_rows, vocabulary_share
-from evaluate.captions.text_scores import (
-    average_over_units,
-    corpus_bleu,
-    count_most,
-    group_references,
-    rouge_l,
-    score_rows,
-)
 from evaluate.statistics.bootstrap import Estimate, Resamples, divide
 from evaluate.stories.redundancy import measure_non_redundancy
 
@@ -52,6 +45,12 @@ class Comparison:
     hypothesis_unit: np.ndarray  # 0..M-1
     references: np.ndarray
     reference_unit: np.ndarray   # 0..M-1
+
+    @cached_property
+    def own_references(self) -> list[np.ndarray]:
+        """The rows of the references that each hypothesis is scored against."""
+        return text_scores.group_references(self.hypothesis_unit, self.references, self.reference_unit,
+                                            len(self.units))
 
 
 class PublishedScorer:
@@ -95,8 +94,8 @@ class PublishedScorer:
         self._add_humans()
 
     def _add_constant(self, seed: int) -> None:
-        half = deal_halves(self.corpus.album_ids, seed)
-        if len(set(half.tolist())) < 2:
+        half = self.resamples.deal_halves(seed)
+        if self.resamples.num_albums < 2:
             self.notes.append("no constant row: it is chosen on one half of the albums and scored on the other, and "
                               "there is one album only")
             return
@@ -157,11 +156,11 @@ class PublishedScorer:
 
     def _score_one(self, comparison: Comparison) -> dict[str, Estimate]:
         num_units, weights = len(comparison.units), self._weights(comparison)
-        scores = score_rows(self.table, comparison.hypotheses, comparison.hypothesis_unit, comparison.references,
-                            comparison.reference_unit, num_units).scores(weights)
-        own = group_references(comparison.hypothesis_unit, comparison.references, comparison.reference_unit, num_units)
-        raw = average_over_units(comparison.hypothesis_unit, num_units) @ rouge_l(
-            self.table, self.blank_row[comparison.hypotheses], [self.blank_row[rows] for rows in own])
+        scores = text_scores.score_rows(self.table, comparison.hypotheses, comparison.hypothesis_unit,
+                                        comparison.references, comparison.reference_unit, num_units).scores(weights)
+        raw = text_scores.average_over_units(comparison.hypothesis_unit, num_units) @ text_scores.rouge_l(
+            self.table, self.blank_row[comparison.hypotheses],
+            [self.blank_row[rows] for rows in comparison.own_references])
         scores["rouge_l_raw"] = weights @ raw / weights.sum(axis=1)
         return {name: Estimate(draws, num_units) for name, draws in scores.items()}
 
@@ -202,11 +201,7 @@ class PublishedScorer:
                 "vocabulary_share": vocabulary_share(written, vocabulary)}
 
     def score_meteor(self) -> dict[str, Estimate]:
-        """METEOR of every row; each distinct pair of texts is aligned once.
-
-        Raises:
-            MeteorUnavailable: if Java or the jar is absent or fails.
-        """
+        """METEOR of every row; each distinct pair of texts is aligned once. MeteorUnavailable as the aligner has it."""
         aligner = MeteorAligner.find()
         pairs = {name: [self._pair_up(comparison) for comparison in comparisons]
                  for name, comparisons in self.comparisons.items()}
@@ -220,23 +215,16 @@ class PublishedScorer:
             for (rows, owner), comparison in zip(folds, self.comparisons[name]):
                 best = best_reference(statistics[first:first + len(rows)], owner, len(comparison.hypotheses))
                 first += len(rows)
-                per_unit = average_over_units(comparison.hypothesis_unit, len(comparison.units)) @ best
+                per_unit = text_scores.average_over_units(comparison.hypothesis_unit, len(comparison.units)) @ best
                 scored.append({"meteor": Estimate(meteor_score(self._weights(comparison) @ per_unit), len(per_unit))})
             estimates[name] = _average(scored)["meteor"]
         return estimates
 
     def _pair_up(self, comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
         """(P, 2) rows of hypothesis and reference, and (P,) the place of the hypothesis."""
-        own = group_references(comparison.hypothesis_unit, comparison.references, comparison.reference_unit,
-                               len(comparison.units))
+        own = comparison.own_references
         owner = np.repeat(np.arange(len(own)), [len(rows) for rows in own])
         return np.stack([comparison.hypotheses[owner], np.concatenate(own)], axis=1), owner
-
-
-def deal_halves(album_ids: Sequence[str], seed: int) -> np.ndarray:
-    """0 or 1 for every unit, equal within an album; the order of the units is irrelevant."""
-    names, album = np.unique(np.asarray(album_ids, dtype=str), return_inverse=True)
-    return (np.random.default_rng(seed).permutation(len(names)) % 2)[album]
 
 
 def choose_constant(table: TextTable, candidates: Sequence[np.ndarray], references: np.ndarray,
@@ -257,7 +245,7 @@ def choose_constant(table: TextTable, candidates: Sequence[np.ndarray], referenc
                  for row in group[np.argsort(-typical[group], kind="stable")][:SHORTLIST].tolist()]
     if not shortlist:
         raise ValueError("constant story: expected at least one candidate with words, found none")
-    most = [counts.tocsc() for counts in count_most(table, references, reference_unit)]
+    most = [counts.tocsc() for counts in text_scores.count_most(table, references, reference_unit)]
     num_units = int(reference_unit[-1]) + 1
     counts = np.zeros((len(shortlist), 2 + 2 * MAX_ORDER))
     lengths = np.split(table.num_words[references], np.flatnonzero(np.diff(reference_unit)) + 1)
@@ -272,7 +260,7 @@ def choose_constant(table: TextTable, candidates: Sequence[np.ndarray], referenc
             text = table.counts[order][[row]]
             counts[place, 2 + order] = max(0, words - order) * num_units
             counts[place, 2 + MAX_ORDER + order] = np.minimum(most[order][:, text.indices].toarray(), text.data).sum()
-    return shortlist[int(np.argmax(corpus_bleu(counts)[:, MAX_ORDER - 1]))]
+    return shortlist[int(np.argmax(text_scores.corpus_bleu(counts)[:, MAX_ORDER - 1]))]
 
 
 def measure_typicality(table: TextTable, references: np.ndarray) -> np.ndarray:
@@ -290,11 +278,8 @@ def measure_typicality(table: TextTable, references: np.ndarray) -> np.ndarray:
 def score_corpus(corpus: Corpus, meteor: bool = True, num_resamples: int = 1000, seed: int = 42,
                  redundant: bool = True, others: Mapping[str, Sequence[Sequence[str]]] | None = None
                  ) -> tuple[dict[str, dict[str, Estimate]], PublishedScorer, str | None]:
-    """Score a corpus with everything that stands beside it; see `PublishedScorer`.
-
-    Returns:
-        The rows, the scorer (for its constants and notes), and why there is no METEOR, None where there is.
-    """
+    """Score a corpus with everything that stands beside it, see `PublishedScorer`: the rows, the scorer (for its
+    constants and notes), and why there is no METEOR, None where there is."""
     scorer = PublishedScorer(corpus, num_resamples, seed, redundant, others)
     if redundant:
         scorer.notes += scorer.note_redundancy()

@@ -51,14 +51,8 @@ def _best_threshold(probs: np.ndarray, truth: np.ndarray, weight: np.ndarray) ->
 
 
 def average_precision(probs: np.ndarray, truth: np.ndarray, weight: np.ndarray, resamples: Resamples) -> np.ndarray:
-    """Average precision of one tag in every resample, ties taken together as scikit-learn does.
-
-    Args:
-        probs: (S,). truth: (S,) bool. weight: (S,).
-
-    Returns:
-        (R + 1,) float64, NaN where no true frame was drawn.
-    """
+    """Average precision of one tag in every resample (R + 1,), ties taken together as scikit-learn does; NaN where no
+    true frame was drawn. All arguments are by story."""
     positive = np.flatnonzero(truth & (weight > 0))
     total, hits = np.zeros(len(resamples.counts)), np.zeros(len(resamples.counts))
     for start in range(0, len(positive), BLOCK):
@@ -163,7 +157,7 @@ def choose_thresholds(split: EvaluatedSplit, guesses: Guesses, counted: np.ndarr
     """
     if not cross_fit:
         return _tune(split, guesses, counted, np.ones(len(split)))
-    half = (np.random.default_rng(split.seed).permutation(split.resamples.num_albums) % 2)[split.resamples.album]
+    half = split.resamples.deal_halves(split.seed)
     first, second = (_tune(split, guesses, counted, (half != own).astype(float)) for own in (0, 1))
     return None if first is None or second is None else np.stack([first, second])[half]
 
