@@ -86,7 +86,11 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> Path:
 
 
 def find_predictions(run_path: Path, split: str) -> Path:
-    """A run's predictions of a split; `run_path` may be a file of predictions itself."""
+    """A run's predictions of a split; `run_path` may be a file of predictions itself.
+
+    Raises:
+        UserError: if the run has none.
+    """
     path = run_path / f"predictions-{split}.jsonl" if run_path.is_dir() else run_path
     if not path.is_file():
         raise UserError(f"expected a run folder or a predictions file with split {split!r} at {path}, found no such "
@@ -123,7 +127,11 @@ def read_predictions(path: Path, text: str | None = None) -> list[Prediction]:
 
 
 def read_text(path: Path, what: str) -> str:
-    """A file's text; `what` names its role, and the flag that names it."""
+    """A file's text; `what` names its role, and the flag that names it.
+
+    Raises:
+        UserError: if it is absent or no UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -134,7 +142,11 @@ def read_text(path: Path, what: str) -> str:
 
 
 def parse_json(text: str, place: str) -> Any:
-    """JSON with each key once; `place` is named in the error if it is something else."""
+    """JSON with each key once; `place` is named in the error.
+
+    Raises:
+        UserError: if it is something else, or nested beyond reason.
+    """
     try:
         return json.loads(text, object_pairs_hook=take_each_key_once)
     except RecursionError:

@@ -33,7 +33,11 @@ class ListedRun:
 
 
 def find_runs(roots: Sequence[Path]) -> list[ListedRun]:
-    """Every run below some folders, in the order of their paths; broken ones are told and left out."""
+    """Every run below some folders, in the order of their paths; broken ones are told and left out.
+
+    Raises:
+        UserError: if a folder does not exist or there is no run at all.
+    """
     runs = []
     for root in roots:
         if not root.is_dir():

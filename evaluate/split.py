@@ -49,7 +49,12 @@ class Units:
 
 
 def group_units(words: SplitWords, indices: np.ndarray) -> Units:
-    """Group some stories of a split, in this order, by their five photos."""
+    """Group stories of a split by their five photos.
+
+    Args:
+        words: the split.
+        indices: the rows to take, in this order; all when left out.
+    """
     photo = words.photo.take(indices)
     _, unit, counts = np.unique(photo, axis=0, return_inverse=True, return_counts=True)
     unit = unit.reshape(-1)
@@ -77,7 +82,11 @@ class Candidates:
 
 
 def find_candidates(features: Features, photo: np.ndarray) -> Candidates:
-    """Gather the distinct contents of the usable photos that stories name; photo (S, K) rows."""
+    """Gather the distinct contents of the usable photos that stories name.
+
+    Args:
+        photo: (S, K) photo rows.
+    """
     rows = np.unique(photo)
     rows = rows[features.usable[rows]]
     content = np.ascontiguousarray(features.content.take(rows)).view("V32").reshape(-1)

@@ -22,7 +22,10 @@ def align(cells: Cells, width: int | None = None, name_width: int = NAME_WIDTH) 
     """Lines of cells as columns; the first line is a heading, the first column names its line.
 
     Columns past the width go below, in blocks that repeat the names of the lines that have something there. Headings
-    wrap, and so do names past `name_width` and cells that no block would hold. `width`: by default the terminal's.
+    wrap, and so do names past `name_width` and cells that no block would hold.
+
+    Args:
+        width: characters at most; the terminal's where left out.
     """
     width = width or terminal_width()
     names = min(max(len(line[0]) for line in cells), max(name_width, _longest_word(cells[0][0])), width // 2)

@@ -38,7 +38,11 @@ class Grid:
 
 
 def read_grid(path: Path) -> Grid:
-    """Read a grid; a UserError if the file is absent or broken, or names no rows or an unknown reference."""
+    """Read a grid.
+
+    Raises:
+        UserError: if the file is absent or broken, or names no rows, no seeds or an unknown reference.
+    """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -76,7 +80,11 @@ def spread_fractions(grid: Grid, fractions: Sequence[float]) -> Grid:
 
 
 def plan_trainings(grid: Grid, out: Path) -> list[Training]:
-    """Every training of a grid, its settings checked (errors name the row) and written beside where it will lie."""
+    """Every training of a grid, its settings checked and written beside where its run will lie.
+
+    Raises:
+        UserError: naming the row, if a setting is unknown, of the wrong kind or out of range.
+    """
     names = {row: _plain_name(row) for row in grid.rows}
     if len(set(names.values())) < len(names):
         raise UserError(f"expected row names that differ in more than punctuation in {grid.path}, found "

@@ -14,15 +14,22 @@ CURVE = "learning-curve.png"
 
 
 def draw_plots(ablation: Ablation) -> list[Path]:
-    """Draw the differences, and the learning curves if there are any: PNGs."""
+    """Draw the differences, and the learning curves if there are any.
+
+    Returns:
+        The paths of the PNGs.
+    """
     curves = find_curves(ablation)
     paths = [_draw_differences(ablation)] if ablation.grid.name != "learning-curve" else []
     return [*paths, *([_draw_curves(ablation, curves)] if curves else [])]
 
 
 def find_curves(ablation: Ablation) -> dict[str, list[tuple[float, str]]]:
-    """Rows that differ in nothing but `fraction`: by the one with the largest share all (share of the train albums,
-    row), the smallest first."""
+    """Rows that differ in nothing but `fraction`.
+
+    Returns:
+        The name of the row with the largest share -> (share of the train albums, row), the smallest first.
+    """
     groups: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for row, settings in ablation.grid.rows.items():
         rest = {name: value for name, value in settings.items() if name != "fraction"}

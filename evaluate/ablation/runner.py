@@ -133,8 +133,11 @@ def _val_loss(training: Training, estimates: dict[str, Estimate]) -> Estimate:
 
 def require_same_run(run_path: Path, config: TrainConfig, features: Features, is_open: bool, who: str, what: str
                      ) -> None:
-    """Refuse a run that is there with other settings, or of another folder; of other photos where trainings are to come
-    (`is_open`). `who` and `what` are named in the error."""
+    """Refuse a run that is there with other settings, or of another folder.
+
+    Args:
+        is_open: its photos must be the folder's, because trainings are to come. who, what: named in the error.
+    """
     if not (run_path / CONFIG).exists():
         return
     record = read_record(run_path)

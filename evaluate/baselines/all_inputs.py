@@ -46,13 +46,23 @@ class AllInputs:
 
     def ridge(self, split: EvaluatedSplit, train: EvaluatedSplit, space: PhotoSpace, linear: LinearMaps
               ) -> dict[int, np.ndarray]:
-        """By t the (S, D) float32 next photos of a split; the other arguments are those it was fitted with."""
+        """By t the (S, D) float32 next photos of a split.
+
+        Args:
+            train, space, linear: those it was fitted with.
+        """
         designs = _Designs(train, space, linear).read(split)
         return {t: design @ weights for t, design, weights in zip(TS, designs, self.weights)}
 
     def blend(self, photos: np.ndarray, usable: np.ndarray) -> np.ndarray:
-        """The next photo (S, D) float32 as a sum of those seen (S, t, D), each times one number; `usable` (S, t) says
-        which frames have a photo, the others are left out."""
+        """The next photo as a sum of those seen, each times one number; frames without a photo are left out.
+
+        Args:
+            photos: (S, t, D) float32, standardised. usable: (S, t) bool.
+
+        Returns:
+            (S, D) float32.
+        """
         t = photos.shape[1]
         patterns, pattern = np.unique(usable, axis=0, return_inverse=True)
         shares = np.stack([self.shares(seen, t) for seen in patterns]).astype(np.float32)

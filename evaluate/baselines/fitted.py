@@ -186,7 +186,13 @@ def train_baselines(features_path: Path, words: str = "default") -> Path:
     """Fit the ridges, the probe and the text-only LSTM of a folder ahead of any run, where they are not kept yet.
 
     The linear ones are those of runs that train on all stories with the default floor under the deviation; a run with
-    other statistics fits its own at its first evaluation. Returns the folder that they lie in.
+    other statistics fits its own at its first evaluation.
+
+    Returns:
+        The folder they lie in.
+
+    Raises:
+        UserError: if there are no train stories, or the folder cannot be written to.
     """
     features = Features.open(features_path)
     cache = cache_folder(features)
@@ -243,7 +249,11 @@ def _cache_key(train: EvaluatedSplit, val: EvaluatedSplit | None, *arrays: np.nd
 
 
 def _keep(cache: Path | None, name: str, fit: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Fitted arrays: from the cache, or fitted now and kept where there is one."""
+    """Fitted arrays: from the cache, or fitted now and kept where there is one.
+
+    Raises:
+        UserError: if what is kept is damaged.
+    """
     path = cache / f"{name}.safetensors" if cache is not None else None
     if path is not None and path.exists():
         try:

@@ -81,6 +81,9 @@ def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Seque
 
     Returns:
         By name in ORIGINAL_NAMES (N,) float64 in [0, 1]. A caption without words scores 0.
+
+    Raises:
+        ValueError: if the two differ in length.
     """
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu  # late: slow to import, rarely needed
     from rouge_score.rouge_scorer import RougeScorer
@@ -99,7 +102,11 @@ def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Seque
 
 def score_meteor(split: EvaluatedSplit, t: int, written: Mapping[str, Captions], aligner: MeteorAligner
                  ) -> dict[str, Estimate]:
-    """METEOR of several rows, in one call of the jar; MeteorUnavailable if it does not run."""
+    """METEOR of several rows, in one call of the jar.
+
+    Raises:
+        MeteorUnavailable: if the jar does not run.
+    """
     stories_of, true = split.units.stories_of(), [" ".join(captions[t]) for captions in split.caption_words]
     pairs, owner = [], []
     for place, captions in enumerate(written.values()):

@@ -10,7 +10,14 @@ _CAPITAL = re.compile(r"(?:^|(?<=[.!?\u2026] ))[^\w\[]*[^\W\d_]|(?<![\w-])i(?=$|
 
 
 def detokenise(words: Sequence[str]) -> str:
-    """Join tokenised words: "we did n't go . i stayed" as "We didn't go. I stayed". Placeholders as `[male]` stay."""
+    """Join words into a sentence: capitals at the start, punctuation and contractions where they belong.
+
+    Args:
+        words: tokenised words; placeholders as `[male]` are kept as they are.
+
+    Returns:
+        "we did n't go . i stayed" as "We didn't go. I stayed". An empty string without words.
+    """
     quotes = cycle(("``", "''"))
     parts = [next(quotes) if word in ('"', "``", "''") else word for part in words for word in part.split()]
     text = _APART.sub(r"\1", TreebankWordDetokenizer().detokenize(parts))

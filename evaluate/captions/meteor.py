@@ -37,7 +37,11 @@ class MeteorAligner:
 
     @classmethod
     def find(cls) -> "MeteorAligner":
-        """Locate Java and the jar; MeteorUnavailable says which is absent."""
+        """Locate Java and the jar.
+
+        Raises:
+            MeteorUnavailable: if one of them is absent.
+        """
         java = shutil.which("java")
         if java is None:
             raise MeteorUnavailable("no java on the PATH: METEOR is left out (any Java runtime from 8 on will do)")
@@ -106,10 +110,13 @@ def meteor_score(statistics: np.ndarray) -> np.ndarray:
 
 
 def best_reference(statistics: np.ndarray, owner: np.ndarray, num_hypotheses: int) -> np.ndarray:
-    """(H, 23), of each hypothesis' pairs the one that scores best, as the jar chooses among several references.
+    """Of each hypothesis' pairs the one that scores best, as the jar chooses among several references.
 
     Args:
-        statistics: (P, 23), the pairs. owner: (P,) int, the hypothesis of each pair, ascending; each needs one.
+        statistics: (P, 23), the pairs. owner: (P,) int, the hypothesis of each pair, ascending.
+
+    Returns:
+        (H, 23) float64. Every hypothesis needs a pair.
     """
     order = np.lexsort((np.arange(len(owner)), -meteor_score(statistics), owner))
     first = np.searchsorted(owner[order], np.arange(num_hypotheses))

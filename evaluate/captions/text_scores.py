@@ -65,6 +65,9 @@ def score_units(hypotheses: Sequence[Sequence[str]], unit_index: Sequence[int] |
         hypotheses: H texts, each a list of words (`text.split()`; an empty list is an empty text and scores 0).
         unit_index: (H,) int, the unit of each hypothesis, in [0, U). Every unit needs one at least.
         references: U lists of reference texts, each a list of words; one at least per unit.
+
+    Raises:
+        ValueError: if a unit has no hypothesis or no reference, or an index is out of range.
     """
     reference_unit = np.repeat(np.arange(len(references)), [len(texts) for texts in references])
     table = TextTable([*hypotheses, *(text for texts in references for text in texts)])
@@ -134,8 +137,11 @@ def _bleu_counts(table: TextTable, hypotheses: np.ndarray, hypothesis_unit: np.n
 
 
 def count_most(table: TextTable, references: np.ndarray, reference_unit: np.ndarray) -> list[csr_array]:
-    """How often an n-gram stands in the reference of a unit that has it most: by order (U, n-grams); references (R,)
-    are rows of the table, their units ascend."""
+    """How often an n-gram stands in the reference of a unit that has it most: by order (U, n-grams).
+
+    Args:
+        references: (R,) rows of the table. reference_unit: (R,) int, ascending.
+    """
     num_units = int(reference_unit[-1]) + 1
     rank = np.arange(len(references)) - np.searchsorted(reference_unit, reference_unit)  # 0 for a unit's first
     most = [csr_array((num_units, counts.shape[1])) for counts in table.counts]

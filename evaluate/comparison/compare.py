@@ -36,6 +36,9 @@ def compare_systems(config: CompareConfig) -> dict[str, Any]:
         {"systems": {name: {metric: summary}}, "pairs": [{"first", "second", "metric", "value", "low", "high", "n",
         "p", "p_holm", "better"}], "albums", "notes", "claims"}; value is second - first, better names the better
         system or is None.
+
+    Raises:
+        UserError: if a file cannot be read or the systems have nothing in common.
     """
     names = _name_systems(config.systems)
     num_tests = len(names) * (len(names) - 1) // 2 * len(TESTED)

@@ -21,7 +21,11 @@ RECALLS = {"r1_album": ("album", 1), "r1_all": ("all", 1), "r10_all": ("all", 10
 
 
 def lines_by_frame(path: Path) -> dict[tuple[str, int], Prediction]:
-    """The predictions of a file of task `next`, by (story_id, t); whole stories are refused."""
+    """The predictions of a file of task `next`, by (story_id, t).
+
+    Raises:
+        UserError: if it cannot be read, a line is no prediction, or it holds whole stories.
+    """
     lines = read_predictions(path)
     if any(line.is_story for line in lines):
         raise UserError(f"expected captions of task next in {path}, found whole stories; add --references")
@@ -75,8 +79,11 @@ def _captions(lines: Sequence[Prediction], stories_of: Sequence[Sequence[int]], 
 
 def level_lines(systems: Sequence[dict[tuple[str, int], Prediction]], keys: Sequence[tuple[str, int]]
                 ) -> list[list[Prediction]]:
-    """The lines of several systems at some keys, (story_id, t), without what one of them does not say there: all are
-    measured on the same. What one of them never says the others may."""
+    """The lines of several systems, without what one of them does not say there: all are measured on the same.
+
+    Args:
+        systems: lines by (story_id, t); what one of them never says the others may. keys: those to take.
+    """
     says = [set().union(*(_said(system[key]) for key in keys)) for system in systems]
     levelled: list[list[Prediction]] = [[] for _ in systems]
     for key in keys:

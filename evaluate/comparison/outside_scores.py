@@ -28,6 +28,9 @@ def score_outside(paths: dict[str, Sequence[Path]], non_redundancy: Estimate | N
     Args:
         paths: by OUTSIDE the system's file and, for distances, people's; empty where there is none.
         non_redundancy: the system's dR, for d_HM.
+
+    Raises:
+        UserError: if a file is no map of stories to numbers, or system and people have no story in common.
     """
     read = {name: [_squash(name, read_story_scores(path, name)) for path in files] for name, files in paths.items()
             if files}

@@ -44,7 +44,11 @@ class Matched:
 
 
 def score_predictions(config: ScoreConfig) -> dict[str, Any]:
-    """Read, score and, with `config.out`, write {"rows", "differences", "protocol", "published"}."""
+    """Read, score and, with `config.out`, write {"rows", "differences", "protocol", "published"}.
+
+    Raises:
+        UserError: if a file cannot be used, nothing fits, or albums are missing and that is to be refused.
+    """
     if config.out and config.out.is_dir():
         raise UserError(f"expected a file to write to at {config.out}, found a folder; change --out")
     predictions = read_stories(config.predictions)
@@ -87,6 +91,9 @@ def match_stories(predictions: Stories, references: Stories, missing: str) -> Ma
     Args:
         missing: "empty" scores an album without a story as an empty one (0 in every score), "drop" leaves it out,
             "refuse" raises.
+
+    Raises:
+        UserError: if no album is in both, a reference is lacking, or `missing` says so.
     """
     bare = [album for album, texts in references.items() if not any(text.strip() for text in texts)]
     if bare:

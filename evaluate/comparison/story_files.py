@@ -41,8 +41,18 @@ def read_stories(path: Path) -> tuple[Stories, Stories | None] | list[Prediction
 
 
 def read_references(path: Path, split: str) -> tuple[Stories, list[str]]:
-    """Read reference stories by album from one of the formats above, and sentences a user should read; `split`: which
-    of a data folder's."""
+    """Read reference stories.
+
+    Args:
+        path: a JSON file of stories by album, a file of story annotations, or a data folder.
+        split: which of a data folder's.
+
+    Returns:
+        The stories by album, and sentences a user should read.
+
+    Raises:
+        UserError: if it is none of these, or there is no story.
+    """
     if path.is_dir():
         dataset = read_dataset(path)
         if not dataset.stories[split]:

@@ -50,6 +50,9 @@ def measure_folds(configs: Sequence[EvalConfig], dealt: dict[str, Any], out: Pat
 
     Args:
         configs: one for each fold, in order; their runs are trained and evaluated. dealt: the folds' manifest.
+
+    Returns:
+        The path of crossval.json.
     """
     path = out / NUMBERS
     made_from = {"resamples": resamples, "meteor": meteor, "folds": [

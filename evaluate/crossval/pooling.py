@@ -34,7 +34,11 @@ class KeptEstimate(Estimate):
 
 
 class KeepingResamples(Resamples):
-    """Draws nothing, and keeps what each estimate of one fold comes from."""
+    """Draws nothing, and keeps what each estimate comes from.
+
+    Args:
+        album_ids: the album of every story of one fold.
+    """
 
     def __init__(self, album_ids: Sequence[str]) -> None:
         super().__init__(album_ids, 0)
@@ -52,7 +56,11 @@ class KeepingResamples(Resamples):
 
 
 class PooledSplit(EvaluatedSplit):
-    """Different stories of equally named splits of one features folder as one split; vocabularies may differ."""
+    """The stories of several splits of one features folder as one split; word sets may differ in their vocabulary.
+
+    Args:
+        splits: equally named ones of different stories. num_resamples, seed: of the intervals.
+    """
 
     def __init__(self, splits: Sequence[EvaluatedSplit], num_resamples: int, seed: int) -> None:
         first = splits[0]

@@ -33,7 +33,14 @@ SPLIT = "test"
 
 
 def run_crossval(config: CrossvalConfig) -> Path:
-    """Do what is left of a cross-validation; the path of its crossval.json."""
+    """Do what is left of a cross-validation.
+
+    Returns:
+        The path of crossval.json.
+
+    Raises:
+        UserError: if data, settings or what lies in OUT do not allow it, or a fold fails.
+    """
     trainings = [_read_training(config, fold) for fold in range(config.folds)]
     extractions = [_read_extraction(config, fold) for fold in range(config.folds)]
     with hold(config.out / ".lock", f"{config.out} (cross-validation)"):

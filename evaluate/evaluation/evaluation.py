@@ -39,7 +39,11 @@ class Evaluation:
 
     @classmethod
     def open(cls, config: EvalConfig) -> "Evaluation":
-        """Open everything, and see that it fits."""
+        """Open everything.
+
+        Raises:
+            UserError: if the run, the folder or the split is missing or they do not fit each other.
+        """
         device = choose_device(config.device)
         run = load_run(config.run, device)
         features = open_features(run, config.features)

@@ -62,8 +62,11 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:
-    """Put the frames 1..4 of every story into another order, photos, captions and masks together; frame 5 stays. The
-    seed fixes each story's order by its place."""
+    """Put the frames 1..4 of every story into another order, photos, captions and masks together; frame 5 stays.
+
+    Args:
+        seed: fixes each story's order by its place. num_stories: S.
+    """
     random = np.random.default_rng(seed)
     orders = np.empty((num_stories, len(TS) + 1), np.int64)
     for order in orders:

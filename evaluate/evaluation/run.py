@@ -24,7 +24,10 @@ EVALUATORS: dict[Task, Callable[[Evaluation], Result]] = {NEXT: evaluate_frames,
 
 
 def evaluate_run(config: EvalConfig) -> Path:
-    """Evaluate a run by its task; see the head of this file for what is written. The path of eval-<split>.json.
+    """Evaluate a run by its task; see the head of this file for what is written.
+
+    Returns:
+        The path of eval-<split>.json, in the run folder.
 
     Raises:
         UserError: if the run, the folder or the split is missing or they do not fit each other.

@@ -22,7 +22,11 @@ REMEDY = "name the backbone and the weights that the run's features came from wi
 
 
 def read_contents(paths: tuple[Path, ...]) -> list[bytes]:
-    """The files' bytes; a UserError if one is absent, empty or may not be read."""
+    """The files' bytes.
+
+    Raises:
+        UserError: if one is absent, empty or may not be read.
+    """
     contents = []
     for path in paths:
         try:
@@ -59,7 +63,14 @@ def open_backbone(run: LoadedRun, features: Features, name: str | None, weights:
 
 def look_at(paths: tuple[Path, ...], contents: list[bytes], backbone: Backbone, fields: dict[str, Any],
             device: str) -> np.ndarray:
-    """(n, D) float16 features of photos; the recipe's `fields` say in which precision and how to decode."""
+    """(n, D) float16 features of photos.
+
+    Args:
+        fields: of the recipe, for precision and decoding.
+
+    Raises:
+        UserError: if a photo cannot be decoded.
+    """
     resize = backbone.spec.resize_for(fields.get("reduced_decoding") == "none")
     precision = fields.get("precision", "float32")
     if precision == "float16" and device == "cpu":

@@ -59,7 +59,11 @@ class ToldStory:
 
 
 def tell_story(config: StoryConfig) -> ToldStory:
-    """Look at photos and go on with their story, or tell it; backbone and folder must be those of the run."""
+    """Look at photos and go on with their story, or tell it.
+
+    Raises:
+        UserError: if a photo cannot be read, or the backbone or the folder are not those of the run.
+    """
     task = read_record(config.run).config.asked
     require_task(config, task)
     device = choose_device(config.device)

@@ -25,7 +25,8 @@ class AbResult:
     """What human judges preferred; rates are those of run A.
 
     Attributes:
-        num_questions: answered by anyone. votes: answers by choice "a", "b", "tie".
+        run_a, run_b: as the key names them. judges: their names. num_questions: answered by anyone.
+        votes: answers by choice "a", "b", "tie".
         win_rate: share of answers for A, ties counted half, questions weighted equally.
         low, high: its 95 % bootstrap interval over albums; None under 20 albums.
         decided_rate, decided_low, decided_high: share of questions whose majority is A, of those with a majority for
@@ -55,8 +56,12 @@ def read_ab_answers(key_path: Path, answer_paths: Sequence[Path], resamples: int
     """Score the answers of several judges.
 
     Args:
+        key_path: the key that was written beside the sheet.
         answer_paths: one file a judge, as the sheet saves it; unanswered questions are left out.
         resamples, seed: of the bootstrap over albums.
+
+    Raises:
+        UserError: if a file is damaged, belongs to another sheet, two judges share a name, or nothing was answered.
     """
     key = _read_key(key_path)
     by_judge: dict[str, dict[int, str]] = {}
@@ -123,9 +128,13 @@ def raw_agreement(answers: Sequence[Sequence[int]]) -> float | None:
 
 
 def agreement_kappa(answers: Sequence[Sequence[int]]) -> float | None:
-    """Agreement beyond chance: Cohen's kappa for two judges, Fleiss' for more; every judge answered every question.
+    """Agreement beyond chance: Cohen's kappa for two judges, Fleiss' for more.
 
-    At most 1; 0 is chance. None with fewer than two judges or where chance agreement is 1.
+    Args:
+        answers: (questions, judges) categories as small integers; every judge answered every question.
+
+    Returns:
+        At most 1; 0 is chance. None with fewer than two judges or where chance agreement is 1.
     """
     judges = range(len(answers[0]) if len(answers) else 0)
     task = AnnotationTask([(judge, question, row[judge]) for question, row in enumerate(answers) for judge in judges])

@@ -25,7 +25,7 @@ RUN_A, RUN_B = "a", "b"
 
 def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, config: AbConfig = AbConfig(),
                    dataset_root: Path | None = None) -> Path:
-    """Write the sheet and, beside it, its key; the sheet's path is returned.
+    """Write the sheet and, beside it, its key.
 
     Stories come from different albums as far as there are enough; those for which both runs wrote the same are left
     out and counted in the key. Each run stands on the left as often as on the right.
@@ -35,6 +35,12 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
         features: the folder both were evaluated on; photos and captions come from it.
         out: the sheet, an .html file. The key has the same name with `.key.json`: judges must not see it.
         dataset_root: where the photos lie, for a folder without thumbnails.
+
+    Returns:
+        The path of the sheet.
+
+    Raises:
+        UserError: if the runs have no story in common, or never differ.
     """
     said_a, said_b = (_by_story(run, config.split, config.t) for run in (run_a, run_b))
     shared = [story_id for story_id in said_a if story_id in said_b]

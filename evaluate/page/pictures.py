@@ -76,8 +76,11 @@ class Pictures:
 
 
 def shrink(content: bytes) -> bytes:
-    """Encode a photo as a plain JPEG of at most WIDTH x HEIGHT pixels, upright, without metadata; a BadPhoto if it is
-    none."""
+    """Encode a photo as a plain JPEG of at most WIDTH x HEIGHT pixels, upright, without metadata.
+
+    Raises:
+        BadPhoto: if it is no photo, or a broken one.
+    """
     if _is_small_jpeg(content):
         return content
     photo = open_picture(content, Resize("squash", HEIGHT, HEIGHT))

@@ -29,12 +29,21 @@ ASSETS = Path(__file__).parent
 
 def write_report(run_path: Path, split: str, features: Features, dataset_root: Path | None = None,
                  words: str = "default", max_bytes: int = MAX_BYTES) -> Path:
-    """Write RUN/report.html for one evaluated split, and return its path.
+    """Write RUN/report.html for one evaluated split.
 
     Args:
+        run_path: a run folder with eval-<split>.json and predictions-<split>.jsonl.
+        split: the evaluated split.
         features: the folder it was evaluated on; captions, tags and thumbnails come from it.
         dataset_root: where the photos lie, for a folder without thumbnails.
+        words: the word set.
         max_bytes: the page's size at most; past it stories are left out, and the page says so.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: if the split was not evaluated or a file is damaged.
     """
     run = read_evaluated_run(run_path, split)
     word_set, pictures = features.words(words), Pictures(features, dataset_root)

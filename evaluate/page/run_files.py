@@ -64,7 +64,14 @@ class EvaluatedRun:
 
 
 def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
-    """Read what training and evaluation left in a run folder; a UserError where they did not or it is damaged."""
+    """Read what training and evaluation left in a run folder.
+
+    Args:
+        run_path: the run folder. split: the evaluated split.
+
+    Raises:
+        UserError: if the split was not evaluated, or a file is damaged.
+    """
     remedy = f"run first: make eval RUN={run_path} SPLIT={split}"
     path = run_path / f"eval-{split}.json"
     evaluation = read_json(path, f"the numbers of split {split!r}", remedy)
@@ -84,7 +91,11 @@ def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
 
 
 def read_run_predictions(run_path: Path, split: str) -> list[Prediction]:
-    """Read a run's predictions of a split, whole lines alone; `run_path` may also be a predictions file itself."""
+    """Read a run's predictions of a split; `run_path` may also be a predictions file itself.
+
+    Raises:
+        UserError: if there are none, or a line is damaged or says not what was written.
+    """
     path = find_predictions(run_path, split)
     predictions = read_predictions(path)
     if any(line.written is None or not line.photos or line.is_story and not line.sentences for line in predictions):

@@ -19,7 +19,8 @@ class Browser:
     """What the page's story browser gets.
 
     Attributes:
-        records: one per kept story, in the order of the split; see `_record`. total: stories that were evaluated.
+        records: one per kept story, in the order of the split; see `_record`.
+        total: stories that were evaluated.
         num_best, num_worst, num_sampled: how the kept ones were chosen; all 0 when every story is kept.
     """
 
@@ -60,8 +61,10 @@ def choose_stories(stories: Sequence[Story], words: WordSet, split: str, picture
     """Keep as many stories as `budget` bytes hold: all, or a quarter best, a quarter worst, the rest a sample.
 
     Args:
+        stories: the evaluated stories. words: their word set. split: their split.
         pictures: numbers and encodes their photos; what does not fit is left unread.
-        budget: bytes for photos and text together. seed: of the sample.
+        budget: bytes for photos and text together.
+        seed: of the sample.
     """
     frames = words.split(split)
     row_of = {story_id.decode(): row for row, story_id in enumerate(frames.story_id.all())}

@@ -27,11 +27,14 @@ class PoolPairs:
 
 
 def album_pools(album_ids: list[str], candidate: np.ndarray, t: int) -> PoolPairs:
-    """For every story the other photos of its album, where with the target they are MIN_ALBUM_POOL at least.
+    """For every story the other photos of its album.
 
     Args:
         album_ids: (S,). candidate: (S, K), -1 where a photo is unusable.
         t: frames 1..t are the inputs, frame t + 1 the target.
+
+    Returns:
+        Pools of at least MIN_ALBUM_POOL members with the target; smaller ones are left out.
     """
     members: dict[str, set[int]] = {}
     for album_id, row in zip(album_ids, candidate):
@@ -48,7 +51,10 @@ def album_pools(album_ids: list[str], candidate: np.ndarray, t: int) -> PoolPair
 def draw_pools(num_candidates: int, candidate: np.ndarray, t: int, num_distractors: int, seed: int) -> PoolPairs:
     """For every story distinct distractors of the split, drawn at random; none is its target or an input.
 
-    Stories that share their photos get the same distractors. No pool without a target or where photos are too few.
+    Stories that share their photos get the same distractors.
+
+    Returns:
+        Pools for every story with a target; empty ones where the split has too few photos.
     """
     random = np.random.default_rng([seed, t, num_distractors])
     drawn: dict[bytes, list[int]] = {}
@@ -67,8 +73,14 @@ def draw_pools(num_candidates: int, candidate: np.ndarray, t: int, num_distracto
 
 
 def draw_candidates(candidates: Candidates, candidate: np.ndarray, t: int, seed: int) -> np.ndarray:
-    """(S,) int64, for every story a photo row drawn from all that may be its next one, the true one among them: what
-    chance shows; -1 where there is no candidate but its inputs."""
+    """For every story a photo row drawn from all that may be its next one, the true one among them: what chance shows.
+
+    Args:
+        candidate: (S, K), -1 where a photo is unusable.
+
+    Returns:
+        (S,) int64, -1 where there is no candidate but its inputs.
+    """
     random = np.random.default_rng([seed, t])
     drawn = np.full(len(candidate), -1)
     for story, row in enumerate(candidate):

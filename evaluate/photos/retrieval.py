@@ -50,7 +50,8 @@ class Ranking:
     """What one pass over the candidates found; Q queries.
 
     Attributes:
-        ranks: of the targets. top: (Q, k) int64, the best candidates, best first; -1 where there are fewer.
+        ranks: of the targets.
+        top: (Q, k) int64, the best candidates, best first; -1 where there are fewer.
         pair_similarity: (P,) float32, the similarity of every (query, candidate) pair asked for.
     """
 
@@ -70,6 +71,7 @@ class PhotoSpace:
     """Standardised features of a folder.
 
     Args:
+        features: an opened folder of width D.
         mean, std: (D,) float32, the run's train statistics.
     """
 
@@ -135,7 +137,12 @@ def rank_candidates(queries: np.ndarray, read: Callable[[np.ndarray], np.ndarray
 
 
 def pool_ranks(target_similarity: np.ndarray, pool_similarity: np.ndarray, query: np.ndarray) -> TiedRanks:
-    """Rank every query's target, (Q,), within a pool of its own: (P,) its other members, and whose pool each is in."""
+    """Rank every query's target within a pool of its own.
+
+    Args:
+        target_similarity: (Q,) of the target.
+        pool_similarity: (P,) of the other members of the pools. query: (P,) whose pool each is in.
+    """
     gap = pool_similarity - target_similarity[query]
     above = np.bincount(query[gap > TIE], minlength=len(target_similarity))
     equal = np.bincount(query[np.abs(gap) <= TIE], minlength=len(target_similarity))

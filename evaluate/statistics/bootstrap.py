@@ -76,10 +76,13 @@ class Resamples:
         return (np.random.default_rng(seed).permutation(self.num_albums) % 2)[self.album]
 
     def sums(self, columns: np.ndarray) -> np.ndarray:
-        """(R + 1, C) float64, per-story numbers summed over the whole sample and each resample.
+        """Sum per-story numbers over the whole sample and each resample.
 
         Args:
             columns: (S, C) or (S,), already weighted; zeros where a story does not count.
+
+        Returns:
+            (R + 1, C) float64, row 0 the whole sample.
         """
         columns = np.asarray(columns, float).reshape(len(self.album), -1)
         return self.counts @ (self._to_albums @ columns)
@@ -95,7 +98,9 @@ class Resamples:
         """Weighted mean over the stories where `values` is no NaN.
 
         Args:
-            weight: (S,) float, 1 / stories of the unit. n: units it rests on; their weights' sum when left out.
+            values: (S,) float, NaN where undefined.
+            weight: (S,) float, 1 / stories of the unit.
+            n: units it rests on; their weights' sum when left out.
         """
         counts = np.where(np.isnan(values), 0.0, weight)
         return self.ratio(np.nan_to_num(values) * counts, counts, round(counts.sum()) if n is None else n)
@@ -130,8 +135,11 @@ def side_of_zero(low: float | None, high: float | None) -> int:
 
 
 def judge(difference: Mapping[str, Any], sign: int) -> bool | None:
-    """True where a paired difference is shown to be for the better, False for the worse, None where neither is shown;
-    `sign` is the metric's direction, and 0 never better nor worse."""
+    """True where a paired difference is shown to be for the better, False for the worse, None where neither is shown.
+
+    Args:
+        difference: with "low" and "high". sign: the metric's direction; 0 is never better nor worse.
+    """
     side = side_of_zero(difference["low"], difference["high"])
     return side == sign if side and sign else None
 

@@ -45,7 +45,11 @@ def load_table(tag_names: list[str]) -> TagTable | None:
 
 
 def score_caption_choice(split: EvaluatedSplit, linear: LinearMaps, predicted: np.ndarray, t: int) -> Estimate:
-    """How often the words of predicted photos t + 1, (S, D) standardised, are nearest to the true caption of five."""
+    """How often the predicted photo's words are nearest to the true caption, among five.
+
+    Args:
+        predicted: (S, D) float32, standardised features of frame t + 1. t: frames seen.
+    """
     random = np.random.default_rng([split.seed, t, NUM_OTHERS])
     others = np.stack([_draw_others(random, split.units.unit, story) for story in range(len(split))])
     wanted = others[:, 0] >= 0

@@ -17,8 +17,11 @@ GLUED_MARK = re.compile(r"(?<=[.!?])\s+")       # text as people write it
 
 
 def measure_non_redundancy(story: str) -> float:
-    """1 - the mean of what sentences and what slices of a sentence share; NaN where there is no pair of either. Words
-    are nltk's, the last of each sentence (its mark) left out."""
+    """1 - the mean of what sentences and what slices of a sentence share; NaN where there is no pair of either.
+
+    Args:
+        story: one string. Words are nltk's, the last of each sentence (its mark) left out.
+    """
     ends = STANDING_MARK if re.search(r"\s[.!?](\s|$)", story) else GLUED_MARK
     sentences = [_tokenizer().tokenize(sentence)[:-1] for sentence in ends.split(story.strip()) if sentence]
     between = [_overlap(first, second) for first, second in combinations([Counter(words) for words in sentences], 2)]

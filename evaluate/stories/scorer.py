@@ -201,7 +201,11 @@ class PublishedScorer:
                 "vocabulary_share": vocabulary_share(written, vocabulary)}
 
     def score_meteor(self) -> dict[str, Estimate]:
-        """METEOR of every row; each distinct pair of texts is aligned once. MeteorUnavailable as the aligner has it."""
+        """METEOR of every row; each distinct pair of texts is aligned once.
+
+        Raises:
+            MeteorUnavailable: if Java or the jar is absent or fails.
+        """
         aligner = MeteorAligner.find()
         pairs = {name: [self._pair_up(comparison) for comparison in comparisons]
                  for name, comparisons in self.comparisons.items()}
@@ -278,8 +282,11 @@ def measure_typicality(table: TextTable, references: np.ndarray) -> np.ndarray:
 def score_corpus(corpus: Corpus, meteor: bool = True, num_resamples: int = 1000, seed: int = 42,
                  redundant: bool = True, others: Mapping[str, Sequence[Sequence[str]]] | None = None
                  ) -> tuple[dict[str, dict[str, Estimate]], PublishedScorer, str | None]:
-    """Score a corpus with everything that stands beside it, see `PublishedScorer`: the rows, the scorer (for its
-    constants and notes), and why there is no METEOR, None where there is."""
+    """Score a corpus with everything that stands beside it; see `PublishedScorer`.
+
+    Returns:
+        The rows, the scorer (for its constants and notes), and why there is no METEOR, None where there is.
+    """
     scorer = PublishedScorer(corpus, num_resamples, seed, redundant, others)
     if redundant:
         scorer.notes += scorer.note_redundancy()

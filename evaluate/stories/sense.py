@@ -68,8 +68,14 @@ def measure_surprise(model: StoryModel, ahead: Batch, frames: Batch) -> Tensor:
 @torch.inference_mode()
 def surprise_of_endings(model: StoryModel, split: EvaluatedSplit, endings: np.ndarray, batch_size: int, device: str
                         ) -> np.ndarray:
-    """How surprising lent last frames are after a story's first four: (3, S, E) float64, by PARTS; endings (S, E) are
-    the stories that lend theirs, -1 takes the story's own."""
+    """How surprising lent last frames are after a story's first four.
+
+    Args:
+        endings: (S, E) stories that lend their last frame; -1 takes the story's own.
+
+    Returns:
+        (3, S, E) float64, by PARTS.
+    """
     parts = []
     for start in range(0, len(split), batch_size):
         places = np.arange(start, min(start + batch_size, len(split)))

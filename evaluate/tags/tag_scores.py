@@ -51,8 +51,14 @@ def _best_threshold(probs: np.ndarray, truth: np.ndarray, weight: np.ndarray) ->
 
 
 def average_precision(probs: np.ndarray, truth: np.ndarray, weight: np.ndarray, resamples: Resamples) -> np.ndarray:
-    """Average precision of one tag in every resample (R + 1,), ties taken together as scikit-learn does; NaN where no
-    true frame was drawn. All arguments are by story."""
+    """Average precision of one tag in every resample, ties taken together as scikit-learn does.
+
+    Args:
+        probs: (S,). truth: (S,) bool. weight: (S,).
+
+    Returns:
+        (R + 1,) float64, NaN where no true frame was drawn.
+    """
     positive = np.flatnonzero(truth & (weight > 0))
     total, hits = np.zeros(len(resamples.counts)), np.zeros(len(resamples.counts))
     for start in range(0, len(positive), BLOCK):
