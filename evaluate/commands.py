@@ -17,7 +17,7 @@ from evaluate.config import (
     StoryConfig,
 )
 from train.settings import FIELDS, add_settings
-from train.writing_config import WritingConfig
+from train.writing.config import WritingConfig
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def run_run(arguments: argparse.Namespace) -> None:
     if arguments.page:
         from data.folder.folder import Features
         from evaluate.page.report import write_report
-        from train.runs import read_record
+        from train.run_folder.runs import read_record
         page = write_report(config.run, config.split, Features.open(Path(evaluation["run"]["features"])),
                             config.dataset, config.words or read_record(config.run).config.words)
         print(f"page         {page}")

@@ -10,7 +10,7 @@ from data.annotations.stories import DEFAULT_SEED
 from data.errors import UserError
 from data.folds.folds import DEFAULT_FOLDS
 from data.settings import Checked, setting
-from train.writing_config import WritingConfig
+from train.writing.config import WritingConfig
 
 SPLITS = ("train", "val", "test")
 DEVICES = ("auto", "cpu", "cuda")

@@ -11,7 +11,7 @@ from data.files import read_json
 from evaluate.metrics import format_value, list_metrics
 from evaluate.terminal import align
 from train.config import FREE_SETTINGS
-from train.runs import CONFIG, RunRecord, read_metrics, read_record
+from train.run_folder.runs import CONFIG, RunRecord, read_metrics, read_record
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
-"""The same mathematics as `train.model`, written the plain way: everything padded, every position scored, float32."""
+"""The mathematics of `train.model.story_model`, written the plain way: all padded, every position scored, float32."""
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.words.tokens import PAD
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 
 
 class PlainLoss(nn.Module):

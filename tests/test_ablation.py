@@ -23,7 +23,7 @@ from evaluate.ablation.table import format_text, list_records
 from evaluate.processes import Processes, share_cores
 from tests.tiny_runs import TINY
 from train.order import draw_curriculum
-from train.runs import read_record
+from train.run_folder.runs import read_record
 
 TINY_TOML = ", ".join(f"{name} = {value}" for name, value in TINY.items())
 GRID = f"""

@@ -17,7 +17,7 @@ from evaluate.captions.text_scores import score_units
 from evaluate.config import TS
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
-from train.ngrams import NgramModel
+from train.model.ngrams import NgramModel
 
 TOKENS = np.array([[1, 4, 5, 2, 0], [1, 4, 6, 2, 0], [1, 4, 5, 5, 2]])  # a b, a c, a b b
 

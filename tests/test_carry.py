@@ -4,11 +4,11 @@ import torch
 
 from data.words.tokens import END, PAD, START
 from tests.tiny_runs import TINY
-from train.carry import RECENCY, PhotoCarry, TagCarry, blend_photos, measure_likeness
 from train.config import ModelConfig, make_config
-from train.copying import WordCopier
-from train.model import StoryModel
-from train.runs import load_run, write_weights
+from train.model.carry import RECENCY, PhotoCarry, TagCarry, blend_photos, measure_likeness
+from train.model.copying import WordCopier
+from train.model.story_model import StoryModel
+from train.run_folder.runs import load_run, write_weights
 from train.session import run_training
 from train.share import DecoderShare, rank_following
 from train.summary import print_summary

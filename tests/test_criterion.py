@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from train.config import TrainConfig
 from train.criterion import StoryCriterion
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 
 WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=7,
               tag_embedding_dim=3, image_decoder_dim=9, decoder_dim=8)

@@ -25,7 +25,7 @@ from tests.books import edit_records, write_books
 from tests.conftest import call_here
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.tiny_runs import TINY
-from train.runs import load_run
+from train.run_folder.runs import load_run
 
 BACKBONE = ["--backbone", "tests.tiny_backbone:factory"]
 SETTINGS = [f"--{name.replace('_', '-')}={value}" for name, value in {**TINY, "epochs": 1, "batch_size": 8}.items()]

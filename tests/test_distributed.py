@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.tiny_training import TINY, flags_of, losses_of, tiny, weights_of
-from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.distributed import World
-from train.runs import read_metrics
+from train.run_folder.checkpoint import Progress, load_checkpoint, save_checkpoint
+from train.run_folder.runs import read_metrics
 from train.session import run_training
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,7 +4,7 @@ import torch
 
 from tests.benchmarks.training_step import make_batches, make_fast_step, make_plain_step, measure
 from train.config import make_config
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 
 WIDTHS = dict(embedding_dim=12, text_dim=10, fusion_dim=16, hidden_dim=16, attention_heads=2, tag_head_dim=8,
               tag_embedding_dim=5, image_decoder_dim=16, decoder_dim=16, dropout=0.0, tag_dropout=0.0, lr=1e-2)

@@ -29,7 +29,7 @@ from train.finetune.command import read_command
 from train.finetune.photos import PhotoDataset, PhotoFeatures
 from train.finetune.session import run_finetuning
 from train.finetune.trainer import FinetuneTrainer
-from train.runs import build_model, load_run, measure_sizes, read_metrics, read_record, read_weights
+from train.run_folder.runs import build_model, load_run, measure_sizes, read_metrics, read_record, read_weights
 from train.session import run_training
 from train.settings import read_settings
 from train.trainer import Trainer
@@ -205,7 +205,7 @@ def test_the_loop_closes(world, tmp_path):
     again = run_training(make_config({**TINY, "init": str(run)}), tmp_path / "features2", tmp_path / "run3")
     assert load_run(again).recipe == tuned.recipe
     with pytest.raises(UserError, match="make features WEIGHTS=.*backbone.safetensors"):
-        from train.runs import require_same_folder
+        from train.run_folder.runs import require_same_folder
         require_same_folder(load_run(run), run, old.recipe, old.words().identity, old.root)
 
 

@@ -16,6 +16,9 @@ FLOORS = {
              "check", "__main__"),
     "extract": ("config extras", "backbones flags", "folder", "pipeline", "exchange extraction verification",
                 "command inspection sharing", "__main__ plan_report"),
+    "train": ("distributed order task threads", "config", "batches model settings",
+              "augment criterion run_folder share writing", "prepare start trainer", "yardsticks", "monitor",
+              "session summary", "finetune", "__main__"),
 }
 EXCEPTIONS = {("train/finetune/backbone.py", "extract")}  # the one stage that looks at photos again
 

@@ -17,7 +17,7 @@ from extract.verification.findings import Report
 from tests.extraction import one_matcher, snapshot  # noqa: F401
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
-from train.runs import load_run, require_same_folder
+from train.run_folder.runs import load_run, require_same_folder
 
 TINY = "tests.tiny_backbone:factory"
 CPU = {"batch_shape": [4, 3, 32, 32], "compiled": False, "device": "cpu"}

@@ -5,11 +5,11 @@ import torch
 
 from data.words.tokens import END, PAD, START, UNK
 from train.config import ModelConfig
-from train.model import StoryModel
-from train.ngrams import NgramModel
-from train.telling import write_stories
-from train.text import Context
-from train.writing_config import WritingConfig
+from train.model.ngrams import NgramModel
+from train.model.story_model import StoryModel
+from train.model.text import Context
+from train.writing.config import WritingConfig
+from train.writing.stories import write_stories
 
 WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=7,
               tag_embedding_dim=3, image_decoder_dim=9, decoder_dim=8)

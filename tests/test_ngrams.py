@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data.words.tokens import END, START
-from train.ngrams import NgramModel, NgramTable
+from train.model.ngrams import NgramModel, NgramTable
 from train.share import NgramShare
 
 V = 12

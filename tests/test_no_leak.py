@@ -12,13 +12,13 @@ from data.folder.shards import map_shard, write_shard
 from data.words.tokens import END, PAD, START
 from tests.tiny_training import SIZES
 from train.batches import StoryDataset
-from train.beginnings import begin_on_ngrams
 from train.config import make_config
-from train.runs import build_model, measure_sizes
-from train.statistics import measure_features
-from train.text import Context
-from train.writing import write_captions
-from train.writing_config import WritingConfig
+from train.model.text import Context
+from train.run_folder.runs import build_model, measure_sizes
+from train.start.beginnings import begin_on_ngrams
+from train.start.statistics import measure_features
+from train.writing.captions import write_captions
+from train.writing.config import WritingConfig
 
 
 def rewrite(folder: Path, name: str, kind: str, change) -> None:

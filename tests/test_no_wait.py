@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from train import trainer
 from train.config import make_config
 from train.distributed import World
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 
 V, G, D = 50, 51, 32
 

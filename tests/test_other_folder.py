@@ -10,7 +10,7 @@ from evaluate.__main__ import main as evaluate
 from extract.command import main as main_of_extract
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
-from train.runs import load_run, open_features, require_same_folder
+from train.run_folder.runs import load_run, open_features, require_same_folder
 
 
 def test_of_a_folder_that_was_moved_the_flag_is_said_that_names_it(make_features, tmp_path, capsys):

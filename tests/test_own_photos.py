@@ -9,7 +9,7 @@ from data.folder.identity import identify
 from evaluate.own_story.photos import open_backbone, settled_fields
 from extract.backbones.backbone import build_backbone
 from tests.tiny_runs import write_run
-from train.runs import load_run
+from train.run_folder.runs import load_run
 
 NAME = "shufflenet_v2_x0_5"
 

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from train.packed_lstm import last_states, run_frames, run_in_steps, run_layers, run_packed
-from train.packing import pack, unpack
+from train.model.packed_lstm import last_states, run_frames, run_in_steps, run_layers, run_packed
+from train.model.packing import pack, unpack
 
 LENGTHS = [[4, 1, 3, 3], [1, 1], [5], [2, 6, 6, 1, 4]]
 

@@ -14,7 +14,7 @@ from evaluate.__main__ import main as evaluate
 from extract.command import main as extract
 from tests.photo_dataset import write_dataset
 from tests.tiny_training import tiny
-from train.runs import read_record
+from train.run_folder.runs import read_record
 from train.session import run_training
 from train.summary import print_summary
 

@@ -16,7 +16,7 @@ from data.folder.folder import Features
 from data.lock import hold
 from tests.tiny_training import TINY, flags_of, interrupted_before, losses_of, tiny, weights_of
 from train import trainer
-from train.runs import read_metrics
+from train.run_folder.runs import read_metrics
 from train.session import run_training
 from train.settings import read_command
 

@@ -4,7 +4,7 @@ import torch
 
 from train.config import make_config
 from train.criterion import StoryCriterion
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 
 V, G, D = 400, 51, 256
 

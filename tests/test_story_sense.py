@@ -22,8 +22,8 @@ from evaluate.stories.sense import (
     surprise_of_orders,
 )
 from tests.tiny_runs import write_run
-from train.model import StoryModel
-from train.runs import load_run
+from train.model.story_model import StoryModel
+from train.run_folder.runs import load_run
 
 
 @pytest.fixture

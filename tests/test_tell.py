@@ -12,8 +12,8 @@ from evaluate.baselines.whole_stories import find_nearest, join_true, list_story
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run
-from train.ngrams import NgramModel
-from train.writing_config import WritingConfig
+from train.model.ngrams import NgramModel
+from train.writing.config import WritingConfig
 
 BASELINES = ("nearest train story", "trigram", "text-only LSTM", "unigram")
 

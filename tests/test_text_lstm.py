@@ -20,7 +20,7 @@ from evaluate.baselines.text_lstm import (
 )
 from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run
-from train.writing_config import WritingConfig
+from train.writing.config import WritingConfig
 
 CONFIG = LSTMConfig(embedding_dim=12, hidden_dim=16, dropout=0.0, lr=5e-2, batch_size=24, epochs=60, patience=60)
 

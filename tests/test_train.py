@@ -10,10 +10,10 @@ from data.folder.folder import Features
 from tests.tiny_training import interrupted_before, losses_of, tiny, weights_of
 from train import session, trainer
 from train.batches import StoryDataset
-from train.runs import build_model, load_run, measure_sizes, read_metrics, read_weights
+from train.run_folder.runs import build_model, load_run, measure_sizes, read_metrics, read_weights
 from train.session import run_training
 from train.settings import read_command
-from train.statistics import measure_features
+from train.start.statistics import measure_features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,7 +18,7 @@ from tests.tiny_training import losses_of, weights_of
 from train.batches import StoryDataset
 from train.config import make_config
 from train.distributed import join_world
-from train.runs import load_run, read_metrics
+from train.run_folder.runs import load_run, read_metrics
 from train.session import run_training
 from train.trainer import Trainer
 

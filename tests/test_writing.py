@@ -9,9 +9,9 @@ import torch
 
 from data.words.tokens import END, PAD, START, UNK
 from evaluate.captions.detokenise import detokenise
-from train.text import Context
-from train.writing import next_log_probs, write_captions
-from train.writing_config import WritingConfig
+from train.model.text import Context
+from train.writing.captions import next_log_probs, write_captions
+from train.writing.config import WritingConfig
 
 V = 9  # four reserved words and five others
 
@@ -187,7 +187,7 @@ def test_repetition_penalty_by_hand():
 @pytest.fixture(scope="module")
 def decoder():
     from train.config import ModelConfig
-    from train.text import TextDecoder
+    from train.model.text import TextDecoder
     torch.manual_seed(0)
     config = replace(ModelConfig(), embedding_dim=8, hidden_dim=16, tag_embedding_dim=4, decoder_dim=16,
                      word_copying=True)

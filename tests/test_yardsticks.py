@@ -8,12 +8,12 @@ from data.words.tokens import find_rare_words
 from tests.tiny_training import SIZES
 from train.augment import hide_rare_words
 from train.batches import StoryDataset
-from train.beginnings import begin_on_tag_shares, measure_tag_shares
 from train.config import make_config
 from train.criterion import StoryCriterion
 from train.prepare import fit_to_stories
-from train.runs import build_model, measure_sizes
-from train.statistics import measure_features
+from train.run_folder.runs import build_model, measure_sizes
+from train.start.beginnings import begin_on_tag_shares, measure_tag_shares
+from train.start.statistics import measure_features
 from train.yardsticks import count_words, list_unlearned, measure_yardsticks
 
 

@@ -6,7 +6,7 @@ import torch
 
 from data.folder.folder import Features
 from train.config import make_config
-from train.runs import RunRecord, build_model, measure_sizes, write_record, write_weights
+from train.run_folder.runs import RunRecord, build_model, measure_sizes, write_record, write_weights
 
 TINY: dict[str, Any] = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hidden_dim": 8, "attention_heads": 2,
                         "tag_head_dim": 6, "tag_embedding_dim": 4, "image_decoder_dim": 8, "decoder_dim": 8,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from train.config import TrainConfig, make_config
-from train.runs import read_metrics
+from train.run_folder.runs import read_metrics
 from train.trainer import Trainer
 
 SIZES: dict[str, Any] = dict(embedding_dim=8, text_dim=8, fusion_dim=16, hidden_dim=16, attention_heads=2,

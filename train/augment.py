@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from data.words.tokens import END, PAD, START, UNK
-from train.packing import send
+from train.model.packing import send
 
 
 def drop_words(token_ids: Tensor, share: float) -> Tensor:

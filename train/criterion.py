@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from data.folder.word_reader import DII
 from data.words.tokens import PAD
 from train.config import TrainConfig
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 
 TERMS = ("image", "text", "tag_seen", "tag_next", "contrastive")
 SELECTION_TERMS = ("image", "text")  # unweighted, on val: so that loss weights can be compared

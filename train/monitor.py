@@ -16,11 +16,11 @@ from data.errors import UserError
 from data.files import replace_file, write_text
 from data.words.tokens import END, PAD, START
 from train.config import TrainConfig
-from train.model import Batch, StoryModel
-from train.runs import CURVES, METRICS, read_metrics
-from train.text import Context
-from train.writing import write_captions
-from train.writing_config import WritingConfig
+from train.model.story_model import Batch, StoryModel
+from train.model.text import Context
+from train.run_folder.runs import CURVES, METRICS, read_metrics
+from train.writing.captions import write_captions
+from train.writing.config import WritingConfig
 from train.yardsticks import Yardsticks
 
 logger = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from data.folder.identity import differences
 from data.folder.manifest import MANIFEST
 from data.lock import hold
 from train.batches import StoryDataset
-from train.checkpoint import is_complete
 from train.config import TrainConfig, list_differences
 from train.distributed import World
 from train.order import share_of_curriculum
-from train.runs import BEST, CONFIG, LAST, METRICS, VOCABULARY, RunRecord, build_model, read_record
+from train.run_folder.checkpoint import is_complete
+from train.run_folder.runs import BEST, CONFIG, LAST, METRICS, VOCABULARY, RunRecord, build_model, read_record
 
 logger = logging.getLogger(__name__)
 FRESH, GO_ON, COMPLETE, REFUSED = "fresh", "go on", "complete", "refused"

@@ -18,16 +18,25 @@ from data.words.tag_table import SHIPPED_PATH, load_entries
 from data.words.tokens import find_rare_words
 from train.augment import SynonymSwaps
 from train.batches import StoryDataset
-from train.beginnings import begin_on_blend, begin_on_ngrams, begin_on_tag_shares
-from train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.distributed import World, join_world
-from train.initialise import require_source, take_over
 from train.monitor import Monitor, import_wandb, write_samples
 from train.order import draw_curriculum, shuffle_stories, split_windows
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
-from train.runs import BEST, LAST, VOCABULARY, RunRecord, build_model, measure_sizes, write_record, write_weights
-from train.statistics import measure_features
+from train.run_folder.checkpoint import Progress, load_checkpoint, save_checkpoint
+from train.run_folder.runs import (
+    BEST,
+    LAST,
+    VOCABULARY,
+    RunRecord,
+    build_model,
+    measure_sizes,
+    write_record,
+    write_weights,
+)
+from train.start.beginnings import begin_on_blend, begin_on_ngrams, begin_on_tag_shares
+from train.start.statistics import measure_features
+from train.start.takeover import require_source, take_over
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
 from train.yardsticks import Yardsticks, measure_yardsticks
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.model import StoryModel
-from train.ngrams import EM_STEPS, NgramTable
+from train.model.ngrams import EM_STEPS, NgramTable
+from train.model.story_model import StoryModel
 
 SHARES = (0.0, 0.5, 1.0)
 DOUBT = 1.0  # standard errors by which a share's reciprocal ranks must lie above those of none

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from data.errors import shell_word
 from train.monitor import format_means
-from train.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record, read_weights
+from train.run_folder.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record, read_weights
 from train.yardsticks import list_unlearned
 
 

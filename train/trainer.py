@@ -16,9 +16,9 @@ from train.batches import Batch, StoryDataset
 from train.config import TrainConfig
 from train.criterion import SELECTION_TERMS, TERMS, StoryCriterion, Term
 from train.distributed import World
-from train.model import StoryModel
+from train.model.packing import send
+from train.model.story_model import StoryModel
 from train.order import share_batch
-from train.packing import send
 from train.share import DecoderShare, NgramShare
 
 SUMS = (*TERMS, "gradient", "image_raw")  # what an epoch adds up: a sum and a count each

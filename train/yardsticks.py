@@ -6,8 +6,8 @@ import torch
 
 from data.words.tokens import PAD, START, UNK, find_rare_words
 from train.batches import StoryDataset, iterate_batches
-from train.beginnings import measure_tag_shares
 from train.criterion import StoryCriterion
+from train.start.beginnings import measure_tag_shares
 
 Yardsticks = dict[str, dict[str, float]]  # term -> who knows nothing -> its loss on val
 BATCH = 256

@@ -22,9 +22,9 @@ from evaluate.metrics import LOSS, METRICS
 from evaluate.processes import Processes, work_off
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.statistics.seeds import SeedMean, average_seeds
-from train.checkpoint import is_complete
 from train.config import TrainConfig, list_differences
-from train.runs import BEST, CONFIG, LAST, read_metrics, read_record
+from train.run_folder.checkpoint import is_complete
+from train.run_folder.runs import BEST, CONFIG, LAST, read_metrics, read_record
 
 logger = logging.getLogger(__name__)
 

@@ -27,9 +27,9 @@ from evaluate.photos.retrieval import PhotoSpace
 from evaluate.rows import CONSTANT_CAPTION, COPY, NEAREST, Row, TagGuess
 from evaluate.split import EvaluatedSplit
 from train.config import TrainConfig
-from train.ngrams import NgramModel
-from train.statistics import measure_features
-from train.writing_config import WritingConfig
+from train.model.ngrams import NgramModel
+from train.start.statistics import measure_features
+from train.writing.config import WritingConfig
 
 LOCAL = ".local"
 NUM_FREQUENT, NUM_DRAWN = 40, 40  # candidates for the constant: the commonest train captions and others at random

@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 from data.words.tokens import END, PAD, RARE_SHARE, START, UNK, find_rare_words
 from evaluate.config import TS
 from evaluate.split import EvaluatedSplit
-from train.writing import write_captions
-from train.writing_config import WritingConfig
+from train.writing.captions import write_captions
+from train.writing.config import WritingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def write_story(model: TextLSTM, num_sentences: int, writing: WritingConfig) -> 
     state = StreamState(*(torch.zeros(1, model.lstm.hidden_size, device=model.device) for _ in StreamState._fields))
     told, sentences = torch.zeros(1, 0, dtype=torch.int64, device=model.device), list[list[int]]()
     for _ in range(num_sentences):
-        earlier = told.masked_fill(told == END, PAD)  # as `train.telling` has it
+        earlier = told.masked_fill(told == END, PAD)  # as `train.writing.stories` has it
         sentences.append(write_captions(model, state, writing, earlier=earlier)[0].token_ids)
         told = torch.cat([told, torch.tensor([[START, *sentences[-1], END]], device=model.device)], dim=1)
         state = model.states_after(told, torch.tensor([told.shape[1]]))

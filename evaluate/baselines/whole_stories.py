@@ -11,8 +11,8 @@ from evaluate.baselines.text_lstm import score_text_lstm, write_story
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.rows import NEAREST
 from evaluate.split import EvaluatedSplit
-from train.ngrams import NgramModel
-from train.writing_config import WritingConfig
+from train.model.ngrams import NgramModel
+from train.writing.config import WritingConfig
 
 
 @dataclass(frozen=True)

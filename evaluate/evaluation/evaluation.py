@@ -13,8 +13,8 @@ from evaluate.baselines.fitted import Baselines, cache_folder, open_train
 from evaluate.config import EvalConfig
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
-from train.runs import LoadedRun, load_run, open_features, require_same_folder
-from train.writing_config import WritingConfig
+from train.run_folder.runs import LoadedRun, load_run, open_features, require_same_folder
+from train.writing.config import WritingConfig
 
 logger = logging.getLogger(__name__)
 

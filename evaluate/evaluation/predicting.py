@@ -11,10 +11,10 @@ from evaluate.config import TS
 from evaluate.rows import MODEL, Row, TagGuess
 from evaluate.split import EvaluatedSplit
 from train.batches import Batch
-from train.model import StoryModel
-from train.text import Context
-from train.writing import write_captions
-from train.writing_config import WritingConfig
+from train.model.story_model import StoryModel
+from train.model.text import Context
+from train.writing.captions import write_captions
+from train.writing.config import WritingConfig
 
 Rearrange = Callable[[Batch, np.ndarray], Batch]
 

@@ -9,7 +9,7 @@ from evaluate.config import HEADLINE_T, TS, EvalConfig
 from evaluate.photos.pools import MIN_ALBUM_POOL
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import MIN_ALBUMS
-from train.writing_config import WritingConfig
+from train.writing.config import WritingConfig
 
 NO_TRAIN = "the folder has no train stories: no baselines that learn"
 SIMILARITY = "cosine of features standardised by the run's train statistics"

@@ -20,10 +20,10 @@ from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from evaluate.stories import scorer
 from evaluate.stories.scorer import Corpus, score_corpus
-from train.model import StoryModel
-from train.telling import write_stories
-from train.text import Context
-from train.writing_config import WritingConfig
+from train.model.story_model import StoryModel
+from train.model.text import Context
+from train.writing.config import WritingConfig
+from train.writing.stories import write_stories
 
 ROW_NAMES = {scorer.SYSTEM: MODEL, scorer.CONSTANT: CONSTANT_STORY, scorer.HUMAN: HUMAN, scorer.AS_HUMAN: AS_HUMAN}
 

@@ -15,7 +15,7 @@ from extract.backbones.folding import describe_arithmetic
 from extract.backbones.mapper import Mapper
 from extract.backbones.weights import IMAGENET, OWN, RANDOM
 from extract.folder.recipe import package_versions, recall_recipe
-from train.runs import LoadedRun
+from train.run_folder.runs import LoadedRun
 
 BATCH = 5  # photos of a whole story
 REMEDY = "name the backbone and the weights that the run's features came from with --backbone and --weights"

@@ -21,11 +21,11 @@ from evaluate.own_story.photos import look_at, open_backbone, read_contents
 from evaluate.photos.retrieval import PhotoSpace, rank_candidates
 from evaluate.stories.alignment import load_table
 from evaluate.tags.tag_scores import FIRST_TAG
-from train.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
+from train.model.text import Context
+from train.run_folder.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
 from train.task import Task
-from train.telling import write_stories
-from train.text import Context
-from train.writing import write_captions
+from train.writing.captions import write_captions
+from train.writing.stories import write_stories
 
 SHOWN_TAGS = 5
 

@@ -6,7 +6,7 @@ from typing import Any
 from data.errors import shell_word
 from evaluate.config import EvalConfig
 from train.config import PRESETS, TrainConfig
-from train.writing_config import WritingConfig
+from train.writing.config import WritingConfig
 
 _VARIABLES = ("preset", "task")  # have a make variable of their own
 

@@ -13,7 +13,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import read_json
 from evaluate.predictions import Prediction, find_predictions, plain_number, read_predictions
-from train.runs import CONFIG, read_metrics
+from train.run_folder.runs import CONFIG, read_metrics
 
 
 @dataclass(frozen=True, slots=True)

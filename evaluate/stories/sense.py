@@ -17,8 +17,8 @@ from data.words.tokens import PAD
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from train.batches import Batch
-from train.model import StoryModel
-from train.text import Context, pack_targets
+from train.model.story_model import StoryModel
+from train.model.text import Context, pack_targets
 
 PARTS = ("both", "photo", "caption")
 NUM_OTHERS = (1, 3)

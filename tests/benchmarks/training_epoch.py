@@ -21,7 +21,7 @@ from train.batches import Batch, StoryDataset
 from train.config import make_config
 from train.distributed import World
 from train.order import shuffle_stories
-from train.runs import build_model, measure_sizes
+from train.run_folder.runs import build_model, measure_sizes
 from train.trainer import Trainer
 
 MOST = 1.03

@@ -22,8 +22,8 @@ from tests.benchmarks.timing import Times, measure_in_turn
 from tests.benchmarks.training_loader import exhaust, on_one_core
 from train.batches import StoryDataset
 from train.config import TrainConfig, make_config
-from train.model import StoryModel
-from train.statistics import measure_features
+from train.model.story_model import StoryModel
+from train.start.statistics import measure_features
 
 WIDTH, NUM_WORDS, NUM_TAGS = 2048, 10_000, 51
 LEAST_SHARE, MOST_MEGABYTES = 0.7, 500.0

@@ -20,7 +20,7 @@ from tests.benchmarks.timing import Times, divide, measure_in_turn
 from tests.plain_model import PlainLoss
 from train.config import TrainConfig, make_config
 from train.distributed import World
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 from train.prepare import pick_precision
 from train.trainer import Trainer
 

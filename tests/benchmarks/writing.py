@@ -13,9 +13,9 @@ import torch
 from data.words.tokens import END, START
 from tests.benchmarks.figures import Figure, report
 from train.config import ModelConfig
-from train.text import Context, TextDecoder
-from train.writing import FORBIDDEN, write_captions
-from train.writing_config import WritingConfig
+from train.model.text import Context, TextDecoder
+from train.writing.captions import FORBIDDEN, write_captions
+from train.writing.config import WritingConfig
 
 TARGET = 20.0
 

@@ -16,7 +16,7 @@ from train.finetune.photos import PhotoDataset, PhotoFeatures
 from train.finetune.trainer import FinetuneTrainer
 from train.order import share_batch
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
-from train.runs import BACKBONE, BEST, RunRecord, load_run, measure_sizes, read_record, require_same_folder
+from train.run_folder.runs import BACKBONE, BEST, RunRecord, load_run, measure_sizes, read_record, require_same_folder
 from train.session import TrainingRun, build_trainer, open_run
 
 logger = logging.getLogger(__name__)

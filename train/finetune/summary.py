@@ -3,7 +3,7 @@ from data.errors import shell_word
 from data.folder.folder import Features
 from train.finetune.backbone import extraction_flags
 from train.finetune.config import Command
-from train.runs import BACKBONE
+from train.run_folder.runs import BACKBONE
 from train.summary import print_summary as print_training
 
 

@@ -9,7 +9,7 @@ from train.batches import Batch
 from train.config import TrainConfig
 from train.distributed import World
 from train.finetune.backbone import PhotoEncoder
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 from train.trainer import Trainer
 
 

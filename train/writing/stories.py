@@ -3,9 +3,9 @@ import numpy as np
 import torch
 
 from data.words.tokens import END, PAD, START
-from train.text import Context
-from train.writing import Decoder, Written, write_captions
-from train.writing_config import WritingConfig
+from train.model.text import Context
+from train.writing.captions import Decoder, Written, write_captions
+from train.writing.config import WritingConfig
 
 
 @torch.inference_mode()

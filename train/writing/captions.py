@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from data.words.tokens import END, PAD, START, UNK
-from train.writing_config import WritingConfig
+from train.writing.config import WritingConfig
 
 FORBIDDEN = [PAD, START, UNK]  # never written; <END> ends
 
@@ -26,7 +26,7 @@ class State(Protocol):
 
 
 class Decoder(Protocol):
-    """What writes: `train.text.TextDecoder` and whatever has its two methods. N rows, V words."""
+    """What writes: `train.model.text.TextDecoder` and whatever has its two methods. N rows, V words."""
 
     def start(self, context: Any) -> Any:
         """Begin N captions from what each is about."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from train.packing import send
+from train.model.packing import send
 
 
 def run_packed(lstm: nn.LSTM, packed: PackedSequence) -> PackedSequence:

@@ -10,10 +10,10 @@ from torch.nn.utils.rnn import PackedSequence
 from data.annotations.annotation_file import NUM_FRAMES
 from data.words.tokens import PAD, START
 from train.config import ModelConfig
-from train.copying import WordCopier
-from train.ngrams import NgramTable
-from train.packed_lstm import last_states, run_packed
-from train.packing import pack, send, unpack
+from train.model.copying import WordCopier
+from train.model.ngrams import NgramTable
+from train.model.packed_lstm import last_states, run_packed
+from train.model.packing import pack, send, unpack
 
 
 class TextEncoder(nn.Module):
@@ -149,7 +149,7 @@ class TextDecoder(nn.Module):
             alone: without the trigram.
 
         Returns:
-            Packed logits (sum of lengths, V) in the order of `train.packing`: no padding in between.
+            Packed logits (sum of lengths, V) in the order of `train.model.packing`: no padding in between.
         """
         if context.memory is not None and context.past is not None:
             read = F.pad(token_ids, (0, context.memory.shape[-1] - token_ids.shape[-1])).unsqueeze(1)

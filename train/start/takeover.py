@@ -7,8 +7,8 @@ from torch import Tensor
 from data.files import read_json
 from data.folder.identity import Identity
 from data.folder.word_reader import WordSet
-from train.model import StoryModel
-from train.runs import BEST, VOCABULARY, read_recipe, read_record, read_weights
+from train.model.story_model import StoryModel
+from train.run_folder.runs import BEST, VOCABULARY, read_recipe, read_record, read_weights
 
 # rows that stand for words or tags, by the end of the tensor's name
 WORD_ROWS = ("embedding.weight", "vocabulary.weight", "vocabulary.bias")

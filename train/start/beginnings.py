@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from train.batches import StoryDataset, iterate_batches
-from train.model import StoryModel
-from train.ngrams import NgramModel
+from train.model.ngrams import NgramModel
+from train.model.story_model import StoryModel
 
 BLEND_STORIES = 20_000       # at most so many, evenly taken, decide a few weights as well as all do
 BATCH = 256

@@ -26,7 +26,7 @@ from data.folder.folder import Features
 from data.folder.identity import Identity, identify, require_same, require_same_recipe
 from data.folder.word_reader import WordSet
 from train.config import TrainConfig
-from train.model import StoryModel
+from train.model.story_model import StoryModel
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from data.annotations.annotation_file import NUM_FRAMES
 from data.words.tokens import PAD
-from train.carry import PhotoCarry, TagCarry
 from train.config import ModelConfig
-from train.packed_lstm import run_frames
-from train.packing import unpack
-from train.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words
+from train.model.carry import PhotoCarry, TagCarry
+from train.model.packed_lstm import run_frames
+from train.model.packing import unpack
+from train.model.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words
 
 NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
 Batch = Mapping[str, Tensor]

@@ -1,0 +1,1 @@
+"""The network: what a story becomes inside it, and what comes out."""
