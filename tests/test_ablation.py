@@ -57,7 +57,7 @@ def test_a_grid_is_trained_once_and_goes_on(grid, started, make_features, tmp_pa
     rows = list(csv.DictReader((out / "ablation.csv").open()))
     assert {row["row"] for row in rows} == {"whole", "no text!"}
     text = next(row for row in rows if row["row"] == "no text!" and row["metric"] == "perplexity")
-    assert float(text["low"]) <= float(text["difference"]) <= float(text["high"]) and float(text["p_holm"]) >= 0
+    assert float(text["low"]) < float(text["difference"]) < float(text["high"]) and 0 < float(text["p_holm"]) <= 1
     assert (out / "ablation.md").read_text().count("\n| ") == 4  # heading, rule, two rows
     assert (out / "ablation.png").read_bytes().startswith(b"\x89PNG")
     grid.write_text(GRID.replace("epochs = 1", "epochs = 2"))
