@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import IO, TypeVar
 
+from data.cores import count_cores
 from data.errors import UserError
 from train.monitor import format_time
 
@@ -28,7 +29,7 @@ def share_cores(jobs: int) -> dict[str, str]:
     """
     environment = dict(os.environ)
     if jobs > 1:
-        environment |= {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // jobs)),
+        environment |= {"OMP_NUM_THREADS": str(max(1, count_cores() // jobs)),
                         "OMP_WAIT_POLICY": "PASSIVE"}
     return environment
 

@@ -131,7 +131,7 @@ def _make_reader(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked
     """A reader of the kind and number that suit cores, photos and device."""
     import numpy as np
 
-    from extract.backbones.mapper import count_cores, time_model
+    from extract.backbones.mapper import count_own_cores, time_model
     from extract.pipeline.reader import Reader, Task
     from extract.pipeline.reader_processes import ProcessReader, choose_readers
     on_device, resize = mapper.device.type != "cpu", mapper.spec.resize_for(config.exact)
@@ -142,7 +142,7 @@ def _make_reader(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked
         found = [one.read_one(Task(0, 0, plan.photo_path(row), side > 0)).seconds
                  for row in rows[np.linspace(0, len(rows) - 1, TIMED_READS).astype(int)].tolist()]
         looked_at, read_seconds = time_model(mapper) / (1 + asked.views), sum(found[1:]) / (TIMED_READS - 1)
-    choice = choose_readers(count_cores(), on_device, looked_at, read_seconds, config.readers, config.reader_kind)
+    choice = choose_readers(count_own_cores(), on_device, looked_at, read_seconds, config.readers, config.reader_kind)
     if choice.warning:
         log.warning("%s", choice.warning)
     ahead = BATCHES_AHEAD * mapper.threads * mapper.batch_size // (1 + asked.views) + choice.workers

@@ -134,7 +134,7 @@ def make_backbone(module):
 def test_features_do_not_depend_on_the_number_of_cores(monkeypatch, precision):
     found = {}
     for cores in (1, 3):
-        monkeypatch.setattr(mapping, "count_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(mapping, "count_own_cores", lambda cores=cores: cores)
         mapper = Mapper(make_backbone(Straight()), torch.device("cpu"), precision, 4)
         assert mapper.threads == cores and mapper.num_buffers > cores
         buffers = [mapper.make_buffer() for _ in range(12)]
@@ -146,7 +146,7 @@ def test_features_do_not_depend_on_the_number_of_cores(monkeypatch, precision):
 
 
 def test_a_module_that_may_keep_something_gets_one_batch_at_a_time(monkeypatch):
-    monkeypatch.setattr(mapping, "count_cores", lambda: 4)
+    monkeypatch.setattr(mapping, "count_own_cores", lambda: 4)
     backbone = make_backbone(Keeping())
     mapper = Mapper(Backbone(backbone.name, backbone.module, Spec(4, SIZE, "squash", SIZE, "bilinear", (0.5,) * 3,
                                                                   (0.25,) * 3), "own", "0"),

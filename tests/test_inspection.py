@@ -157,6 +157,7 @@ def test_hostile_names_and_pictures_do_no_harm(make_features, tmp_path, capsys):
     replace(manifest, shards={**manifest.shards, "thumbs": tuple(thumbs)}, words={"default": words}).save(folder)
     text = inspect(folder, capsys, "--photo", evil, "--out", str(tmp_path / "out/deep"))
     assert all(character.isprintable() or character == "\n" for character in text)
+    assert "\\x1b]0;x\\x07" in text
     assert sorted(path.name for path in (tmp_path / "out/deep").iterdir()) == ["neighbours-row-1.png", "overview.png"]
     assert not list(tmp_path.glob("*evil*"))
 

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {"data": set(), "extract": {"data"}, "train": {"data"}, "evaluate": {"data", "extract", "train"}}
 # The rooms inside a package, floor by floor: each may import from its own files and from floors below.
 FLOORS = {
-    "data": ("errors", "files lock pictures progress settings", "annotations storyworld", "fetch folder folds", "words",
-             "check", "__main__"),
+    "data": ("cores errors", "files lock pictures progress settings", "annotations storyworld", "fetch folder folds",
+             "words", "check", "__main__"),
     "extract": ("config extras", "backbones flags", "folder", "pipeline", "exchange extraction verification",
                 "command inspection sharing", "__main__ plan_report"),
     "train": ("distributed order task threads", "config", "batches model settings",

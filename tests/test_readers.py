@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.cores import count_cores
 from data.errors import UserError
 from data.pictures.pictures import Resize
 from extract.command import main
@@ -114,10 +115,19 @@ def test_readers_are_chosen_by_cores_photos_and_device(cores, on_device, looked_
 
 
 def test_cores_are_shared_among_the_processes_of_a_machine(monkeypatch):
-    from extract.backbones.mapper import count_cores
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16))
+    from extract.backbones.mapper import count_own_cores
+    monkeypatch.setattr("extract.backbones.mapper.count_cores", lambda: 16)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert count_cores() == 2
+    assert count_own_cores() == 2
+
+
+def test_cores_are_counted_where_a_process_may_be_bound_to_some_and_where_not(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
+    assert count_cores() == 16
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for told, counted in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda told=told: told)
+        assert count_cores() == counted
 
 
 def test_a_fast_device_is_timed_long_enough():

@@ -220,7 +220,9 @@ def test_words_that_say_nothing_choose_captions_by_chance(split):
 def test_a_constant_tag_guess_has_the_prevalence_as_its_precision(split):
     found = score_tags(split, "next", 4, TagGuess(np.full(split.tag[:, 4].shape, 0.3), split.tag[:, 4] > 0),
                        np.ones(split.tag.shape[-1], bool), per_tag=True)
-    for column in 2 + np.flatnonzero(split.tag[:, 4, 2:].any(axis=0))[:5]:
+    told = 2 + np.flatnonzero(split.tag[:, 4, 2:].any(axis=0))[:5]
+    assert len(told) == 5
+    for column in told:
         prevalence = (split.tag[:, 4, column] * split.units.weight).sum() / split.units.weight.sum()
         assert found[f"tags_next.ap.{split.words.tag_names[column]}"].draws[0] == pytest.approx(prevalence)
 

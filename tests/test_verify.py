@@ -246,7 +246,8 @@ def test_what_a_stranger_wrote_reaches_the_terminal_as_text(folder, capsys):
     replace(load_manifest(folder), recipe=manifest.recipe | {"fields": {"version": 1, "backbone": evil[:-3]}}
             ).save(folder)
     assert run_command(lambda: main(["verify", str(folder)])) == 2
-    for text in capsys.readouterr():
-        assert all(character.isprintable() or character == "\n" for character in text)
+    text = "".join(capsys.readouterr())
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert "\\x1b[31mred" in text and "\\x1b]0;owned" in text
     assert run_command(lambda: (_ for _ in ()).throw(UserError(evil))) == 2
     assert capsys.readouterr().err == "error: \\x1b]0;owned\\x07\\x1b[2J\\u202egpj\\ud800\n"

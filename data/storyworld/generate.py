@@ -1,11 +1,11 @@
 """Write a storyworld in VIST's layout: OUT/annotations/*.json and OUT/images/<photo id>.<extension>."""
 import json
 import logging
-import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from data.cores import count_cores
 from data.errors import UserError
 from data.files import replace_folder
 from data.progress import Progress
@@ -35,7 +35,7 @@ def write_world(config: WorldConfig, out: Path) -> Path:
     world = build_world(config)
     with replace_folder(out) as folder:
         write_annotations(world, folder / "annotations")
-        _write_photos(world, folder / "images", config.workers or os.cpu_count() or 1)
+        _write_photos(world, folder / "images", config.workers or count_cores())
     return out
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from data.cores import count_cores
 from data.errors import UserError
 from extract.backbones.backbone import Backbone
 from extract.backbones.folding import is_folded
@@ -128,9 +129,9 @@ class Mapper:
         self.module = self.module.to(device).to(memory_format=torch.channels_last)
         self._maps = local()
         self._hook = _watch_map(self.module, self._maps, backbone) if grid else None
-        self.threads = count_cores() if self._copies is None and is_folded(backbone.folded) else 1
+        self.threads = count_own_cores() if self._copies is None and is_folded(backbone.folded) else 1
         self._pool = ThreadPoolExecutor(self.threads, "model", torch.set_num_threads,
-                                        (count_cores() // self.threads,)) if self._copies is None else None
+                                        (count_own_cores() // self.threads,)) if self._copies is None else None
         scale = torch.tensor([self.spec.mean, self.spec.std], dtype=torch.float32, device=device) * 255
         self._mean, self._std = (part.view(1, 3, 1, 1) for part in scale)
         if compiled:
@@ -203,9 +204,9 @@ class Mapper:
         return features.to(torch.float16), self._maps.last.to(torch.float16) if self._hook else None
 
 
-def count_cores() -> int:
+def count_own_cores() -> int:
     """Cores of this process: its share of the machine's where torchrun started several."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def time_model(mapper: Mapper, rounds: int = 2) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from data.cores import count_cores
 from data.errors import UserError
 from data.files import TEMPORARY, sha256_file
 from data.folder.identity import follows_from_fields
@@ -61,7 +62,7 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     known = set(report.damaged_files)
     shards = [shard for shard in shards if shard.name not in known]
     progress = Progress(sum(shard.bytes for shard in shards) >> 20, "MB")
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # hashing lets go of the interpreter
+    with ThreadPoolExecutor(count_cores()) as pool:  # hashing lets go of the interpreter
         for shard, found in zip(shards, pool.map(lambda shard: _hash(root / shard.name), shards)):
             progress.add(shard.bytes >> 20)
             if found != shard.sha256:

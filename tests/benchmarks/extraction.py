@@ -7,7 +7,6 @@ looks on the same cores can be faster. The plain loop is what people write first
 DataLoader without workers, batches of 16.
 """
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from data.cores import count_cores
 from extract.backbones.backbone import Spec, build_backbone
 from extract.backbones.mapper import Mapper, choose_device, resolve_precision, time_model
 from extract.config import ExtractConfig
@@ -72,7 +72,7 @@ def measure(num_photos: int, megapixels: float, backbone: str, compiled: bool) -
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = write_photos(folder / "data", num_photos, megapixels)
-        cores = len(os.sched_getaffinity(0))
+        cores = count_cores()
         torch.set_num_threads(cores)
         few = paths[:64]
         first = time_forward(backbone, compiled), time_decode(backbone, few), alone(time_plain_loop, backbone, few)

@@ -18,7 +18,7 @@ from data.folder.manifest import Manifest
 from data.pictures.photos import OK, scan_photos
 from data.progress import Progress
 from extract.backbones.backbone import Spec
-from extract.backbones.mapper import Mapped, count_cores
+from extract.backbones.mapper import Mapped, count_own_cores
 from extract.config import ExtractConfig
 from extract.folder.plan import plan_folder, read_limited
 from extract.folder.work import Asked, find_work
@@ -97,14 +97,14 @@ def read_alone(paths: list[Path], reader: Reader) -> float:
 def measure_fed(kind: type[Reader], num_photos: int, megapixels: float) -> list[Figure]:
     """The pipe against its readers."""
     def make() -> Reader:
-        return kind(SPEC.resize_for(False), 0, count_cores(), 256, {})
+        return kind(SPEC.resize_for(False), 0, count_own_cores(), 256, {})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = write_photos(folder / "data", num_photos, megapixels)
         alone = read_alone(paths, make())
         timing, own, _ = run_pipe(folder / "data", folder / "features", make())
         alone = max(alone, read_alone(paths, make()))
-        return [Figure(name=f"a pipe fed by {count_cores()} {kind.kind} at {megapixels:g} MP", value=timing.rate,
+        return [Figure(name=f"a pipe fed by {count_own_cores()} {kind.kind} at {megapixels:g} MP", value=timing.rate,
                        unit="photos/s", ratio=timing.rate / alone, at_least=FED_SHARE,
                        peer=f"these readers alone {alone:.0f}"), _name_own(own, timing)]
 

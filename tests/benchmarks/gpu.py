@@ -7,7 +7,6 @@ compiled forward pass in channels-last half precision, and a plain DataLoader lo
 """
 import argparse
 import logging
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from data.cores import count_cores
 from extract.backbones.backbone import build_backbone
 from extract.backbones.mapper import Mapper, resolve_precision, time_model
 from extract.pipeline.backbone_setup import CUDA_BATCH
@@ -38,7 +38,7 @@ def measure_extraction(num_photos: int, megapixels: float, device: torch.device)
         ours, timing = time_model(mapper), time_extraction(folder, BACKBONE, compiled=False)
         waited = f"waited {timing.read:.1f} s on reading, {timing.compute:.1f} s on the model, {timing.write:.1f} s " \
                  f"on writing; {timing.bottleneck} binds"
-        name = f"extraction at {megapixels:g} MP, {len(os.sched_getaffinity(0))} cores"
+        name = f"extraction at {megapixels:g} MP, {count_cores()} cores"
         return [Figure(name=f"{name}: {waited}", value=timing.rate, unit="photos/s", ratio=timing.rate / bare,
                        peer=f"bare compiled forward {bare:.0f}", at_least=BARE_SHARE),
                 Figure(name=name, value=timing.rate, unit="photos/s", ratio=timing.rate / plain, at_least=PLAIN_RATIO,
@@ -82,7 +82,7 @@ def time_plain_loop(paths: list[Path], device: torch.device) -> float:
     """Photos a second of a DataLoader with a worker a core and autocast, from its second batch on."""
     built = build_backbone(BACKBONE, "random")
     module = built.module.to(device)
-    loader = DataLoader(Photos(paths, built.spec), batch_size=CUDA_BATCH, num_workers=len(os.sched_getaffinity(0)),
+    loader = DataLoader(Photos(paths, built.spec), batch_size=CUDA_BATCH, num_workers=count_cores(),
                         pin_memory=device.type == "cuda")
     started, looked_at = 0.0, 0
     with torch.inference_mode(), torch.autocast(device.type, enabled=device.type == "cuda"):

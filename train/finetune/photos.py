@@ -1,6 +1,5 @@
 """Stories with their photos decoded, a story's photos augmented alike."""
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from data.cores import count_cores
 from data.errors import UserError
 from data.folder.folder import Features
 from data.pictures.augmentation import Augmentation, augment_picture, draw_augmentation
@@ -68,7 +68,7 @@ class PhotoDataset(StoryDataset):
                  readers: int) -> None:
         super().__init__(features, split, *settings)  # type: ignore[arg-type]
         self.resize, self.is_augmented = resize, augmentation and split == "train"
-        self._pool = ThreadPoolExecutor(readers or len(os.sched_getaffinity(0)), thread_name_prefix="photos")
+        self._pool = ThreadPoolExecutor(readers or count_cores(), thread_name_prefix="photos")
         self._ahead: dict[int, list[Future[np.ndarray]]] = {}
 
     def begin_epoch(self, epoch: int) -> None:
