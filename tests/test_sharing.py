@@ -300,7 +300,7 @@ def test_a_mount_without_locks(make_features, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("url, message", [
-    ("ftp://host/f", "begins with one of file, http"), ("s3://", "begins with one of"),
+    ("ftp://host/f", "begins with file:// or http"), ("s3://", "begins with file://"),
     ("http://user:pass@127.0.0.1:1/f?sig=abc", r"manifest.json from http://127.0.0.1:1/f, found"),
     ("nowhere", "at nowhere, found no manifest.json there"), ("nowhere.tar", "a tar at nowhere.tar, found no such")])
 def test_addresses_that_are_none(tmp_path, url, message, monkeypatch):

@@ -44,8 +44,9 @@ def parse_address(url: str) -> Address:
     if not separator:
         return Address("file", url, "", url)
     if scheme not in SCHEMES or "::" in url or not rest.strip("/"):
-        raise UserError(f"expected a path or an address that begins with one of {', '.join(SCHEMES)} and ://, "
-                        f"found {_hide(url)!r:.200}; name one of those")
+        known = " or ".join(f"{name}://" for name in SCHEMES)
+        raise UserError(f"expected a path, or an address that begins with {known}, found {_hide(url)!r:.200}; name one "
+                        "of those")
     if scheme in ("http", "https"):
         parts = urlsplit(url)
         return Address(scheme, urlunsplit((scheme, parts.netloc, parts.path, "", "")), parts.query, _hide(url))
