@@ -226,7 +226,8 @@ def test_albums_are_added_to_it_as_to_any_folder(dataset, tmp_path, vectors):
     ("x.tar", lambda path: path.write_bytes(b"no" * 512), "expected a WebDataset tar"),
     ("x.tar", lambda path: write_tar(path, {f"{IDS[0]}.json": b"{not json"}), "expected a WebDataset tar"),
     ("x.tar", lambda path: write_tar(path, {f"{IDS[0]}.npy": b"no array"}), "expected an array in"),
-    ("x.tar", lambda path: write_tar(path, {"0.json": b"[7]", "0.npy": npy(np.zeros(3, np.float32))}), "name none (first: 0)"),
+    ("x.tar", lambda path: write_tar(path, {"0.json": b"[7]", "0.npy": npy(np.zeros(3, np.float32))}),
+     "name none (first: 0)"),
     ("x.lmdb", lambda path: write_bare_lmdb(path, {IDS[0]: np.zeros(3, np.float32)}), "with --dtype"),
 ])
 def test_what_is_no_features_is_refused_and_leaves_no_folder_that_looks_like_one(dataset, tmp_path, name, write, said):
