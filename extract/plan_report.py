@@ -42,7 +42,7 @@ class Measured:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the plan; it is refused what the extraction would refuse too."""
+    """Print the plan, or refuse what the extraction would refuse too."""
     given = dict(vars(arguments))
     timing = given.pop("timing")
     config = read_config(argparse.Namespace(**given))
