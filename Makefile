@@ -77,7 +77,7 @@ $(STAMP): setup.cfg constraints.txt
 
 demo:  ## storyworld -> features -> train -> eval -> page, in minutes, no download beyond the packages
 	@$(MAKE) features DATA=
-	@$(MAKE) train DATA= FEATURES=artifacts/storyworld/features PRESET=small
+	@$(MAKE) train DATA= FEATURES=artifacts/storyworld/features PRESET=small ARGS="--steps 1000"
 	@$(MAKE) eval DATA= FEATURES=artifacts/storyworld/features
 
 test: $(STAMP)  ## the test suite, a process a core
