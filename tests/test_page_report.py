@@ -302,6 +302,7 @@ def test_a_run_without_config_curves_or_known_metrics_still_has_a_page(run_path,
 
 def test_metrics_are_labelled_for_the_page():
     assert describe("perplexity").label == "Perplexity" and describe("never_seen").label == "Never seen"
+    assert describe("tags_next.map").label.startswith("mAP")
     assert [metric.name for metric in choose_headline(["bleu_4", "x", "r1_album", "mrr_all", "r10_all"])] == [
         "r1_album", "mrr_all", "r10_all"]
     assert [metric.name for metric in choose_headline(["bleu_4", "x", "r1_album"], of_stories=True)] == ["bleu_4"]

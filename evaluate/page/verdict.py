@@ -159,4 +159,4 @@ def choose_headline(names: Iterable[str], of_stories: bool = False) -> list[Metr
 
 def _capital(label: str) -> str:
     plain = label.replace("_", " ")
-    return plain[:1].upper() + plain[1:]
+    return plain if plain[1:2].isupper() else plain[:1].upper() + plain[1:]                # mAP stays
