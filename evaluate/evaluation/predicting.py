@@ -29,8 +29,9 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
         model: of the task `next`, in evaluation mode, on `device`.
         writing: how to write captions; None neither writes nor scores the true ones.
         rearrange: changes a batch before the model sees it, given the stories' positions (S of them in all).
-        name, ts: of the row, and what it keeps; tags seen are kept with all t.
+        name, ts: of the row, and what it keeps and is written; tags seen are kept with all t.
     """
+    kept = [t - 1 for t in ts]
     parts: list[list[np.ndarray]] = []
     written: list[list[list[str]]] = []
     vocabulary = split.words.vocabulary
@@ -46,15 +47,16 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
         parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
                       outputs["seen_logits"].sigmoid().cpu().numpy(), *surprise.cpu().numpy()])
         if writing:
-            keys = (batch["story_index"].numpy()[:, None] * len(TS) + np.arange(len(TS))).ravel()
-            captions = write_captions(model.text_decoder, Context.of(outputs).flatten(), writing, keys)
+            keys = (batch["story_index"].numpy()[:, None] * len(TS) + kept).ravel()
+            captions = write_captions(model.text_decoder, Context.of(outputs).select((slice(None), kept)).flatten(),
+                                      writing, keys)
             texts = [[vocabulary[index] for index in caption.token_ids] for caption in captions]
-            written += [texts[first:first + len(TS)] for first in range(0, len(texts), len(TS))]
+            written += [texts[first:first + len(ts)] for first in range(0, len(texts), len(ts))]
     features, next_probs, seen_probs, nll, known = (np.concatenate(column) for column in zip(*parts))
     row = Row(name, photo={t: features[:, t - 1] for t in ts})
     row.tags["next"] = {t: TagGuess(next_probs[:, t - 1]) for t in ts}
     if writing:
-        row.written = {t: [captions[t - 1] for captions in written] for t in ts}
+        row.written = {t: [captions[place] for captions in written] for place, t in enumerate(ts)}
         row.nll, row.nll_known = ({t: nats[:, t - 1] for t in ts} for nats in (nll, known))
     if ts == TS:
         row.tags["seen"] = {t: TagGuess(seen_probs[:, t]) for t in (0, *TS)}
