@@ -31,7 +31,8 @@ class Checked:
         for known in fields(self):  # type: ignore[arg-type]
             value = getattr(self, known.name)
             least, most, choices = (known.metadata.get(rule) for rule in ("least", "most", "choices"))
-            is_out = value is not None and (least is not None and value < least or most is not None and value > most)
+            is_out = value is not None and not ((least is None or value >= least)  # so that nan is out
+                                                and (most is None or value <= most))
             if is_out and most is not None:
                 raise UserError(f"expected {flag_of(known)} from {least} to {most}, found {value}; give one in that "
                                 "range")
