@@ -121,7 +121,7 @@ def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: L
                     ) -> TextLSTM:
     """Train on `device` until val gets no better; without val for all epochs. Rare words stand as <UNK> half of the
     time."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[device] if device != "cpu" else []):  # this one alone, of however many
         torch.manual_seed(config.seed)
         model = TextLSTM(len(train.words.vocabulary), config).to(device)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
