@@ -160,8 +160,8 @@ def solve_ridge(gram: np.ndarray, product: np.ndarray, n: int, held_out: tuple[n
         (C, D) float32, and the penalty.
     """
     def solve(penalty: float, outputs: slice) -> np.ndarray:
-        with warnings.catch_warnings():  # of a penalty too small to solve well: val tells
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings():  # of a penalty too small to solve well val tells
+            warnings.filterwarnings("ignore", "An ill-conditioned matrix|Ill-conditioned matrix|Singular matrix")
             return KernelRidge(alpha=penalty * n, kernel="precomputed").fit(gram, product[:, outputs]).dual_coef_
 
     best = DEFAULT_PENALTY
