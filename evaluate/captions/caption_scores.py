@@ -85,6 +85,8 @@ def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Seque
     Raises:
         ValueError: if the two differ in length.
     """
+    if len(written) != len(captions):
+        raise ValueError(f"captions: expected one for each written one, found {len(captions)} for {len(written)}")
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu  # late: slow to import, rarely needed
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.tokenizers import DefaultTokenizer
@@ -93,7 +95,7 @@ def score_as_original(written: Sequence[Sequence[str]], captions: Sequence[Seque
     weights = [(1 / order,) * order for order in range(1, 5)]
     rouge = RougeScorer(["rougeL"], tokenizer=DefaultTokenizer(use_stemmer=True))
     rows = []
-    for text, caption in zip(written, captions, strict=True):
+    for text, caption in zip(written, captions):
         bleu = sentence_bleu([list(caption)], list(text), weights, smooth) if text and caption else [0.0] * 4
         rows.append([*bleu, rouge.score(" ".join(caption), " ".join(text))["rougeL"].fmeasure])
     values = np.array(rows, float).reshape(-1, len(ORIGINAL_NAMES))
