@@ -27,7 +27,6 @@ COMPARED = ("bleu_4", "cider", "meteor")
 NUM_EXAMPLES = 3
 LABEL_WIDTH = 30
 PUBLISHED_REFERENCES = 5
-MISFITS = ("missing", "extra", "empty", "several")  # no story, no references, an empty story, several stories
 
 
 @dataclass
@@ -35,7 +34,8 @@ class Matched:
     """Predictions laid beside references: the corpus, and what did not fit.
 
     Attributes:
-        misfits: album ids by MISFITS. notes: sentences a user should read.
+        misfits: ids of albums by "missing" (a story), "extra" (without references), "empty", "several" (stories).
+        notes: sentences a user should read.
     """
 
     corpus: scorer.Corpus
@@ -113,20 +113,20 @@ def match_stories(predictions: Stories, references: Stories, missing: str) -> Ma
     corpus = scorer.Corpus(albums, [written.get(album, [""]) for album in albums],
                            [[text for text in references[album] if text.strip()] for album in albums])
     fate = "left out: not comparable with published figures" if missing == "drop" else "scored as empty stories"
-    misfits = {f"albums without a story, {fate}": absent,
-               "albums without references, not scored": [album for album in predictions if album not in references],
-               "albums with an empty story, which scores 0": [
-                   album for album in albums if album in written and not all(map(str.strip, written[album]))],
-               "albums with several stories, averaged within the album": [
-                   album for album in albums if len(written.get(album, ())) > 1]}
-    notes = [f"{sentence}: {_list(found)}" for sentence, found in misfits.items() if found]
+    misfits = {"missing": absent, "extra": [album for album in predictions if album not in references],
+               "empty": [album for album in albums if album in written and not all(map(str.strip, written[album]))],
+               "several": [album for album in albums if len(written.get(album, ())) > 1]}
+    sentences = {"missing": f"albums without a story, {fate}", "extra": "albums without references, not scored",
+                 "empty": "albums with an empty story, which scores 0",
+                 "several": "albums with several stories, averaged within the album"}
+    notes = [f"{sentences[kind]}: {_list(found)}" for kind, found in misfits.items() if found]
     counts = sorted({len(texts) for texts in corpus.references})
     if counts != [PUBLISHED_REFERENCES]:
         notes.append(f"references per album: {counts[0]}{f' to {counts[-1]}' if counts[1:] else ''}; published figures "
                      f"have {PUBLISHED_REFERENCES}, with fewer the scores are lower")
     if blank:
         notes.append(f"empty reference stories, left out: {blank}")
-    return Matched(corpus, dict(zip(MISFITS, misfits.values())), notes)
+    return Matched(corpus, misfits, notes)
 
 
 def match_captions(captions: Sequence[Prediction], config: ScoreConfig) -> Matched:
@@ -146,7 +146,7 @@ def match_captions(captions: Sequence[Prediction], config: ScoreConfig) -> Match
                            [[line.caption for line in lines] for lines in units.values()])
     empty = [album for album, texts in zip(corpus.album_ids, corpus.hypotheses) if not all(map(str.strip, texts))]
     notes = [f"albums with an empty caption, which scores 0: {_list(empty)}"] if empty else []
-    return Matched(corpus, {**dict.fromkeys(MISFITS, []), "empty": empty}, notes)
+    return Matched(corpus, {"missing": [], "extra": [], "empty": empty, "several": []}, notes)
 
 
 def format_result(result: dict[str, Any]) -> str:
