@@ -237,7 +237,7 @@ def _read_tars(paths: list[Path]) -> Iterator[Block]:
     for path in paths:
         names: dict[str, str] = {}
         try:
-            with tarfile.open(path, "r|") as tar:
+            with tarfile.open(path, "r|*") as tar:
                 for member in tar:
                     key, _, ending = member.name.rpartition(".")
                     file = tar.extractfile(member) if ending in ("npy", "json") else None
@@ -247,7 +247,7 @@ def _read_tars(paths: list[Path]) -> Iterator[Block]:
                         yield [names.pop(key, key)], Source(path)._one_vector(file.read(), f"{path}, {member.name}")
         except UserError:
             raise
-        except (tarfile.TarError, ValueError) as error:
+        except (tarfile.TarError, ValueError, RecursionError) as error:
             raise UserError(f"expected a WebDataset tar of .npy and .json at {path}, found {type(error).__name__}: "
                             f"{str(error)[:120]}; get it again") from None
 
