@@ -20,7 +20,7 @@ from data.folder.manifest import load_manifest
 from data.folder.part import read_lacks
 from data.folder.published import map_published
 from extract.command import main
-from extract.sharing.contents import Choice
+from extract.sharing.contents import Choice, check_contents
 from extract.sharing.pack import pack_folder
 from extract.sharing.pull import pull_folder
 from extract.sharing.push import INCOMING, push_folder
@@ -267,6 +267,21 @@ def test_a_damaged_folder_is_not_handed_on(make_features, tmp_path):
         with pytest.raises(UserError, match="sha256 .*00001.h5 as the manifest says, found .*run verify"):
             hand_on()
     assert not (tmp_path / "f.tar").exists() and not (tmp_path / "p/manifest.json").exists()
+
+
+def test_a_file_that_is_cut_short_while_it_is_packed_is_named(make_features, tmp_path, monkeypatch):
+    whole = make_features()
+
+    def cut_after_the_check(parcel):
+        for file in check_contents(parcel):
+            if file.name == "photos/00001.h5":
+                path = parcel.root / file.name
+                path.write_bytes(path.read_bytes()[:-7])
+            yield file
+    monkeypatch.setattr("extract.sharing.pack.check_contents", cut_after_the_check)
+    with pytest.raises(UserError, match="expected 7 more bytes in .*photos/00001.h5, found its end; run verify"):
+        pack_folder(whole, tmp_path / "f.tar", ALL)
+    assert not (tmp_path / "f.tar").exists()
 
 
 def test_a_folder_that_may_only_be_read(make_features, tmp_path, monkeypatch):
