@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from data.folder.folder import Features
 from evaluate.__main__ import main
-from evaluate.evaluation.predicting import caption_nll
+from evaluate.config import TS
+from evaluate.evaluation.predicting import caption_nll, predict_split
+from evaluate.split import EvaluatedSplit
 from evaluate.tags.tag_scores import choose_thresholds
 from extract.command import main as extract
 from tests.photo_dataset import write_dataset
 from tests.tiny_runs import write_run
+from train.model.text import Context
+from train.run_folder.runs import load_run
+from train.writing.captions import write_captions
+from train.writing.config import WritingConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,6 +35,27 @@ def make_run(tmp_path: Path, make_features: Callable[..., Path]) -> Callable[...
 def read_evaluation(run: Path, split: str = "test") -> tuple[dict, list[dict]]:
     lines = (run / f"predictions-{split}.jsonl").read_text().splitlines()
     return json.loads((run / f"eval-{split}.json").read_text()), [json.loads(line) for line in lines]
+
+
+def test_a_row_of_one_t_is_the_whole_rows_at_that_t(make_run):
+    run = load_run(make_run())
+    split = EvaluatedSplit(Features.open(Path(run.features)), "default", "test")
+    writing = WritingConfig(method="sample", max_words=8)  # random numbers belong to a story and a t
+    whole, alone = (predict_split(run.model, split, 4, "cpu", writing, ts=ts) for ts in (TS, (4,)))
+    assert len({str(whole.written[t]) for t in TS}) == 4 and alone.written == {4: whole.written[4]}
+    assert list(alone.nll) == [4] and (alone.nll[4] == whole.nll[4]).all() and (whole.nll[1] != whole.nll[4]).any()
+    assert (alone.photo[4] == whole.photo[4]).all() and "seen" not in alone.tags
+    by_itself = [words for start in range(0, len(split), 3) for words in _write_after(run.model, split, start, writing)]
+    assert [whole.written[t][story] for story in range(len(split)) for t in TS] == by_itself
+
+
+def _write_after(model, split, start, writing):
+    """The captions after frames 1..4 of three stories, story by story, written without any row."""
+    batch = split.dataset.__getitems__(range(start, min(start + 3, len(split))))
+    keys = (batch["story_index"].numpy()[:, None] * len(TS) + np.arange(len(TS))).ravel()
+    with torch.inference_mode():
+        captions = write_captions(model.text_decoder, Context.of(model.encode(batch)).flatten(), writing, keys)
+    return [[split.words.vocabulary[index] for index in caption.token_ids] for caption in captions]
 
 
 def test_the_command_writes_its_files_and_prints_every_baseline(make_run, capsys, monkeypatch):
