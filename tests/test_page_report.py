@@ -10,10 +10,12 @@ from PIL import Image
 
 from data.errors import UserError
 from data.folder.folder import Features
+from evaluate.page.charts import brief_row, is_comparable
 from evaluate.page.report import write_report
 from evaluate.page.stories import rank_stories
 from evaluate.page.verdict import choose_headline, describe, format_value
 from evaluate.predictions import Prediction
+from evaluate.rows import ROW_ORDER
 from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run, write_told_run
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>window.hacked=1</script>", "{{7*7}} {% raw %}",
@@ -298,6 +300,10 @@ def test_a_run_without_config_curves_or_known_metrics_still_has_a_page(run_path,
     (run_path / "eval-test.json").write_text(json.dumps({"rows": {"ours": {"my_score": 0.5}}}))
     page = report(run_path, folder)
     assert "My score" in page.words and "44 stories" in page.words
+
+
+def test_the_name_of_every_row_fits_into_a_chart():
+    assert [row for row in ROW_ORDER if is_comparable(row) and brief_row(row).endswith("…")] == []
 
 
 def test_metrics_are_labelled_for_the_page():

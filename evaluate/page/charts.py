@@ -20,8 +20,8 @@ TOP = 6
 CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 36, 44, 20
 LOG_RATIO = 30  # values that span more than this are drawn on a logarithmic scale
 
-_BRIEF = (("from last frame and caption", "on frame + text"), ("from last frame", "on last frame"),
-          ("inputs permuted", "permuted"))
+_BRIEF = (("from last frame and caption", "on frame+text"), ("from last frame", "on last frame"),
+          ("from all inputs", "on all inputs"), ("inputs permuted", "permuted"))
 
 
 @dataclass(frozen=True, slots=True)
