@@ -57,7 +57,8 @@ class Row:
     """Predictions of one predictor, each part by t (frame t + 1 from frames 1..t).
 
     Attributes:
-        photo: t -> (S, D) float32, standardised features. beliefs: t -> for every story probabilities of candidate
+        photo: t -> (S, D) float32, standardised features. query: the same, what a photo is sought by where that is
+        another. beliefs: t -> for every story probabilities of candidate
         photos, in place of a feature. written: t -> a caption for every story.
         nll: t -> (S,) float64, of the true captions' words and <END>, in nats. nll_known: the same without what is
         <UNK>, NaN where a caption's known words cannot be told apart.
@@ -66,6 +67,7 @@ class Row:
 
     name: str
     photo: dict[int, np.ndarray] = field(default_factory=dict)
+    query: dict[int, np.ndarray] = field(default_factory=dict)
     beliefs: dict[int, list[dict[int, float]]] = field(default_factory=dict)
     written: dict[int, Captions] = field(default_factory=dict)
     nll: dict[int, np.ndarray] = field(default_factory=dict)

@@ -1,4 +1,5 @@
 """What carries on from the frames seen: photos, tags, words; and how much of the image decoder's own part is used."""
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from tests.tiny_runs import TINY
 from train.config import ModelConfig, make_config
 from train.model.carry import RECENCY, PhotoCarry, TagCarry, blend_photos, measure_likeness
 from train.model.copying import WordCopier
+from train.model.query import FLOOR, PhotoQuery
 from train.model.story_model import StoryModel
 from train.run_folder.runs import load_run, write_weights
 from train.session import run_training
@@ -101,10 +103,43 @@ def test_the_decoder_s_own_part_is_used_where_it_ranks_better_beyond_doubt(helps
     added = photos[:, 1:] * 0.5 if helps else draw(40, 4, 16, seed=2) * 0.1 + 0.3
     chooser = DecoderShare(model)
     chooser.add({"carried_features": carried, "added_features": added}, batch)
-    chosen, scores = chooser.choose()
-    assert chosen == share
+    chosen, is_weakened, scores = chooser.choose()
+    assert chosen == share and not is_weakened
     expected = (carried + share * added - photos[:, 1:]).square().mean().item()
     assert scores["image"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_query_weakens_what_photos_vary_in_as_the_inverse_covariance_does():
+    photos = draw(300, 6).numpy() * np.array([9.0, 5, 1, 1, 1, 1])
+    covariance = photos.T @ photos / 300
+    query, predicted = PhotoQuery(6), draw(4, 6, seed=1)
+    query.fit(covariance)
+    assert torch.equal(query(predicted), predicted)  # unless val says so
+    query.is_used.fill_(1)
+    mean = np.trace(covariance) / 6
+    expected = np.linalg.solve(covariance / mean + FLOOR * np.eye(6), predicted.numpy().T).T * FLOOR
+    torch.testing.assert_close(query(predicted), torch.from_numpy(expected).float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("misled, is_weakened", [(True, True), (False, False)])
+def test_a_query_is_weakened_where_that_ranks_the_photos_of_val_better(misled, is_weakened):
+    model = StoryModel(ModelConfig(embedding_dim=4, text_dim=4, fusion_dim=8, hidden_dim=8, attention_heads=2,
+                                   tag_head_dim=4, tag_embedding_dim=4, image_decoder_dim=8, decoder_dim=8,
+                                   photo_carry=True, photo_query=True), 16, 9, 5)
+    photos = draw(40, 5, 16)
+    photos[..., 0] *= 20  # the one direction in which they differ
+    covariance = photos.flatten(0, 1).double().T @ photos.flatten(0, 1).double() / 200
+    model.photo_query.fit(covariance.numpy())
+    batch = {"image_features": photos, "photo_mask": torch.ones(40, 5, dtype=torch.bool),
+             "content": torch.arange(200).view(40, 5)}
+    carried = photos[:, 1:].clone()
+    if misled:  # what it is surest of is wrong
+        carried[..., 0] = draw(40, 4, seed=3) * 20
+    else:
+        carried[..., 1:] = draw(40, 4, 15, seed=3) * 5
+    chooser = DecoderShare(model)
+    chooser.add({"carried_features": carried, "added_features": torch.zeros_like(carried)}, batch)
+    assert chooser.choose()[1] == is_weakened
 
 
 @pytest.mark.parametrize("share, is_told", [(0.0, True), (1.0, False)])

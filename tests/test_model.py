@@ -16,7 +16,7 @@ WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention
 D, V, G = 11, 13, 9
 
 
-EVERYTHING = dict(photo_carry=True, tag_carry=True, tag_probe=True, word_copying=True, reads_on=True,
+EVERYTHING = dict(photo_carry=True, photo_query=True, tag_carry=True, tag_probe=True, word_copying=True, reads_on=True,
                   ngram_blend=True)
 
 
@@ -24,7 +24,8 @@ def make_model(**settings) -> StoryModel:
     """A model of random weights, those that begin at zero too."""
     torch.manual_seed(0)
     model = StoryModel(ModelConfig(**{**WIDTHS, **settings}), D, V, G).eval()
-    for value in [*model.parameters(), *(model.photo_carry.buffers() if model.photo_carry else [])]:
+    for value in [*model.parameters(), *(model.photo_carry.buffers() if model.photo_carry else []),
+                  *(model.photo_query.buffers() if model.photo_query else [])]:
         if not value.any():
             torch.nn.init.normal_(value, std=0.3)
     if model.text_decoder.ngrams is not None:
@@ -51,6 +52,7 @@ def test_shapes_of_everything_the_model_says():
     assert {name: tuple(value.shape) for name, value in outputs.items()} == {
         "hidden": (2, 4, 8), "seen_logits": (2, 5, G),
         "next_logits": (2, 4, G), "tag_embedding": (2, 4, 3), "predicted_features": (2, 4, D),
+        "query_features": (2, 4, D),
         "caption_logits": (2, 4, 7, V)}
 
 
@@ -85,7 +87,7 @@ def test_a_frame_never_reaches_the_predictions_before_it(frame, settings):
     model, batch = make_model(**settings), make_batch()
     with torch.no_grad():
         before, after = model(batch), model(overwrite_from(batch, frame))
-    for name in ("hidden", "next_logits", "tag_embedding", "predicted_features"):
+    for name in ("hidden", "next_logits", "tag_embedding", "predicted_features", "query_features"):
         assert torch.equal(before[name][:, :frame], after[name][:, :frame]), name
     assert torch.equal(before["caption_logits"][:, :frame, 0], after["caption_logits"][:, :frame, 0])
     if frame < 4:

@@ -16,7 +16,7 @@ from train.config import make_config
 from train.model.text import Context
 from train.run_folder.runs import build_model, measure_sizes
 from train.start.beginnings import begin_on_ngrams
-from train.start.statistics import measure_features
+from train.start.statistics import measure_covariance, measure_features
 from train.writing.captions import write_captions
 from train.writing.config import WritingConfig
 
@@ -63,7 +63,8 @@ def predict(model, folder: Path) -> dict[str, torch.Tensor | list]:
     batch = StoryDataset(Features.open(folder), "test", missing="mask").__getitems__(range(6))
     outputs = model(batch)
     written = write_captions(model.text_decoder, Context.of(outputs).flatten(), WritingConfig(max_words=12))
-    return {"predicted feature": outputs["predicted_features"], "next-tag logits": outputs["next_logits"],
+    return {"predicted feature": outputs["predicted_features"], "query": outputs["query_features"],
+            "next-tag logits": outputs["next_logits"],
             "first-word logits": outputs["caption_logits"][:, :, 0],
             "written": torch.tensor([(list(row.token_ids) + [PAD] * 12)[:12] for row in written]).unflatten(0, (6, 4))}
 
@@ -83,6 +84,9 @@ def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_feat
         if not value.any():
             torch.nn.init.normal_(value, std=0.3)
     begin_on_ngrams(model, dataset, dataset)
+    if model.photo_query is not None:
+        model.photo_query.fit(measure_covariance(model, features, dataset.photo_rows()))
+        model.photo_query.is_used.fill_(1)
     if model.text_decoder.ngrams is not None:
         model.text_decoder.ngram_share.fill_(0.4)
     before = predict(model, folder)

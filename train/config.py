@@ -43,6 +43,7 @@ class ModelConfig:
     use_tag_embedding: bool = setting(True, "off: the decoders read zeros in its place")
     word_attention: bool = setting(False, "hierarchical attention: over a caption's words, then over frames")
     photo_carry: bool = setting(False, "the predicted photo begins as a blend of the photos seen")
+    photo_query: bool = setting(False, "the next photo is sought with less of what all photos vary in, where val gains")
     tag_carry: bool = setting(False, "tags begin as those of the frames before")
     tag_probe: bool = setting(False, "tags seen begin as what a linear probe of the photo says")
     reads_on: bool = setting(False, "the caption is written after reading those before it, as one text")
@@ -66,6 +67,7 @@ class ModelConfig:
         if self.use_attention and self.hidden_dim % self.attention_heads:
             raise UserError(f"expected hidden_dim to be a multiple of attention_heads, found {self.hidden_dim} and "
                             f"{self.attention_heads}; change one of them")
+        _require(self.photo_carry or not self.photo_query, "photo_query", True, "photo_carry beside it")
         if not self.use_photos and not self.use_text:
             raise UserError("expected photos or captions to learn from, found use_photos and use_text both off; leave "
                             "one of them on")
@@ -161,8 +163,8 @@ class TrainConfig(ModelConfig):
 
 # What helps on real pictures, cross-validated, and on drawn ones; README says what each brings.
 _BASE: dict[str, Any] = {
-    "photo_carry": True, "tag_carry": True, "tag_probe": True, "word_copying": True, "reads_on": True,
-    "ngram_blend": True, "rare_as_unknown": 0.5, "tag_start": True, "undescribed_negatives": False,
+    "photo_carry": True, "photo_query": True, "tag_carry": True, "tag_probe": True, "word_copying": True,
+    "reads_on": True, "ngram_blend": True, "rare_as_unknown": 0.5, "tag_start": True, "undescribed_negatives": False,
     "dropout": 0.1, "few_dropout": 0.5, "contrastive_weight": 0.2,
     "text_layers": 1, "sequence_layers": 1, "decoder_layers": 1,
     "embedding_dim": 256, "text_dim": 192, "fusion_dim": 384, "hidden_dim": 384, "tag_head_dim": 192,

@@ -35,7 +35,7 @@ from train.run_folder.runs import (
     write_weights,
 )
 from train.start.beginnings import begin_on_blend, begin_on_ngrams, begin_on_tag_shares
-from train.start.statistics import measure_features
+from train.start.statistics import measure_covariance, measure_features
 from train.start.takeover import require_source, take_over
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
 from train.yardsticks import Yardsticks, measure_yardsticks
@@ -293,11 +293,14 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
         report = take_over(trainer.model, Path(config.init), train_set.words, record.recipe)
         if world.is_writer:
             logger.info("%s", report)
-    mean, std = measure_features(features, train_set.photo_rows(), config.std_floor)
+    rows = train_set.photo_rows()
+    mean, std = measure_features(features, rows, config.std_floor)
     trainer.model.set_statistics(mean, std)
     begin_on_ngrams(trainer.model, train_set, val_set)
     if trainer.model.photo_carry is not None and train_set.num_photos:
         begin_on_blend(trainer.model, train_set)
+        if trainer.model.photo_query is not None:
+            trainer.model.photo_query.fit(measure_covariance(trainer.model, features, rows))
     if world.is_writer and not train_set.num_photos:
         logger.warning("no usable photo in train: the photo loss is off, captions and tags are learned alone")
 

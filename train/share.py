@@ -21,13 +21,14 @@ class DecoderShare:
     """Gathers, over the batches of val, how each share ranks the photo that follows.
 
     Attributes:
-        sums: (len(SHARES), 6) float64: stories, sum and sum of squares of the gain in mean reciprocal rank over the
-            first share; frames, sum of squared errors, and of those in the folder's scale. They add up over processes.
+        sums: (len(SHARES), 7) float64: stories, sum and sum of squares of the gain in mean reciprocal rank over the
+            first share; frames, sum of squared errors, and of those in the folder's scale; what a weakened query gains
+            in mean reciprocal rank. They add up over processes.
     """
 
     def __init__(self, model: StoryModel) -> None:
         self.model = model
-        self.sums = torch.zeros(len(SHARES), 6, dtype=torch.float64, device=model.feature_mean.device)
+        self.sums = torch.zeros(len(SHARES), 7, dtype=torch.float64, device=model.feature_mean.device)
 
     def add(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
         """Take in a batch; its own photos are the candidates, a story's inputs none of its."""
@@ -37,25 +38,28 @@ class DecoderShare:
         first = None
         for place, share in enumerate(SHARES):
             predicted = outputs["carried_features"] + share * outputs["added_features"]
-            ranks = rank_following(predicted, photos, present, batch["content"])
             error = (predicted - photos[:, 1:]) * is_asked.unsqueeze(-1)
             counts = is_asked.sum(dim=1)
-            mean = (is_asked / ranks).sum(dim=1)[counts > 0] / counts[counts > 0]          # (stories,)
+            asked = predicted if self.model.photo_query is None else self.model.photo_query.weaken(predicted)
+            ranks = (rank_following(query, photos, present, batch["content"]) for query in (predicted, asked))
+            mean, weakened = ((is_asked / rank).sum(dim=1)[counts > 0] / counts[counts > 0] for rank in ranks)
             first = mean if first is None else first
             gain = (mean - first).double()
             found = (counts.new_tensor(len(gain)), gain.sum(), gain.square().sum(), counts.sum(),
-                     error.square().mean(dim=-1).sum(), (error * self.model.feature_std).square().mean(dim=-1).sum())
+                     error.square().mean(dim=-1).sum(), (error * self.model.feature_std).square().mean(dim=-1).sum(),
+                     (weakened - mean).sum())
             self.sums[place] += torch.stack([number.double() for number in found])
 
-    def choose(self) -> tuple[float, dict[str, float]]:
-        """The largest share that ranks photos better than none beyond doubt, with no larger error, else none; and what
-        it scores, "image" and "image_raw", as the criterion has them."""
+    def choose(self) -> tuple[float, bool, dict[str, float]]:
+        """The largest share that ranks photos better than none beyond doubt, with no larger error, else none; whether
+        a weakened query ranks them better still; and what it scores, "image" and "image_raw", as the criterion has
+        them."""
         place = self._find_place()
-        _, _, _, frames, error, raw_error = self.sums[place].tolist()
-        return SHARES[place], {"image": error / frames, "image_raw": raw_error / frames} if frames else {}
+        _, _, _, frames, error, raw_error, gain = self.sums[place].tolist()
+        return SHARES[place], gain > 0, {"image": error / frames, "image_raw": raw_error / frames} if frames else {}
 
     def _find_place(self) -> int:
-        count, gains, squares, _, errors, _ = self.sums.cpu().T
+        count, gains, squares, _, errors, _, _ = self.sums.cpu().T
         for place in reversed(range(1, len(SHARES))):
             n = float(count[place])
             mean = float(gains[place]) / max(n, 1)

@@ -140,8 +140,10 @@ class Trainer:
         self.sums = kept
         if share is not None and model.photo_carry is not None:
             self.world.sum(share.sums)
-            chosen, scores = share.choose()
+            chosen, is_weakened, scores = share.choose()
             model.photo_carry.decoder_share.fill_(chosen)
+            if model.photo_query is not None:
+                model.photo_query.is_used.fill_(is_weakened)
             means |= scores
         if blend is not None:
             chosen, means["text"] = blend.choose(self.world.sum)

@@ -44,7 +44,8 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
         outputs = model(on_device) if writing else model.encode(on_device)
         surprise = (caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
                     else torch.zeros(2, len(places), len(TS), dtype=torch.float64))
-        parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
+        parts.append([outputs["predicted_features"].cpu().numpy(), outputs["query_features"].cpu().numpy(),
+                      outputs["next_logits"].sigmoid().cpu().numpy(),
                       outputs["seen_logits"].sigmoid().cpu().numpy(), *surprise.cpu().numpy()])
         if writing:
             keys = (batch["story_index"].numpy()[:, None] * len(TS) + kept).ravel()
@@ -52,8 +53,8 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
                                       writing, keys)
             texts = [[vocabulary[index] for index in caption.token_ids] for caption in captions]
             written += [texts[first:first + len(ts)] for first in range(0, len(texts), len(ts))]
-    features, next_probs, seen_probs, nll, known = (np.concatenate(column) for column in zip(*parts))
-    row = Row(name, photo={t: features[:, t - 1] for t in ts})
+    features, queries, next_probs, seen_probs, nll, known = (np.concatenate(column) for column in zip(*parts))
+    row = Row(name, photo={t: features[:, t - 1] for t in ts}, query={t: queries[:, t - 1] for t in ts})
     row.tags["next"] = {t: TagGuess(next_probs[:, t - 1]) for t in ts}
     if writing:
         row.written = {t: [captions[place] for captions in written] for place, t in enumerate(ts)}

@@ -39,7 +39,7 @@ def score_photos(rows: Sequence[Row], scorer: PhotoScorer) -> tuple[Scores, dict
     of_model: dict[int, PhotoResult] = {}
     for row in rows:
         for t, predicted in row.photo.items():
-            result = scorer.score(predicted, t)
+            result = scorer.score(predicted, t, row.query.get(t))
             _put(scores, row.name, t, result.estimates)
             if row.name == MODEL:
                 of_model[t] = result

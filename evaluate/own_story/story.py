@@ -18,7 +18,7 @@ from evaluate.captions.detokenise import detokenise
 from evaluate.config import StoryConfig
 from evaluate.evaluation.evaluation import choose_device
 from evaluate.own_story.photos import look_at, open_backbone, read_contents
-from evaluate.photos.retrieval import PhotoSpace, rank_candidates
+from evaluate.photos.retrieval import PhotoSpace, normalise, rank_candidates
 from evaluate.stories.alignment import load_table
 from evaluate.tags.tag_scores import FIRST_TAG
 from train.model.text import Context
@@ -88,9 +88,9 @@ def tell_story(config: StoryConfig) -> ToldStory:
     tags_seen = [_likeliest(row, names["tags"]) for row in seen[:count]]
     if not task.looks_ahead:
         return ToldStory(sentences, tags_seen, [], [])
-    predicted = outputs["predicted_features"][0, count - 1].cpu().numpy()
+    query = outputs["query_features"][0, count - 1].cpu().numpy()
     return ToldStory(sentences, tags_seen, _likeliest(ahead[count - 1], names["tags"]),
-                     _match(run, features, predicted, contents, config.top))
+                     _match(run, features, query, contents, config.top))
 
 
 def format_story(config: StoryConfig, told: ToldStory) -> str:
@@ -128,15 +128,14 @@ def make_batch(looked_at: np.ndarray, captions: tuple[str, ...], vocabulary: Voc
             "token_ids": torch.from_numpy(token_ids), "tag_targets": torch.from_numpy(tags)}
 
 
-def _match(run: LoadedRun, features: Features, predicted: np.ndarray, contents: list[bytes], top: int) -> list[str]:
-    """Ids of the photos of the folder that are nearest to the predicted one; the photos shown do not count."""
+def _match(run: LoadedRun, features: Features, query: np.ndarray, contents: list[bytes], top: int) -> list[str]:
+    """Ids of the photos of the folder that are nearest to the query; the photos shown do not count."""
     space = PhotoSpace(features, run.model.feature_mean.cpu().numpy(), run.model.feature_std.cpu().numpy())
     rows = np.flatnonzero(features.usable)
     shown = {hashlib.sha256(content).digest() for content in contents}
     rows = rows[[row.tobytes() not in shown for row in features.content.take(rows)]]
-    query = predicted[None] / max(float(np.linalg.norm(predicted)), 1e-12)
-    ranking = rank_candidates(query.astype(np.float32), lambda index: space.read_directions(rows[index]), len(rows),
-                              np.array([-1]), np.array([[-1]]), top=top)
+    ranking = rank_candidates(normalise(query[None].copy()), lambda index: space.read_directions(rows[index]),
+                              len(rows), np.array([-1]), np.array([[-1]]), top=top)
     return [photo_id.decode() for photo_id in features.photo_id.take(rows[ranking.top[0][ranking.top[0] >= 0]])]
 
 

@@ -41,24 +41,25 @@ class PhotoScorer:
                           **{name: draw_pools(len(split.candidates), split.candidate, t, count, split.seed)
                              for name, count in DISTRACTORS.items()}} for t in TS}
 
-    def score(self, predicted: np.ndarray, t: int) -> PhotoResult:
+    def score(self, predicted: np.ndarray, t: int, query: np.ndarray | None = None) -> PhotoResult:
         """Score one row.
 
         Args:
             predicted: (S, D) float32, standardised features of frame t + 1.
             t: frames seen.
+            query: (S, D) float32, what the photo is sought by; as predicted when left out.
         """
         split = self.split
         target, inputs = split.candidate[:, t], split.candidate[:, :t]
         pools = self.pools[t]
         stories = np.arange(len(split))
         with_target = stories[target >= 0]
-        query = np.concatenate([with_target, *(pool.query for pool in pools.values())])
+        asking = np.concatenate([with_target, *(pool.query for pool in pools.values())])
         candidate = np.concatenate([target[with_target], *(pool.candidate for pool in pools.values())])
         rows = split.candidates.rows
-        ranking = rank_candidates(normalise(predicted.astype(np.float32)),
+        ranking = rank_candidates(normalise((predicted if query is None else query).astype(np.float32)),
                                   lambda index: self.space.read_directions(rows[index]), len(rows), target, inputs,
-                                  (query, candidate), NUM_RETRIEVED)
+                                  (asking, candidate), NUM_RETRIEVED)
         sizes = [len(with_target), *(len(pool.query) for pool in pools.values())]
         of_targets, *of_pools = np.split(ranking.pair_similarity, np.cumsum(sizes)[:-1])
         to_target = np.full(len(split), np.nan, np.float32)

@@ -15,6 +15,7 @@ from train.config import ModelConfig
 from train.model.carry import PhotoCarry, TagCarry
 from train.model.packed_lstm import run_frames
 from train.model.packing import unpack
+from train.model.query import PhotoQuery
 from train.model.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words
 
 NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
@@ -49,6 +50,7 @@ class StoryModel(nn.Module):
         self.text_decoder = TextDecoder(config, vocabulary_size)
         carries = config.asked.looks_ahead
         self.photo_carry = PhotoCarry(NUM_FRAMES - 1) if config.photo_carry and carries else None
+        self.photo_query = PhotoQuery(feature_dim) if config.photo_query and carries else None
         self.tag_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
         self.seen_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
         self.seen_probe = nn.Linear(feature_dim, num_tags) if config.tag_probe else None
@@ -165,7 +167,8 @@ class StoryModel(nn.Module):
 
         Returns:
             "hidden" (B, P, hidden_dim) the attended state, "next_logits" (B, P, G), "tag_embedding" (B, P,
-            tag_embedding_dim), "predicted_features" (B, P, D) standardised; "memory" (B, P, K - 1, T) the captions
+            tag_embedding_dim), "predicted_features" (B, P, D) standardised, "query_features" (B, P, D) what the next
+            photo is sought by; "memory" (B, P, K - 1, T) the captions
             read, the last one first, and "past" what each was to be written from, where the decoder reads them.
         """
         hidden = self.sequence_dropout(run_frames(self.sequence, frames["fused"]))
@@ -183,6 +186,8 @@ class StoryModel(nn.Module):
             share = 1.0 if self.training else self.photo_carry.decoder_share
             outputs |= {"carried_features": carried, "added_features": predicted,
                         "predicted_features": carried + share * predicted}
+        query = self.photo_query or nn.Identity()
+        outputs["query_features"] = query(outputs["predicted_features"])
         if self.text_decoder.reads_memory:
             outputs["memory"] = _turn_back(frames["words"])
         if self.text_decoder.reads_on:

@@ -7,10 +7,21 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.folder.folder import Features
+from train.model.story_model import StoryModel
 
 logger = logging.getLogger(__name__)
 CHUNK = 2048
+MOST_PHOTOS = 20_000  # evenly taken, decide a covariance as well as all do
 LEAST_STD = 1e-6  # where every feature is constant
+
+
+def measure_covariance(model: StoryModel, features: Features, rows: np.ndarray) -> np.ndarray:
+    """Covariance of standardised features: (D, D) float64, of at most MOST_PHOTOS of the photo rows (n,)."""
+    total, taken = np.zeros((features.width,) * 2), rows[::-(-len(rows) // MOST_PHOTOS)]
+    for start in range(0, len(taken), CHUNK):
+        chunk = model.standardise(torch.from_numpy(features.feature.take(taken[start:start + CHUNK]))).numpy()
+        total += chunk.T @ chunk
+    return total / len(taken)
 
 
 def measure_features(features: Features, rows: np.ndarray, std_floor: float) -> tuple[Tensor, Tensor]:

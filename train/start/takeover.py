@@ -16,7 +16,8 @@ TAG_ROWS = ("tag_embedding", "seen_head.3.weight", "seen_head.3.bias", "next_hea
             "seen_probe.weight", "seen_probe.bias")
 # come from this run's folder and settings
 OWN = ("feature_mean", "feature_std", "counted_tags", "photo_carry.scale", "photo_carry.likeness_scale",
-       "photo_carry.decoder_share", "text_decoder.ngram_share")
+       "photo_carry.decoder_share", "photo_query.directions", "photo_query.kept", "photo_query.is_used",
+       "text_decoder.ngram_share")
 
 
 def require_source(run_path: Path) -> None:
