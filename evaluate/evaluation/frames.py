@@ -67,6 +67,9 @@ def evaluate_frames(evaluation: Evaluation) -> Result:
         clock.lap("pixels, rest of METEOR")
     write_predictions(config.run / f"predictions-{config.split}.jsonl", list_predictions(split, rows[0], of_model))
     protocol = describe_protocol(config, split, evaluation.val, list_absent(evaluation))
+    query = evaluation.run.model.photo_query
+    protocol["retrieval"]["model_query"] = "the predicted feature" + (
+        ", with less of what all photos vary in" if query is not None and query.is_used else "")
     protocol["notes"] += describe_left_out(split, evaluation.counted_tags)
     if evaluation.source_note:
         protocol["notes"].append(f"{evaluation.source_note}; baselines and tag thresholds are fitted on this folder's "

@@ -2,7 +2,8 @@
 
 The similarity that ranks is the cosine of standardised features (train mean and deviation, the space the model
 predicts in), the same for the model and every baseline. Random or ImageNet features are nearly parallel before
-standardising, and a plain cosine then ranks by what all photos share.
+standardising, and a plain cosine then ranks by what all photos share. A model may ask with another vector than it
+predicts: see `train.model.query`.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
