@@ -80,15 +80,18 @@ def test_a_copied_word_is_a_mixture_and_nothing_seen_changes_nothing():
 def test_the_photo_that_follows_is_ranked_among_those_not_seen():
     photos = torch.eye(4).repeat(1, 1)[None].repeat(2, 1, 1)[:, [0, 1, 2]]
     photos[1] = torch.tensor([[0.0, 0, 0, 1], [1.0, 1, 0, 0], [0.0, 1, 1, 0]])
-    rows = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    rows, nothing = torch.tensor([[0, 1, 2], [3, 4, 5]]), (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
     predicted = photos[:, 1:].clone()
     present = torch.ones(2, 3, dtype=torch.bool)
-    assert rank_following(predicted, photos, present, rows).tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    assert rank_following(predicted, photos, present, rows, *nothing).tolist() == [[1.0, 1.0], [1.0, 1.0]]
     # nearer to (1, 1, 0, 0) of the other story; its own input is out
     predicted[0, 0] = torch.tensor([1.0, 0.5, 0.0, 0.0])
-    assert rank_following(predicted, photos, present, rows)[0].tolist() == [2.0, 1.0]
+    assert rank_following(predicted, photos, present, rows, *nothing)[0].tolist() == [2.0, 1.0]
     present[1, 1] = False
-    assert rank_following(predicted, photos, present, rows)[0, 0] == 1.0
+    assert rank_following(predicted, photos, present, rows, *nothing)[0, 0] == 1.0
+    # two of a pool are nearer, one of them the story's own input; a copy of the true photo is no other
+    pool = torch.stack([predicted[0, 0], photos[0, 0], photos[0, 1]]), torch.tensor([9, 0, 1])
+    assert rank_following(predicted, photos, present, rows, *pool)[0, 0] == 2.0
 
 
 @pytest.mark.parametrize("helps, share", [(True, 1.0), (False, 0.0)])
@@ -101,7 +104,7 @@ def test_the_decoder_s_own_part_is_used_where_it_ranks_better_beyond_doubt(helps
              "content": torch.arange(200).view(40, 5)}
     carried = photos[:, 1:] * 0.3 + draw(40, 4, 16, seed=1) * 0.7
     added = photos[:, 1:] * 0.5 if helps else draw(40, 4, 16, seed=2) * 0.1 + 0.3
-    chooser = DecoderShare(model)
+    chooser = DecoderShare(model, batch)
     chooser.add({"carried_features": carried, "added_features": added}, batch)
     chosen, is_weakened, scores = chooser.choose()
     assert chosen == share and not is_weakened
@@ -137,7 +140,7 @@ def test_a_query_is_weakened_where_that_ranks_the_photos_of_val_better(misled, i
         carried[..., 0] = draw(40, 4, seed=3) * 20
     else:
         carried[..., 1:] = draw(40, 4, 15, seed=3) * 5
-    chooser = DecoderShare(model)
+    chooser = DecoderShare(model, batch)
     chooser.add({"carried_features": carried, "added_features": torch.zeros_like(carried)}, batch)
     assert chooser.choose()[1] == is_weakened
 

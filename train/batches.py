@@ -104,6 +104,10 @@ class StoryDataset:
         rows = self.story_rows[indices]
         self.features.feature.prefetch(self._photo[rows][self._usable[rows]])
 
+    def spread(self, most: int) -> np.ndarray:
+        """(n,) positions of at most so many stories, evenly taken."""
+        return np.arange(0, len(self), max(1, -(-len(self) // most)))
+
     @property
     def num_photos(self) -> int:
         """Usable photos that the stories name, each counted once."""

@@ -34,7 +34,7 @@ from train.run_folder.runs import (
     write_record,
     write_weights,
 )
-from train.start.beginnings import begin_on_blend, begin_on_ngrams, begin_on_tag_shares
+from train.start.beginnings import begin_on_blend, begin_on_ngrams, begin_on_probe, begin_on_tag_shares
 from train.start.statistics import measure_covariance, measure_features
 from train.start.takeover import require_source, take_over
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
@@ -297,6 +297,8 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
     mean, std = measure_features(features, rows, config.std_floor)
     trainer.model.set_statistics(mean, std)
     begin_on_ngrams(trainer.model, train_set, val_set)
+    if trainer.model.seen_probe is not None and train_set.num_photos and not config.init:
+        begin_on_probe(trainer.model, train_set, val_set)
     if trainer.model.photo_carry is not None and train_set.num_photos:
         begin_on_blend(trainer.model, train_set)
         if trainer.model.photo_query is not None:

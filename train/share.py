@@ -14,11 +14,15 @@ from train.model.ngrams import EM_STEPS, NgramTable
 from train.model.story_model import StoryModel
 
 SHARES = (0.0, 0.5, 1.0)
+POOL_STORIES = 256  # whose photos are sought among; evenly taken
 DOUBT = 1.0  # standard errors by which a share's reciprocal ranks must lie above those of none
 
 
 class DecoderShare:
     """Gathers, over the batches of val, how each share ranks the photo that follows.
+
+    Args:
+        model: with a photo_carry. pool: stories of val, a batch on the model's device, whose photos are candidates too.
 
     Attributes:
         sums: (len(SHARES), 7) float64: stories, sum and sum of squares of the gain in mean reciprocal rank over the
@@ -26,12 +30,14 @@ class DecoderShare:
             in mean reciprocal rank. They add up over processes.
     """
 
-    def __init__(self, model: StoryModel) -> None:
+    def __init__(self, model: StoryModel, pool: Mapping[str, Tensor]) -> None:
         self.model = model
+        is_there = pool["photo_mask"]
+        self.pool = model.standardise(pool["image_features"][is_there]), pool["content"][is_there]
         self.sums = torch.zeros(len(SHARES), 7, dtype=torch.float64, device=model.feature_mean.device)
 
     def add(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
-        """Take in a batch; its own photos are the candidates, a story's inputs none of its."""
+        """Take in a batch; its photos and the pool's are the candidates, a story's inputs none of its."""
         present = batch["photo_mask"]
         photos = self.model.standardise(batch["image_features"]) * present.unsqueeze(-1)
         is_asked = present[:, 1:]                                                          # (B, P)
@@ -41,7 +47,8 @@ class DecoderShare:
             error = (predicted - photos[:, 1:]) * is_asked.unsqueeze(-1)
             counts = is_asked.sum(dim=1)
             asked = predicted if self.model.photo_query is None else self.model.photo_query.weaken(predicted)
-            ranks = (rank_following(query, photos, present, batch["content"]) for query in (predicted, asked))
+            ranks = (rank_following(query, photos, present, batch["content"], *self.pool)
+                     for query in (predicted, asked))
             mean, weakened = ((is_asked / rank).sum(dim=1)[counts > 0] / counts[counts > 0] for rank in ranks)
             first = mean if first is None else first
             gain = (mean - first).double()
@@ -99,20 +106,24 @@ class NgramShare:
         return share, float(add_up(surprise.sum())) / count
 
 
-def rank_following(predicted: Tensor, photos: Tensor, present: Tensor, content: Tensor) -> Tensor:
-    """Where the photo that follows stands by cosine among all photos of a batch, each counted once.
+def rank_following(predicted: Tensor, photos: Tensor, present: Tensor, content: Tensor, pool_photos: Tensor,
+                   pool_content: Tensor) -> Tensor:
+    """Where the photo that follows stands by cosine among all photos of a batch and a pool, each counted once.
 
     Args:
         predicted: (B, P, D). photos: (B, P + 1, D) standardised. present: (B, P + 1) bool. content: (B, P + 1).
+        pool_photos: (C, D) standardised. pool_content: (C,).
 
     Returns:
         (B, P) float, 1 = best, ties by mean rank; 1 where a photo that follows was among those before it.
     """
-    rows, inverse = torch.unique(content, return_inverse=True)                             # (C,), (B, K)
+    rows, inverse = torch.unique(torch.cat([content.flatten(), pool_content]), return_inverse=True)
+    inverse, of_pool = inverse[:content.numel()].view_as(content), inverse[content.numel():]   # (B, K), (C,)
     candidates = torch.zeros(len(rows), photos.shape[-1], device=photos.device)
-    candidates[inverse[present]] = F.normalize(photos[present].float(), dim=-1)
     is_candidate = torch.zeros(len(rows), dtype=torch.bool, device=photos.device)
-    is_candidate[inverse[present]] = True
+    for place, photo in ((of_pool, pool_photos), (inverse[present], photos[present])):
+        candidates[place] = F.normalize(photo.float(), dim=-1)
+        is_candidate[place] = True
     cosine = F.normalize(predicted.float(), dim=-1) @ candidates.T                         # (B, P, C)
     seen = F.one_hot(inverse[:, :-1], len(rows)).cumsum(dim=1) > 0                         # (B, P, C)
     target = inverse[:, 1:].unsqueeze(-1)

@@ -19,7 +19,7 @@ from train.distributed import World
 from train.model.packing import send
 from train.model.story_model import StoryModel
 from train.order import share_batch
-from train.share import DecoderShare, NgramShare
+from train.share import POOL_STORIES, DecoderShare, NgramShare
 
 SUMS = (*TERMS, "gradient", "image_raw")  # what an epoch adds up: a sum and a count each
 CHECK_EVERY = 50  # steps between two looks at the losses on CUDA, where every look waits for the device
@@ -122,8 +122,9 @@ class Trainer:
         self.model.eval()
         kept, self.sums = self.sums, torch.zeros_like(self.sums)
         model, decoder = self.model, self.model.text_decoder
-        share = DecoderShare(model) if model.photo_carry is not None else None
+        share = None
         if model.photo_carry is not None:
+            share = DecoderShare(model, self.move(dataset.__getitems__(dataset.spread(POOL_STORIES))))
             model.photo_carry.decoder_share.fill_(1.0)  # what the epoch before chose is no part of what this one scores
         blend = NgramShare(decoder.ngrams) if decoder.ngrams is not None and len(dataset) else None
         size = max(self.config.batch_size, 64)

@@ -11,6 +11,7 @@ from train.model.story_model import StoryModel
 
 BLEND_STORIES = 20_000       # at most so many, evenly taken, decide a few weights as well as all do
 BATCH = 256
+PENALTIES = (0.1, 0.01, 1.0, 10.0, 100.0)  # of the ridge, times the number of photos; the first where there is no val
 
 
 def begin_on_blend(model: StoryModel, train_set: StoryDataset) -> None:
@@ -19,12 +20,42 @@ def begin_on_blend(model: StoryModel, train_set: StoryDataset) -> None:
 
     def read() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         device = model.feature_mean.device
-        order = np.arange(0, len(train_set), -(-len(train_set) // BLEND_STORIES))
-        for batch in iterate_batches(train_set, BATCH, order):
+        for batch in iterate_batches(train_set, BATCH, train_set.spread(BLEND_STORIES)):
             is_photo = batch["photo_mask"].to(device)
             photos = model.standardise(batch["image_features"].to(device)) * is_photo.unsqueeze(-1)
             yield photos[:, :-1], photos[:, 1:], is_photo[:, 1:]
     model.photo_carry.fit(read())
+
+
+def begin_on_probe(model: StoryModel, train_set: StoryDataset, val_set: StoryDataset | None) -> None:
+    """Let the probe of seen tags begin on the ridge from photos to tags, its penalty the best of PENALTIES on val.
+
+    A ridge tells shares, the probe logits: near a tag's share p a step in the share is 1 / (p (1 - p)) in its logit.
+    """
+    assert model.seen_probe is not None
+    device = model.feature_mean.device
+    share = measure_tag_shares(train_set).sigmoid().to(device)                             # (G,)
+
+    def read(dataset: StoryDataset) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in iterate_batches(dataset, BATCH, dataset.spread(BLEND_STORIES)):
+            photos, tags = (batch[name][batch["photo_mask"]].to(device) for name in ("image_features", "tag_targets"))
+            yield model.standardise(photos).double(), tags.double() - share                # (n, D), (n, G)
+
+    D, count = model.seen_probe.in_features, 0
+    products, told = share.new_zeros(D, D), share.new_zeros(D, len(share))
+    for photos, tags in read(train_set):
+        products, told, count = products + photos.T @ photos, told + photos.T @ tags, count + len(photos)
+
+    def solve(penalty: float) -> Tensor:
+        diagonal = torch.eye(D, dtype=torch.float64, device=device) * penalty * count
+        return torch.cholesky_solve(told, torch.linalg.cholesky(products + diagonal))
+
+    def measure_error(weight: Tensor) -> float:
+        return sum(float((photos @ weight - tags).square().sum()) for photos, tags in read(val_set)) if val_set else 0.0
+
+    best = min(map(solve, PENALTIES), key=measure_error)
+    with torch.no_grad():
+        model.seen_probe.weight.copy_((best / (share * (1 - share))).T)
 
 
 def begin_on_tag_shares(model: StoryModel, train_set: StoryDataset) -> None:
