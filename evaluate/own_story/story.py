@@ -25,6 +25,7 @@ from evaluate.own_story.photos import look_at, make_mapper, open_backbone, read_
 from evaluate.photos.retrieval import PhotoSpace, rank_candidates
 from evaluate.stories.alignment import load_table
 from evaluate.tags.tag_scores import FIRST_TAG
+from extract.backbones.backbone import Backbone
 from extract.backbones.mapper import Mapper
 from train.model.text import Context
 from train.run_folder.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
@@ -75,6 +76,7 @@ class Storyteller:
 
     run: LoadedRun
     features: Features
+    backbone: Backbone
     mapper: Mapper
     resize: Resize
     vocabulary: Vocabulary
@@ -97,7 +99,7 @@ class Storyteller:
         require_same_folder(run, run_path, features.recipe, features.words(run.config.words).identity, features.root)
         opened, fields = open_backbone(run, features, backbone, weights), run.recipe["fields"]
         names = read_json(run_path / VOCABULARY, "the run's words", f"train it again: make train RUN={run_path}")
-        return cls(run, features, make_mapper(opened, fields, device),
+        return cls(run, features, opened, make_mapper(opened, fields, device),
                    opened.spec.resize_for(fields.get("reduced_decoding") == "none"), Vocabulary(names["words"]),
                    names["tags"], int(run.words["fields"]["length"]), task, device)
 

@@ -1,0 +1,207 @@
+"""Photos of one's own while their story is told: looked at once, kept in memory as a feature and a small picture."""
+import base64
+import hashlib
+import io
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.annotations.annotation_file import NUM_FRAMES
+from data.errors import UserError
+from data.files import replace_file
+from data.folder.word_reader import SplitWords
+from data.pictures.pictures import blame_photo, make_thumbnail, open_picture, resize_picture
+from data.words.tokens import RESERVED, split_words
+from evaluate.app.uploads import can_read_videos, require_small
+from evaluate.captions.detokenise import detokenise
+from evaluate.own_story.story import Storyteller
+from evaluate.photos.retrieval import rank_candidates
+from extract.backbones.weights import RANDOM
+from train.writing.config import WritingConfig
+
+SIDE = 480              # pixels of the picture that is kept, at most
+MAX_KEPT = 40           # photos; the one that was not asked for longest goes
+MAX_SENTENCE = 400      # characters
+NEAREST = 3
+USUAL_PHOTOS, USUAL_SHARE = 100, 0.05
+METHODS = ("greedy", "nucleus")
+
+
+@dataclass(frozen=True)
+class OwnPhoto:
+    """What is kept of a photo: its feature (D,) float16, a small JPEG without metadata, the sha256 of its bytes."""
+
+    feature: np.ndarray
+    picture: bytes
+    content: bytes
+
+
+class Telling:
+    """A run and the photos that stories are told of; one caller at a time.
+
+    Args:
+        keep: where the photos' own bytes go, `<id>.<ending>`; None: nowhere.
+    """
+
+    def __init__(self, teller: Storyteller, keep: Path | None = None) -> None:
+        self.teller, self._keep, self._photos = teller, keep, OrderedDict[str, OwnPhoto]()
+        words = teller.features.words(teller.run.config.words)
+        self._train: SplitWords | None = words.split("train") if "train" in words.splits else None
+        self._rows = self._usable(self._train)
+        self._usual = self._measure_usual(self._usable(words.split("val") if "val" in words.splits else None))
+
+    def facts(self) -> dict[str, Any]:
+        """What the page says of the run before any photo is there."""
+        run, train = self.teller.run, self._train
+        stories = [] if train is None else [int(row) for row in np.linspace(0, len(train) - 1, 3)]
+        return {"run": str(run.path), "looks_ahead": self.teller.task.looks_ahead, "frames": NUM_FRAMES,
+                "stories": 0 if train is None else len(train), "photos": len(self._rows),
+                "words": len(self.teller.vocabulary) - len(RESERVED),
+                "backbone": str(run.recipe["fields"].get("backbone")),
+                "is_random": self.teller.backbone.weights == RANDOM,
+                "samples": [self._caption(row, order) for order, row in zip((0, 2, 4), stories)],
+                "reads_videos": can_read_videos(), "keep": None if self._keep is None else str(self._keep)}
+
+    def add_photo(self, content: bytes) -> dict[str, Any]:
+        """Look at a photo's bytes.
+
+        Returns:
+            "id", "picture" (base64 JPEG), "seen": tags with probabilities, "near": the nearest train photos, and
+            "unlike": [its cosine to the nearest, what photos of the run's own world reach] where it is far from all.
+
+        Raises:
+            BadPhoto: if it is none, or too large.
+        """
+        require_small(content)
+        teller, digest = self.teller, hashlib.sha256(content)
+        with blame_photo(content):
+            picture = open_picture(content, teller.resize)
+            feature = teller.mapper.look_at(resize_picture(picture, teller.resize)[None])[0]
+            photo = OwnPhoto(feature, make_thumbnail(picture, SIDE), digest.digest())
+        photo_id = f"own-{digest.hexdigest()[:20]}"
+        self._photos[photo_id] = photo
+        self._photos.move_to_end(photo_id)
+        while len(self._photos) > MAX_KEPT:
+            self._photos.popitem(last=False)
+        self._keep_original(photo_id, content)
+        seen = teller.read(feature[None], ())["seen_logits"][0, 0]
+        direction = (feature.astype(np.float32) - teller.space.mean) / teller.space.std
+        near = teller.match(direction, self._rows, set(), NEAREST)
+        return {"id": photo_id, "picture": _encode(photo.picture), "seen": teller.likeliest(seen),
+                "near": [self._show(row) for row in near], "unlike": self._find_unlike(direction, near)}
+
+    def write(self, photo_ids: Sequence[str], sentences: Sequence[str], place: int, method: str, seed: int,
+              off: Sequence[str]) -> dict[str, Any]:
+        """Write the sentence of a place, counted from 0, from the sentences before it.
+
+        A run that looks ahead has seen the photos before the place alone; the place behind the last photo is what
+        comes next.
+
+        Args:
+            sentences: at least `place`; blank ones are withheld. off: names of tags that count for nothing.
+
+        Returns:
+            "sentence", "tags" that it was written from, "next": train photos like the one expected there (empty where
+            the run predicts none), "unknown": words of the sentences before that the run does not know.
+        """
+        photos, ahead = [self.take(photo_id) for photo_id in photo_ids], self.teller.task.looks_ahead
+        first, last = (1, min(len(photos), NUM_FRAMES - 1)) if ahead else (0, len(photos) - 1)
+        if len(photos) > NUM_FRAMES or not first <= place <= last or len(sentences) < place:
+            raise UserError(f"expected at most {NUM_FRAMES} photos, a place from {first + 1} to {last + 1} and the "
+                            f"sentences before it, found {len(photos)} photos, place {place + 1} and {len(sentences)} "
+                            "sentences")
+        if method not in METHODS:
+            raise UserError(f"expected a way of writing of {', '.join(METHODS)}, found {method!r}")
+        before = [sentence[:MAX_SENTENCE] for sentence in sentences[:place]]
+        looked_at = np.stack([photo.feature for photo in (photos[:place] if ahead else photos)])
+        config = WritingConfig() if method == "greedy" else WritingConfig(method="sample", top_p=0.9, seed=seed)
+        with self._without(off):
+            outputs = self.teller.read(looked_at, before if ahead else ())
+            sentence = (self.teller.write(outputs, place, config) if ahead else
+                        self.teller.write(outputs, place + 1, config, before))[0]
+        step = place - 1 if ahead else place
+        predicted = outputs["predicted_features"][0, step].cpu().numpy()
+        matching = self.teller.match(predicted, self._rows, {photo.content for photo in photos},
+                                     NEAREST) if ahead else self._rows[:0]
+        known = self.teller.vocabulary.index
+        unknown = {word for text in before for word in split_words(text, tokenised=False)
+                   if word not in known and any(map(str.isalpha, word))}
+        return {"sentence": sentence, "tags": self.teller.likeliest(outputs["next_logits"][0, step]),
+                "next": [self._show(row) for row in matching], "unknown": sorted(unknown)}
+
+    def take(self, photo_id: str) -> OwnPhoto:
+        """A photo by id.
+
+        Raises:
+            UserError: if it is not there any more.
+        """
+        if photo_id not in self._photos:
+            raise UserError("expected photos that were given here before, found one that is not kept any more; remove "
+                            "it and give it again")
+        self._photos.move_to_end(photo_id)
+        return self._photos[photo_id]
+
+    @contextmanager
+    def _without(self, names: Sequence[str]) -> Iterator[None]:
+        """Let tags count for nothing meanwhile."""
+        counted = self.teller.run.model.counted_tags
+        before = counted.clone()
+        counted[[column for column, name in enumerate(self.teller.tag_names) if name in names]] = 0
+        try:
+            yield
+        finally:
+            counted.copy_(before)
+
+    def _usable(self, words: SplitWords | None) -> np.ndarray:
+        rows = np.unique(words.photo.all()) if words is not None else np.zeros(0, np.int64)
+        return rows[self.teller.features.usable[rows]]
+
+    def _measure_usual(self, rows: np.ndarray) -> float | None:
+        """What 95 % of photos of the run's own world that it did not learn from reach: cosine to the nearest train
+        photo. None where there are none."""
+        if not len(rows) or not len(self._rows):
+            return None
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), USUAL_PHOTOS)).astype(int)]
+        read = self.teller.space.read_directions
+        queries = read(rows)
+        ranking = rank_candidates(queries, lambda index: read(self._rows[index]), len(self._rows),
+                                  np.full(len(rows), -1), np.full((len(rows), 1), -1), top=1)
+        nearest = read(self._rows[ranking.top[:, 0]])
+        return float(np.quantile(np.einsum("nd,nd->n", queries, nearest), USUAL_SHARE))
+
+    def _find_unlike(self, direction: np.ndarray, near: np.ndarray) -> list[float] | None:
+        if self._usual is None or not len(near):
+            return None
+        nearest = self.teller.space.read_directions(near[:1])[0]
+        cosine = float(nearest @ direction) / max(float(np.linalg.norm(direction)), 1e-12)
+        return [round(cosine, 2), round(self._usual, 2)] if cosine < self._usual else None
+
+    def _show(self, row: int) -> dict[str, Any]:
+        """A train photo: "id", "picture" (base64 JPEG, "" without thumbnails), and its "caption" in some story."""
+        thumbnail = self.teller.features.thumbnail(int(row))
+        assert self._train is not None
+        story, order = np.argwhere(self._train.photo.all() == row)[0]
+        return {"id": self.teller.features.photo_id.take(np.array([row]))[0].decode(),
+                "picture": _encode(thumbnail or b""), "caption": self._caption(int(story), int(order))}
+
+    def _caption(self, story: int, order: int) -> str:
+        assert self._train is not None
+        caption = self._train.caption(story, order)
+        return detokenise(caption.split()) if self._train.tokenised.slice(story, story + 1)[0, order] else caption
+
+    def _keep_original(self, photo_id: str, content: bytes) -> None:
+        if self._keep is not None:
+            with Image.open(io.BytesIO(content)) as picture:
+                ending = str(picture.format).lower().replace("mpo", "jpeg")
+            with replace_file(self._keep / f"{photo_id}.{ending}") as partial:
+                partial.write_bytes(content)
+
+
+def _encode(picture: bytes) -> str:
+    return base64.b64encode(picture).decode("ascii")
