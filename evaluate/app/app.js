@@ -136,7 +136,7 @@
       part.seen.textContent = `Seen: ${photo.seen.map(([tag, chance]) => `${tag.replace("_", " ")} ${Math.round(100 * chance)} %`).join(", ")}`;
       part.seen.hidden = !photo.seen.length;
       part.unlike.hidden = !photo.unlike;
-      if (photo.unlike) part.unlike.textContent = `Unlike anything it learned from: likeness ${photo.unlike[0]} to the nearest photo; of its own world 95 % reach ${photo.unlike[1]}. Expect nothing of what it says here.`;
+      if (photo.unlike) part.unlike.textContent = `Unlike anything it learned from: ${photo.unlike[0]} from the nearest photo, where 95 % of its own world are within ${photo.unlike[1]}. What it says here is a guess at best.`;
       fillBeside(part.near, photo.near);
       makeDraggable(frame);
       frames.splice(frames.filter((known) => known.id).length, 0, frame);
@@ -244,8 +244,10 @@
     frame.locked = false;
     fillTags(frame, said.tags);
     fillBeside(frame.part.next, said.next);
-    frame.part.unknown.hidden = !said.unknown.length;
-    frame.part.unknown.textContent = `Words before this that it does not know: ${said.unknown.join(", ")}.`;
+    said.unknown.forEach((words, index) => {
+      frames[index].part.unknown.hidden = !words.length;
+      frames[index].part.unknown.textContent = `It does not know: ${words.join(", ")}.`;
+    });
     frame.element.classList.remove("fresh");
     void frame.element.offsetWidth;
     frame.element.classList.add("fresh");
