@@ -71,7 +71,7 @@ class Chromium:
         """Drag the middle of one element to just above the lower end of another, by pointer."""
         points = self.run("""return arguments[0].map((selector, index) => {
             const box = document.querySelector(selector).getBoundingClientRect();
-            return [Math.round(box.left + box.width / 2), Math.round(index ? box.bottom - 4 : box.top + box.height / 2)];
+            return [box.left + box.width / 2, index ? box.bottom - 4 : box.top + box.height / 2].map(Math.round);
         })""", [selector, target])
         moves = [{"type": "pointerMove", "x": x, "y": y, "duration": 30} for x, y in points]
         actions = [moves[0], {"type": "pointerDown", "button": 0}, moves[1], {"type": "pointerUp", "button": 0}]

@@ -22,7 +22,7 @@ from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
 from data.pictures.photos import BadPhoto
 from evaluate.app.saving import HERE, write_page, write_vist
-from evaluate.app.telling import MAX_KEPT, MAX_SENTENCE, Telling
+from evaluate.app.telling import MAX_SENTENCE, Telling
 from evaluate.app.uploads import MAX_PHOTO_BYTES, MAX_VIDEO_BYTES, read_key_frames
 from evaluate.config import AppConfig
 from evaluate.own_story.story import Storyteller
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.1"
 MAX_JSON_BYTES = 1 << 16
+MAX_LISTED = 1000      # things in a list: a world has more tags than a story photos
 MAX_CONNECTIONS = 32
 MAX_WAITING = 6        # jobs, the one at work among them
 IDLE_SECONDS = 15      # without a byte
@@ -241,10 +242,10 @@ JOBS: dict[str, tuple[int, Callable[[Telling, bytes], Any]]] = {
 
 
 def _parse(body: bytes, **kinds: Any) -> dict[str, Any]:
-    """A JSON object whose values are of these kinds; [kind] is a list of at most MAX_KEPT of them."""
+    """A JSON object whose values are of these kinds; [kind] is a list of at most MAX_LISTED of them."""
     def is_of(value: Any, kind: Any) -> bool:
         if isinstance(kind, list):
-            return isinstance(value, list) and len(value) <= MAX_KEPT and all(is_of(part, kind[0]) for part in value)
+            return isinstance(value, list) and len(value) <= MAX_LISTED and all(is_of(part, kind[0]) for part in value)
         return type(value) is kind and (kind is not str or value.isascii() or bool(value.encode("utf-8")))
     try:
         raw = json.loads(body)
