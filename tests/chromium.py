@@ -15,7 +15,7 @@ DRIVER = shutil.which("chromedriver")
 ABSENT = "" if BROWSER and DRIVER else "no chromium with chromedriver here: the page was not opened in a browser"
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 KEYS = {"Escape": "\ue00c", "Enter": "\ue007", "Tab": "\ue004", "ArrowRight": "\ue014", "ArrowLeft": "\ue012",
-        "ArrowDown": "\ue015"}
+        "ArrowDown": "\ue015", "ArrowUp": "\ue013"}
 
 
 class Chromium:

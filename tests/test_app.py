@@ -115,8 +115,8 @@ def test_a_tag_that_is_switched_off_changes_what_is_written_and_only_then(runs, 
     before = tellings["next"].teller.run.model.counted_tags.clone()
 
     def written(off):
-        return [ask(server, "/write", asked(ids, ["the dog ran"], 1, method="nucleus", seed=seed, off=off))[1]["sentence"]
-                for seed in range(12)]
+        questions = [asked(ids, ["the dog ran"], 1, method="nucleus", seed=seed, off=off) for seed in range(12)]
+        return [ask(server, "/write", question)[1]["sentence"] for question in questions]
     usual = written([])
     assert len(set(usual)) > 1, "every seed another way"
     assert written(tellings["next"].teller.tag_names) != usual == written([])
@@ -178,7 +178,8 @@ def bomb():
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
     header = struct.pack(">IIBBBBB", 12_000, 12_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1 << 20))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in chunks)
 
 
 @pytest.mark.parametrize("content, said", [
@@ -321,13 +322,14 @@ def test_the_page_reaches_nothing_but_its_server_and_says_what_the_run_cannot_do
     assert status == 200 and server.token not in text
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy and answer.getheader("Cache-Control") == "no-store"
-    assert "continues stories" in text and "about 28 photos" in text and "never trained" not in text
+    assert "continues stories" in text and "about 24 photos" in text and "never trained" not in text
 
 
 def test_random_weights_are_called_so(tellings, monkeypatch):
-    teller = tellings["tell"].teller
-    monkeypatch.setattr(tellings["tell"], "teller", replace(teller, backbone=replace(teller.backbone, weights="random")))
-    with serving(tellings["tell"]) as server:
+    telling = tellings["tell"]
+    backbone = replace(telling.teller.backbone, weights="random")
+    monkeypatch.setattr(telling, "teller", replace(telling.teller, backbone=backbone))
+    with serving(telling) as server:
         page = ask(server, "/", method="GET")[1].decode()
     assert "tells stories" in page and "was never trained" in page
 
@@ -349,7 +351,8 @@ def make_video(frames=24, container="mp4", size=(64, 48)):
 
 @pytest.mark.parametrize("container", ["mp4", "matroska", "avi"])
 def test_key_frames_are_spread_over_a_video(container):
-    reds = [Image.open(io.BytesIO(frame)).getpixel((30, 20))[0] for frame in read_key_frames(make_video(24, container), 5)]
+    frames = read_key_frames(make_video(24, container), 5)
+    reds = [Image.open(io.BytesIO(frame)).getpixel((30, 20))[0] for frame in frames]
     assert len(reds) == 5 and reds == sorted(reds) and reds[0] < 60 and reds[-1] > 160
     assert len(read_key_frames(make_video(1, container), 5)) == 1, "no more than there are"
 
@@ -361,8 +364,9 @@ def test_a_video_is_as_good_as_its_key_frames(server):
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "found something else"), (b"ffconcat version 1.0\nfile x", "something"),
-    (b"", "something"), (b"\0\0\0\x18ftypmp42" + b"\0" * 50, "broken")])
+    (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "found something else"),
+    (b"ffconcat version 1.0\nfile x", "something else"), (b"", "something else"),
+    (b"\0\0\0\x18ftypmp42" + b"\0" * 50, "broken")])
 def test_what_is_no_video_is_refused(server, content, said):
     pytest.importorskip("av")
     status, answer, _ = ask(server, "/video", content)

@@ -203,25 +203,24 @@
 
   function makeDraggable(frame) {
     const { handle } = frame.part, { element } = frame;
-    handle.addEventListener("pointerdown", (event) => {
+    handle.addEventListener("pointerdown", () => {
       if (work) return;
-      handle.setPointerCapture(event.pointerId);
       element.classList.add("dragged");
-    });
-    handle.addEventListener("pointermove", (event) => {
-      if (!element.classList.contains("dragged")) return;
-      const over = document.elementFromPoint(event.clientX, event.clientY)?.closest(".frame:not(.coda)");
-      if (!over || over === element) return;
-      const box = over.getBoundingClientRect();
-      over[event.clientY < box.top + box.height / 2 ? "before" : "after"](element);
-    });
-    for (const end of ["pointerup", "pointercancel"]) handle.addEventListener(end, () => {
-      if (!element.classList.contains("dragged")) return;
-      element.classList.remove("dragged");
-      const order = [...at("story").children];
-      frames.sort((a, b) => order.indexOf(a.element) - order.indexOf(b.element));
-      show();
-      say(`${frame.name} is now photo ${frames.indexOf(frame) + 1}.`);
+      const ended = new AbortController(); // listeners on the document: an element that moves loses its pointer
+      document.addEventListener("pointermove", (event) => {
+        const over = document.elementFromPoint(event.clientX, event.clientY)?.closest(".frame:not(.coda)");
+        if (!over || over === element) return;
+        const box = over.getBoundingClientRect();
+        over[event.clientY < box.top + box.height / 2 ? "before" : "after"](element);
+      }, ended);
+      for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => {
+        ended.abort();
+        element.classList.remove("dragged");
+        const order = [...at("story").children];
+        frames.sort((a, b) => order.indexOf(a.element) - order.indexOf(b.element));
+        show();
+        say(`${frame.name} is now photo ${frames.indexOf(frame) + 1}.`);
+      }, ended);
     });
     handle.addEventListener("keydown", (event) => {
       const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
