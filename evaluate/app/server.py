@@ -2,7 +2,7 @@
 
 A request must name this server as its Host, and as its Origin where it has one: a page elsewhere, or a name that was
 bent to this address, gets 403. What is asked (all by POST) must carry the token that stands in the printed address,
-behind the #, which no browser sends along. GET gives the page, which holds nothing of anybody's.
+behind the #, which no browser sends along. GET gives the page, which tells of the run and of no photo.
 
     /photo  a photo's bytes        /write  a sentence      /page  the story as HTML
     /video  a video's bytes                                /vist  the story as VIST's JSON
