@@ -1,4 +1,5 @@
 """The page's server: what it writes is what the command writes, and whatever else comes is refused in a sentence."""
+import errno
 import io
 import json
 import signal
@@ -273,6 +274,16 @@ def test_who_sends_too_slowly_is_cut_off(server, monkeypatch):
     give(server, [jpeg(5)])
 
 
+def test_who_breaks_off_is_no_defect(server, caplog):
+    head = f"POST /photo HTTP/1.0\r\nHost: 127.0.0.1:{server.server_port}\r\nX-Token: {server.token}\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as client:
+        client.sendall(f"{head}Content-Length: 5000\r\n\r\nx".encode())
+        time.sleep(0.1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
+    give(server, [jpeg(number) for number in range(app.MAX_WAITING + 1)])
+    assert caplog.text == "", "and its place in the queue is free again"
+
+
 @pytest.mark.parametrize("path, method, headers, status", [
     ("/", "GET", {"Host": "evil.example"}, 403), ("/", "GET", {"Host": ""}, 403),
     ("/", "GET", {"Origin": "http://evil.example"}, 403), ("/", "GET", {"Origin": "null"}, 403),
@@ -314,6 +325,19 @@ def test_a_defect_is_said_to_be_one_and_the_server_stays(server, tellings, monke
     assert "ZeroDivisionError" in caplog.text
     monkeypatch.undo()
     give(server, [jpeg(1)])
+
+
+def test_a_photo_that_cannot_be_kept_is_told(runs, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    flags = ["app", "--run", str(runs / "next"), "--backbone", BACKBONE, "--port", "0", "--keep"]
+    assert main([*flags, str(tmp_path / "file")]) == 2 and "is no folder" in capsys.readouterr().err
+
+    def fail(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("evaluate.app.telling.replace_file", fail)
+    with serving(open_telling(runs / "next", tmp_path)) as server:
+        status, answer, _ = ask(server, "/photo", jpeg(1))
+    assert status == 507 and "No space left" in answer["error"]
 
 
 def test_the_page_reaches_nothing_but_its_server_and_says_what_the_run_cannot_do(server):

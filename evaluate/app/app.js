@@ -75,7 +75,8 @@
     return run("Looking at photo", files, async (file, signal) => {
       try {
         if (file.size > facts.photoBytes) throw new Error(`a photo may have ${facts.photoBytes >> 20} MB, this has ${file.size >> 20} MB`);
-        const photo = await (await ask("/photo", file, signal)).json();
+        const content = await file.arrayBuffer().catch(() => { throw new Error("it cannot be read; a folder goes through “From a folder”"); });
+        const photo = await (await ask("/photo", content, signal)).json();
         addFrame(photo, file.name);
       } catch (error) {
         if (error.name === "AbortError") throw error;

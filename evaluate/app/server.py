@@ -19,7 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from data.annotations.annotation_file import NUM_FRAMES
-from data.errors import UserError
+from data.errors import DISK_ERRORS, UserError
+from data.files import require_room
 from data.pictures.photos import BadPhoto
 from evaluate.app.saving import HERE, write_page, write_vist
 from evaluate.app.telling import MAX_SENTENCE, Telling
@@ -152,10 +153,13 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self._require_own()
             kind, body = work()
+        except ConnectionError:
+            raise  # whoever asked is gone
         except Exception as error:
-            status = {Refusal: getattr(error, "status", 0), UserError: 400, BadPhoto: 400,
-                      TimeoutError: 408}.get(type(error), 500)
-            sentence = f"this is no photo that can be used: {error}" if isinstance(error, BadPhoto) else str(error)
+            status = {Refusal: getattr(error, "status", 0), UserError: 400, BadPhoto: 400, TimeoutError: 408}.get(
+                type(error), 507 if isinstance(error, OSError) and error.errno in DISK_ERRORS else 500)
+            sentence = (f"this is no photo that can be used: {error}" if isinstance(error, BadPhoto) else
+                        f"the photo cannot be kept: {error}" if status == 507 else str(error))
             if status == 500:
                 log.error("a defect of this program", exc_info=error)
                 sentence = "something went wrong that is a defect of this program; the terminal has the details"
@@ -264,6 +268,8 @@ def serve(config: AppConfig) -> None:
         UserError: if the port is taken, or the run, its folder or its backbone cannot be opened: before anything is
             served.
     """
+    if config.keep is not None:
+        require_room(config.keep, "the photos that are given")
     with AppServer(config.port) as server:
         teller = Storyteller.open(config.run, config.features, config.backbone, config.weights, config.device)
         server.open_for(Telling(teller, config.keep))

@@ -19,7 +19,7 @@ from data.folder.word_reader import SplitWords
 from data.pictures.pictures import blame_photo, make_thumbnail, open_picture, resize_picture
 from data.words.tokens import RESERVED, split_words
 from evaluate.app.uploads import can_read_videos, require_small
-from evaluate.captions.detokenise import detokenise
+from evaluate.captions.detokenise import read_caption
 from evaluate.own_story.story import Storyteller
 from evaluate.photos.retrieval import BLOCK
 from extract.backbones.weights import RANDOM
@@ -59,14 +59,14 @@ class Telling:
     def facts(self) -> dict[str, Any]:
         """What the page says of the run before any photo is there."""
         run, train = self.teller.run, self._train
-        stories = [] if train is None else [int(row) for row in np.linspace(0, len(train) - 1, 3)]
+        samples = [] if train is None else [read_caption(train, int(row), order) for order, row in
+                                            zip((0, 2, 4), np.linspace(0, len(train) - 1, 3))]
         return {"run": str(run.path), "looks_ahead": self.teller.task.looks_ahead, "frames": NUM_FRAMES,
                 "stories": 0 if train is None else len(train), "photos": len(self._rows),
                 "words": len(self.teller.vocabulary) - len(RESERVED),
                 "backbone": str(run.recipe["fields"].get("backbone")),
                 "is_random": self.teller.backbone.weights == RANDOM,
-                "samples": [self._caption(row, order) for order, row in zip((0, 2, 4), stories)],
-                "reads_videos": can_read_videos(), "keep": None if self._keep is None else str(self._keep)}
+                "samples": samples, "reads_videos": can_read_videos(), "keep": self._keep and str(self._keep)}
 
     def add_photo(self, content: bytes) -> dict[str, Any]:
         """Look at a photo's bytes.
@@ -191,12 +191,7 @@ class Telling:
         assert self._train is not None
         story, order = np.argwhere(self._train.photo.all() == row)[0]
         return {"id": self.teller.features.photo_id.take(np.array([row]))[0].decode(),
-                "picture": _encode(thumbnail or b""), "caption": self._caption(int(story), int(order))}
-
-    def _caption(self, story: int, order: int) -> str:
-        assert self._train is not None
-        caption = self._train.caption(story, order)
-        return detokenise(caption.split()) if self._train.tokenised.slice(story, story + 1)[0, order] else caption
+                "picture": _encode(thumbnail or b""), "caption": read_caption(self._train, int(story), int(order))}
 
     def _keep_original(self, photo_id: str, content: bytes) -> None:
         if self._keep is not None:
