@@ -137,7 +137,7 @@
       part.seen.textContent = `Seen: ${photo.seen.map(([tag, chance]) => `${tag.replace("_", " ")} ${Math.round(100 * chance)} %`).join(", ")}`;
       part.seen.hidden = !photo.seen.length;
       part.unlike.hidden = !photo.unlike;
-      if (photo.unlike) part.unlike.textContent = `Unlike anything it learned from: ${photo.unlike[0]} from the nearest photo, where 95 % of its own world are within ${photo.unlike[1]}. What it says here is a guess at best.`;
+      if (photo.unlike) part.unlike.textContent = `Farther from all that it learned from (${photo.unlike[0]}) than 95 % of its own world (${photo.unlike[1]}): what it says here is a guess at best.`;
       fillBeside(part.near, photo.near);
       makeDraggable(frame);
       frames.splice(frames.filter((known) => known.id).length, 0, frame);
