@@ -57,7 +57,7 @@ $(if $(shell [[ $(call quote,$(NPROC)) =~ ^[1-9][0-9]*$$ ]] && echo yes),,$(erro
 python = $(if $(filter 1,$(NPROC)),$(PY),$(VENV)/bin/torchrun --standalone --nproc-per-node $(NPROC))
 
 .PHONY: help demo test test-slow test-coverage test-mutation lint world fetch plan features verify inspect pack push pull train finetune \
-	eval runs compare ablate crossval bench bench-gpu test-gpu
+	eval runs compare ablate crossval app bench bench-gpu test-gpu
 
 help:  ## this list
 	@echo "Visual storytelling experiments that cost minutes. Start with: make demo"
@@ -142,6 +142,9 @@ finetune: world  ## train a run further through the backbone, on the photos (RUN
 eval: $(STAMP)  ## numbers beside baselines, and a page (RUN FEATURES DATA SPLIT ARGS)
 	@$(PY) -m evaluate --run $(call quote,$(RUN)) --features $(call quote,$(FEATURES)) --split $(SPLIT) \
 		$(if $(DATA),--data $(call quote,$(DATA))) $(ARGS)
+
+app: $(STAMP)  ## a local page: photos of your own become a story (RUN FEATURES; ARGS="--port 8000 --keep DIR")
+	@$(PY) -m evaluate app --run $(call quote,$(RUN)) --features $(call quote,$(FEATURES)) $(ARGS)
 
 ablate: $(STAMP)  ## a grid of cheap trainings, one table, one plot (FEATURES GRID JOBS)
 	@$(PY) -m evaluate ablate --features $(call quote,$(FEATURES)) $(if $(GRID),--grid $(call quote,$(GRID))) --jobs $(JOBS) $(ARGS)

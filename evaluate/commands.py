@@ -10,6 +10,7 @@ from data.settings import add_flags, make
 from evaluate.config import (
     AbConfig,
     AblationConfig,
+    AppConfig,
     CompareConfig,
     CrossvalConfig,
     EvalConfig,
@@ -182,6 +183,13 @@ def run_story(arguments: argparse.Namespace) -> None:
     print(format_story(config, tell_story(config)))
 
 
+def run_app(arguments: argparse.Namespace) -> None:
+    """Open a page on this machine, and on no other, where photos of your own become a story. Ctrl-C ends it."""
+    config = make(AppConfig, arguments)
+    from evaluate.app.server import serve
+    serve(config)
+
+
 def build_sheet(parser: CommandParser) -> None:
     """Flags."""
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="two evaluated runs or predictions files")
@@ -245,6 +253,7 @@ COMMANDS = {
                         (CrossvalConfig,), build_crossval),
     "runs": Command("list runs: what differs, headline numbers", run_runs, (), build_runs),
     "story": Command("one story from photos of your own", run_story, (StoryConfig, WritingConfig), build_story),
+    "app": Command("a local page where photos of your own become a story", run_app, (AppConfig,)),
     "ab-sheet": Command("a blind comparison page for human judges, and its answers", run_sheet, (AbConfig,),
                         build_sheet),
     "baselines": Command("train the baselines that need training, once a folder", run_baselines, (), build_baselines)}

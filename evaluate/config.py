@@ -189,3 +189,19 @@ class StoryConfig(Checked):
         if self.captions and len(self.captions) != len(self.photos):
             raise UserError(f"expected a --caption for each of the {len(self.photos)} photos or none, found "
                             f"{len(self.captions)}; give one a photo, in their order")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig(Checked):
+    """Which run tells the stories of the page, and where the page is."""
+
+    run: Path = setting(meaning="the run folder")
+    features: Path | None = setting(None, "folder whose photos are shown beside (default: the run's)")
+    weights: str | None = setting(None, "of the backbone (default: as this machine made the folder)",
+                                  metavar="random|imagenet|PATH")
+    backbone: str | None = setting(None, "where the folder's is a plug-in: a folder does not choose what runs here",
+                                   metavar="MODULE:FACTORY")
+    port: int = setting(8765, "of this machine alone; 0: any that is free", least=0, most=65535)
+    keep: Path | None = setting(None, "keep the photos that are given, as they are, under the names that a saved story "
+                                      "has for them (default: none is kept)", metavar="DIR")
+    device: str = setting("auto", "where to run", choices=DEVICES)

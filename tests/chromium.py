@@ -15,7 +15,7 @@ DRIVER = shutil.which("chromedriver")
 ABSENT = "" if BROWSER and DRIVER else "no chromium with chromedriver here: the page was not opened in a browser"
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 KEYS = {"Escape": "\ue00c", "Enter": "\ue007", "Tab": "\ue004", "ArrowRight": "\ue014", "ArrowLeft": "\ue012",
-        "ArrowDown": "\ue015"}
+        "ArrowDown": "\ue015", "ArrowUp": "\ue013"}
 
 
 class Chromium:
@@ -37,12 +37,12 @@ class Chromium:
             self._driver.terminate()
             raise
 
-    def open(self, path: Path, width: int = 1400, height: int = 900, scheme: str = "light") -> None:
-        """Open a file in a window of a size, under a colour scheme."""
+    def open(self, page: Path | str, width: int = 1400, height: int = 900, scheme: str = "light") -> None:
+        """Open a file or an address in a window of a size, under a colour scheme."""
         self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                      mobile=width < 600)
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self._call("POST", "url", {"url": path.as_uri()})
+        self._call("POST", "url", {"url": page if isinstance(page, str) else page.as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a script in the page and return what it returns."""
@@ -60,6 +60,22 @@ class Chromium:
         """Type keys, by character or by name."""
         actions = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
         self._call("POST", "actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+    def choose_files(self, selector: str, *paths: Path) -> None:
+        """Choose files in an input as a person does in the browser's dialogue."""
+        root = self.command("DOM.getDocument")["root"]["nodeId"]
+        node = self.command("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.command("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
+
+    def drag(self, selector: str, target: str) -> None:
+        """Drag the middle of one element to just above the lower end of another, by pointer."""
+        points = self.run("""return arguments[0].map((selector, index) => {
+            const box = document.querySelector(selector).getBoundingClientRect();
+            return [box.left + box.width / 2, index ? box.bottom - 4 : box.top + box.height / 2].map(Math.round);
+        })""", [selector, target])
+        moves = [{"type": "pointerMove", "x": x, "y": y, "duration": 30} for x, y in points]
+        actions = [moves[0], {"type": "pointerDown", "button": 0}, moves[1], {"type": "pointerUp", "button": 0}]
+        self._call("POST", "actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
 
     def messages(self) -> list[str]:
         """What the browser complained about since the last call: errors, refused by the policy, failed loads."""

@@ -56,6 +56,8 @@ def test_paths_with_blanks_and_quotes_are_one_word(make):
     *_, ran = make("eval", "FEATURES=/my disk/a b", "DATA=/my photos")
     assert ran == ("<python><-m><evaluate><--run><artifacts/a b/run><--features></my disk/a b><--split><test><--data>"
                    "</my photos>")
+    *_, ran = make("app", "FEATURES=/my disk/a b", "ARGS=--port 0")
+    assert ran == "<python><-m><evaluate><app><--run><artifacts/a b/run><--features></my disk/a b><--port><0>"
 
 
 def test_what_was_made_last_is_what_is_trained_and_evaluated(make):

@@ -5,6 +5,8 @@ from itertools import cycle
 
 from nltk.tokenize.treebank import TreebankWordDetokenizer
 
+from data.folder.word_reader import SplitWords
+
 _APART = re.compile(r" ([.,!?;:%\u2026\u201d)\]}]+)(?= |$)")  # nltk joins the last full stop alone
 _CAPITAL = re.compile(r"(?:^|(?<=[.!?\u2026] ))[^\w\[]*[^\W\d_]|(?<![\w-])i(?=$|[\u2019' .,!?])")
 
@@ -22,3 +24,9 @@ def detokenise(words: Sequence[str]) -> str:
     parts = [next(quotes) if word in ('"', "``", "''") else word for part in words for word in part.split()]
     text = _APART.sub(r"\1", TreebankWordDetokenizer().detokenize(parts))
     return _CAPITAL.sub(lambda found: found[0].upper(), text)
+
+
+def read_caption(frames: SplitWords, row: int, order: int) -> str:
+    """A frame's caption for people: raw, or joined where the corpus has it as words."""
+    caption = frames.caption(row, order)
+    return detokenise(caption.split()) if frames.tokenised.slice(row, row + 1)[0, order] else caption

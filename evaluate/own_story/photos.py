@@ -9,7 +9,7 @@ from data.errors import UserError
 from data.folder.folder import Features
 from data.folder.identity import RECIPE_VERSION, identify, modern_recipe, require_same
 from data.pictures.photos import BadPhoto, read_photo
-from data.pictures.pictures import decode_photo
+from data.pictures.pictures import Resize, decode_photo
 from extract.backbones.backbone import Backbone, build_backbone, spec_fields
 from extract.backbones.folding import describe_arithmetic
 from extract.backbones.mapper import Mapper
@@ -61,28 +61,27 @@ def open_backbone(run: LoadedRun, features: Features, name: str | None, weights:
     return backbone
 
 
-def look_at(paths: tuple[Path, ...], contents: list[bytes], backbone: Backbone, fields: dict[str, Any],
-            device: str) -> np.ndarray:
-    """(n, D) float16 features of photos.
+def make_mapper(backbone: Backbone, fields: dict[str, Any], device: str) -> Mapper:
+    """What looks at photos as a recipe's `fields` have it."""
+    precision = fields.get("precision", "float32")
+    if precision == "float16" and device == "cpu":
+        precision = "float32"  # drifts less than half precision does
+    return Mapper(backbone, torch.device(device), precision, BATCH)
 
-    Args:
-        fields: of the recipe, for precision and decoding.
+
+def look_at(paths: tuple[Path, ...], contents: list[bytes], mapper: Mapper, resize: Resize) -> np.ndarray:
+    """(n, D) float16 features of photos.
 
     Raises:
         UserError: if a photo cannot be decoded.
     """
-    resize = backbone.spec.resize_for(fields.get("reduced_decoding") == "none")
-    precision = fields.get("precision", "float32")
-    if precision == "float16" and device == "cpu":
-        precision = "float32"  # drifts less than half precision does
-    mapper = Mapper(backbone, torch.device(device), precision, BATCH)
-    buffer = mapper.make_buffer()
-    for place, (path, content) in enumerate(zip(paths, contents)):
+    pictures = []
+    for path, content in zip(paths, contents):
         try:
-            buffer[place] = decode_photo(content, resize)
+            pictures.append(decode_photo(content, resize))
         except BadPhoto as error:
             raise UserError(f"expected a photo in {path}, found: {error.cause}; name another file") from None
-    return mapper.submit(buffer).result().features[:len(contents)]
+    return mapper.look_at(np.stack(pictures))
 
 
 def settled_fields(backbone: Backbone) -> dict[str, Any]:

@@ -4,7 +4,10 @@ A run of task `next` goes on with the story: the sentence that follows, its tags
 task `tell` writes a sentence for every photo. The photos go through the backbone of the run's features (`own_photos`).
 """
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,18 +16,22 @@ from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
 from data.files import read_json
 from data.folder.folder import Features
-from data.words.tokens import Vocabulary, split_words
+from data.pictures.pictures import Resize
+from data.words.tokens import END, PAD, START, Vocabulary, split_words
 from evaluate.captions.detokenise import detokenise
 from evaluate.config import StoryConfig
 from evaluate.evaluation.evaluation import choose_device
-from evaluate.own_story.photos import look_at, open_backbone, read_contents
+from evaluate.own_story.photos import look_at, make_mapper, open_backbone, read_contents
 from evaluate.photos.retrieval import PhotoSpace, normalise, rank_candidates
 from evaluate.stories.alignment import load_table
 from evaluate.tags.tag_scores import FIRST_TAG
+from extract.backbones.backbone import Backbone
+from extract.backbones.mapper import Mapper
 from train.model.text import Context
 from train.run_folder.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
 from train.task import Task
 from train.writing.captions import write_captions
+from train.writing.config import WritingConfig
 from train.writing.stories import write_stories
 
 SHOWN_TAGS = 5
@@ -58,39 +65,116 @@ class ToldStory:
     matching: list[str]
 
 
+@dataclass(frozen=True)
+class Storyteller:
+    """A run with what it takes to look at photos of one's own and to write of them.
+
+    Attributes:
+        features: the folder whose photos are matched. mapper, resize: how a photo becomes a feature.
+        length: ids of a caption.
+    """
+
+    run: LoadedRun
+    features: Features
+    backbone: Backbone
+    mapper: Mapper
+    resize: Resize
+    vocabulary: Vocabulary
+    tag_names: list[str]
+    length: int
+    task: Task
+    device: str
+
+    @classmethod
+    def open(cls, run_path: Path, features_path: Path | None, backbone: str | None, weights: str | None,
+             device: str) -> "Storyteller":
+        """Open a run, its features folder (None: the one it was trained on) and its backbone, see `open_backbone`.
+
+        Raises:
+            UserError: if one of them is absent, or the backbone or the folder are not those of the run.
+        """
+        task, device = read_record(run_path).config.asked, choose_device(device)
+        run = load_run(run_path, device)
+        features = open_features(run, features_path)
+        require_same_folder(run, run_path, features.recipe, features.words(run.config.words).identity, features.root)
+        opened, fields = open_backbone(run, features, backbone, weights), run.recipe["fields"]
+        names = read_json(run_path / VOCABULARY, "the run's words", f"train it again: make train RUN={run_path}")
+        return cls(run, features, opened, make_mapper(opened, fields, device),
+                   opened.spec.resize_for(fields.get("reduced_decoding") == "none"), Vocabulary(names["words"]),
+                   names["tags"], int(run.words["fields"]["length"]), task, device)
+
+    @torch.inference_mode()
+    def read(self, looked_at: np.ndarray, captions: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What the model makes of photos, (n, D) float16, and the captions of some of them; `StoryModel.encode`."""
+        batch = make_batch(looked_at, captions, self.vocabulary, self.tag_names, self.length, self.task.looks_ahead)
+        return self.run.model.encode({name: tensor.to(self.device) for name, tensor in batch.items()})
+
+    def write(self, outputs: dict[str, torch.Tensor], count: int, config: WritingConfig,
+              begun: Sequence[str] = ()) -> list[str]:
+        """Sentences for people: the one that follows `count` photos, or those of the photos from `begun` on.
+
+        Args:
+            begun: of a run that tells, the first sentences where they are given.
+        """
+        config = replace(config, max_words=min(config.max_words, self.length - 2))
+        context, decoder = Context.of(outputs), self.run.model.text_decoder
+        if self.task.looks_ahead:
+            captions = write_captions(decoder, context.select((0, [count - 1])), config)
+        else:
+            given = [self.encode(sentence)[:config.max_words] for sentence in begun]
+            captions = write_stories(decoder, context.select((slice(None), slice(count))), config,
+                                     np.arange(count)[None], given)[0][len(given):]
+        return [detokenise(self.vocabulary.decode(caption.token_ids)) for caption in captions]
+
+    def encode(self, sentence: str) -> list[int]:
+        """A sentence's word ids, as many as a caption may have."""
+        ids = self.vocabulary.encode(split_words(sentence, tokenised=False), self.length)[0]
+        return [int(word) for word in ids if word not in (PAD, START, END)]
+
+    def likeliest(self, logits: torch.Tensor) -> list[tuple[str, float]]:
+        """The names of the likeliest tags, best first, with their probabilities; logits (G,)."""
+        probs = logits.sigmoid().cpu().numpy()
+        best = FIRST_TAG + np.argsort(-probs[FIRST_TAG:], kind="stable")[:SHOWN_TAGS]
+        return [(self.tag_names[column], float(probs[column])) for column in best]
+
+    @cached_property
+    def space(self) -> PhotoSpace:
+        """The features of the folder as the model reads them."""
+        model = self.run.model
+        return PhotoSpace(self.features, model.feature_mean.cpu().numpy(), model.feature_std.cpu().numpy())
+
+    def match(self, query: np.ndarray, rows: np.ndarray, shown: set[bytes], top: int) -> np.ndarray:
+        """The photo rows, best first, that are nearest to a standardised feature.
+
+        Args:
+            query: (D,) float32. rows: (n,) those that compete. shown: sha256 of contents that do not.
+        """
+        rows = rows[[content.tobytes() not in shown for content in self.features.content.take(rows)]]
+        ranking = rank_candidates(normalise(query[None].astype(np.float32)),
+                                  lambda index: self.space.read_directions(rows[index]), len(rows),
+                                  np.array([-1]), np.array([[-1]]), top=top)
+        return rows[ranking.top[0][ranking.top[0] >= 0]]
+
+
 def tell_story(config: StoryConfig) -> ToldStory:
     """Look at photos and go on with their story, or tell it.
 
     Raises:
         UserError: if a photo cannot be read, or the backbone or the folder are not those of the run.
     """
-    task = read_record(config.run).config.asked
-    require_task(config, task)
-    device = choose_device(config.device)
-    contents = read_contents(config.photos)
-    run = load_run(config.run, device)
-    features = open_features(run, config.features)
-    require_same_folder(run, config.run, features.recipe, features.words(run.config.words).identity, features.root)
-    backbone = open_backbone(run, features, config.backbone, config.weights)
-    looked_at = look_at(config.photos, contents, backbone, run.recipe["fields"], device)
-    names = read_json(config.run / VOCABULARY, "the run's words", f"train it again: make train RUN={config.run}")
-    vocabulary, length = Vocabulary(names["words"]), int(run.words["fields"]["length"])
-    batch = make_batch(looked_at, config.captions, vocabulary, names["tags"], length, task.looks_ahead)
-    count = len(config.photos)
-    writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
-    with torch.inference_mode():
-        outputs = run.model.encode({name: tensor.to(device) for name, tensor in batch.items()})
-        context, decoder = Context.of(outputs), run.model.text_decoder
-        captions = (write_captions(decoder, context.select((0, [count - 1])), writing) if task.looks_ahead
-                    else write_stories(decoder, context, writing, np.arange(count)[None])[0])
-    seen, ahead = (outputs[name].sigmoid().cpu().numpy()[0] for name in ("seen_logits", "next_logits"))
-    sentences = [detokenise(vocabulary.decode(caption.token_ids)) for caption in captions]
-    tags_seen = [_likeliest(row, names["tags"]) for row in seen[:count]]
-    if not task.looks_ahead:
+    require_task(config, read_record(config.run).config.asked)
+    contents, count = read_contents(config.photos), len(config.photos)
+    teller = Storyteller.open(config.run, config.features, config.backbone, config.weights, config.device)
+    outputs = teller.read(look_at(config.photos, contents, teller.mapper, teller.resize), config.captions)
+    sentences = teller.write(outputs, count, config.writing)
+    tags_seen = [teller.likeliest(logits) for logits in outputs["seen_logits"][0, :count]]
+    if not teller.task.looks_ahead:
         return ToldStory(sentences, tags_seen, [], [])
-    query = outputs["query_features"][0, count - 1].cpu().numpy()
-    return ToldStory(sentences, tags_seen, _likeliest(ahead[count - 1], names["tags"]),
-                     _match(run, features, query, contents, config.top))
+    matching = teller.match(outputs["query_features"][0, count - 1].cpu().numpy(),
+                            np.flatnonzero(teller.features.usable),
+                            {hashlib.sha256(content).digest() for content in contents}, config.top)
+    return ToldStory(sentences, tags_seen, teller.likeliest(outputs["next_logits"][0, count - 1]),
+                     [photo_id.decode() for photo_id in teller.features.photo_id.take(matching)])
 
 
 def format_story(config: StoryConfig, told: ToldStory) -> str:
@@ -105,7 +189,7 @@ def format_story(config: StoryConfig, told: ToldStory) -> str:
     return "\n".join([*lines, *([f"   like the photos {', '.join(told.matching)}"] if told.matching else [])])
 
 
-def make_batch(looked_at: np.ndarray, captions: tuple[str, ...], vocabulary: Vocabulary, tag_names: list[str],
+def make_batch(looked_at: np.ndarray, captions: Sequence[str], vocabulary: Vocabulary, tag_names: list[str],
                length: int, has_next: bool) -> dict[str, torch.Tensor]:
     """A batch of one story of as many frames as photos, and one more without a photo where it has a next frame.
 
@@ -126,22 +210,6 @@ def make_batch(looked_at: np.ndarray, captions: tuple[str, ...], vocabulary: Voc
                 tags[0, place] = table.tags_of_many([words])[0]
     return {"image_features": torch.from_numpy(photos), "photo_mask": torch.arange(frames)[None] < count,
             "token_ids": torch.from_numpy(token_ids), "tag_targets": torch.from_numpy(tags)}
-
-
-def _match(run: LoadedRun, features: Features, query: np.ndarray, contents: list[bytes], top: int) -> list[str]:
-    """Ids of the photos of the folder that are nearest to the query; the photos shown do not count."""
-    space = PhotoSpace(features, run.model.feature_mean.cpu().numpy(), run.model.feature_std.cpu().numpy())
-    rows = np.flatnonzero(features.usable)
-    shown = {hashlib.sha256(content).digest() for content in contents}
-    rows = rows[[row.tobytes() not in shown for row in features.content.take(rows)]]
-    ranking = rank_candidates(normalise(query[None].copy()), lambda index: space.read_directions(rows[index]),
-                              len(rows), np.array([-1]), np.array([[-1]]), top=top)
-    return [photo_id.decode() for photo_id in features.photo_id.take(rows[ranking.top[0][ranking.top[0] >= 0]])]
-
-
-def _likeliest(probs: np.ndarray, names: list[str]) -> list[tuple[str, float]]:
-    best = FIRST_TAG + np.argsort(-probs[FIRST_TAG:], kind="stable")[:SHOWN_TAGS]
-    return [(names[column], float(probs[column])) for column in best]
 
 
 def _name_tags(tags: list[tuple[str, float]]) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_json, write_text
 from data.folder.folder import Features
-from data.folder.word_reader import SplitWords
-from evaluate.captions.detokenise import detokenise
+from evaluate.captions.detokenise import detokenise, read_caption
 from evaluate.config import AbConfig
 from evaluate.page.pictures import Pictures
 from evaluate.page.report import ASSETS, content_policy, embed_json, environment
@@ -112,7 +111,7 @@ def _render(questions: list[dict[str, Any]], features: Features, config: AbConfi
                             "found none; name the folder that the runs were evaluated on")
         numbers = [pictures.number(photo_id) for photo_id in question["photos"][:config.t]]
         shown.append({"photos": [pictures.encode(number) for number in numbers],
-                      "captions": [_caption(frames, row, order) for order in range(config.t)],
+                      "captions": [read_caption(frames, row, order) for order in range(config.t)],
                       "left": question["left"], "right": question["right"]})
     sheet = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
     style = "".join((ASSETS / name).read_text("utf-8") for name in ("base.css", "ab_sheet.css"))
@@ -121,8 +120,3 @@ def _render(questions: list[dict[str, Any]], features: Features, config: AbConfi
         style=style, script=script, policy=content_policy(style, script), num_questions=len(shown), t=config.t,
         content=embed_json({"sheet": sheet, "questions": shown}))
     return sheet, text
-
-
-def _caption(frames: SplitWords, row: int, order: int) -> str:
-    caption = frames.caption(row, order)
-    return detokenise(caption.split()) if frames.tokenised.slice(row, row + 1)[0, order] else caption

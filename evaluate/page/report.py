@@ -97,9 +97,9 @@ def _show_training(run: EvaluatedRun, features: Features, words: WordSet, datase
                                       "storyworld" in json.dumps(words.info))}
 
 
-def environment() -> jinja2.Environment:
-    """Templates of this folder; every value is escaped, an unknown one is an error."""
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
+def environment(folder: Path = ASSETS) -> jinja2.Environment:
+    """Templates of a folder; every value is escaped, an unknown one is an error."""
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     made.filters.update(json=lambda raw: json.dumps(raw, ensure_ascii=False), value=verdict.format_value,
                         spoken=charts.spoken, plain=lambda row: row.replace("_", " "), flat=_flatten,

@@ -5,6 +5,8 @@ ahead, those found in the written caption, and those of the retrieved photo (eve
 truth does not enter. `caption_1_of_5` does compare with the truth: the predicted photo is mapped linearly to words
 (fitted on train photos and their captions) and has to pick the true caption among those of four other units.
 """
+from functools import cache
+
 import numpy as np
 
 from data.words.tags import TagTable
@@ -40,8 +42,14 @@ def score_agreement(split: EvaluatedSplit, table: TagTable | None, predicted: np
 
 def load_table(tag_names: list[str]) -> TagTable | None:
     """The shipped tag table, if the folder's tags are its tags."""
-    table = TagTable.load()
+    table = _load_shipped()
     return table if table.names == tag_names else None
+
+
+@cache
+def _load_shipped() -> TagTable:
+    """The shipped tag table, once: it takes a second, and a page asks for it with every sentence."""
+    return TagTable.load()
 
 
 def score_caption_choice(split: EvaluatedSplit, linear: LinearMaps, predicted: np.ndarray, t: int) -> Estimate:

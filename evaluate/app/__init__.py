@@ -1,0 +1,1 @@
+"""A local page where photos of your own become a story."""
