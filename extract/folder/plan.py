@@ -16,7 +16,7 @@ from data.annotations.stories import SPLITS, Dataset, read_dataset
 from data.errors import UserError
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.folder.published import map_published
-from data.folder.shards import fixed_bytes
+from data.folder.shards import BESIDE, fixed_bytes
 from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
 from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids, read_ledger
@@ -169,7 +169,7 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         return []
     entries = []
     for place, shard in enumerate(manifest.shards.get("photos", ())):
-        files = {kind: manifest.shards[kind][place] for kind in ("photos", "thumbs", "grid", "views")
+        files = {kind: manifest.shards[kind][place] for kind in ("photos", *BESIDE)
                  if manifest.shards.get(kind)}
         known = ledger.get(shard.name)
         if known is not None and known.files["photos"].sha256 == shard.sha256:

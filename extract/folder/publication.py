@@ -43,8 +43,8 @@ class Ending:
 
     Attributes:
         recipe: identity. width: D. weights, licence: of the backbone, for the card. words, words_entry: name and entry
-        of the word set. word_shards: its shards by group. skipped: what the annotations lost. views: augmented views of
-        every photo. made_by: see `data.folder.manifest`.
+        of the word set. word_shards: its shards by group. skipped: what the annotations lost. tokens, views: of every
+        photo. made_by: see `data.folder.manifest`.
     """
 
     recipe: Identity
@@ -56,6 +56,7 @@ class Ending:
     word_shards: dict[str, tuple[Shard, ...]]
     words_entry: WordsEntry
     skipped: list[Skipped]
+    tokens: int = 1
     views: int = 0
     made_by: tuple[dict[str, Any], ...] = ()
 
@@ -177,6 +178,7 @@ def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any
             "placeholder_photos": sum(placeholder["photos"] for placeholder in placeholders),
             "by_split": {split: int((plan.split == index).sum()) for index, split in enumerate((*SPLITS, UNUSED))},
             "thumbnail_side": ending.thumbnail_side,
+            **({"tokens": ending.tokens} if ending.tokens > 1 else {}),
             **({"views": {"number": ending.views, "augmentation": AUGMENTATION_VERSION}} if ending.views else {})}
 
 
