@@ -176,6 +176,7 @@ def _take(plan: Plan, rows: np.ndarray) -> Plan:
     """A plan of these rows alone, in one shard."""
     return replace(plan, photo_id=plan.photo_id[rows], split=plan.split[rows], stat=plan.stat[rows],
                    path=[plan.path[row] for row in rows], album_id=plan.album_id[rows],
+                   foreign=plan.foreign[rows], shared=plan.shared[rows],
                    shards=[PlannedShard(0, 0, 0, len(rows))], orphans=[], taken={})
 
 

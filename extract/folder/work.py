@@ -79,13 +79,24 @@ def _holds(folder: Path, shard: Shard, kind: str, number: int) -> bool:
 
 
 def find_unread(plan: Plan, planned: PlannedShard, source: Entry | None, asked: Asked) -> np.ndarray:
-    """(n,) bool: rows that are new, changed on disk, or asked for again."""
-    if source is None or asked.rehash or any(kind not in source.files for kind in asked.kinds):
-        return np.ones(planned.rows, bool)
-    unread = (source.stat != plan.stat[plan.rows_of(planned)]).any(axis=1)
+    """(n,) bool: rows that are new, changed on disk, or asked for again; never those of another dataset.
+
+    Raises:
+        UserError: if the shard lacks a kind of file and has rows of another dataset, whose photos are not known here.
+    """
+    rows = plan.rows_of(planned)
+    lacks = [kind for kind in asked.kinds if source is None or kind not in source.files]
+    if lacks and plan.foreign[rows].any():
+        names = plan.photo_id[rows][plan.foreign[rows]]
+        raise UserError(f"expected all photos of a shard to make its {', '.join(lacks)} anew, found {len(names)} that "
+                        f"are another dataset's ({names[0].decode('ascii')}, ...); bring back what was lost with that "
+                        "one's command, or make a new folder with these flags, one dataset after the other")
+    if source is None or lacks or asked.rehash:
+        return ~plan.foreign[rows]
+    unread = (source.stat != plan.stat[rows]).any(axis=1)
     if asked.retry:
         unread[list(source.bad)] = True
-    return unread
+    return unread & ~plan.foreign[rows]
 
 
 def share_of(works: list[Work], rank: int, world: int) -> list[Work]:
