@@ -2,8 +2,8 @@
 
 Rows follow split, album, story, so that neighbours in training are neighbours on disk. A folder's rows never move:
 what is new comes after them in shards of its own, and a photo that no story names any more keeps its row. So a word
-set stays true whatever is added. Of a second dataset's photos the command for the first one knows nothing: their rows
-stay as they are, and so it is the other way round.
+set stays true whatever is added. Of photos that other annotations brought, a second dataset's or those in another
+language, a command knows nothing that has not their files: their rows stay as they are.
 """
 import itertools
 import logging
@@ -21,7 +21,7 @@ from data.folder.shards import BESIDE, map_shard
 from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
 from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids, read_ledger
-from extract.folder.told import Told, find_splits, list_albums, read_told, require_same_pictures
+from extract.folder.told import Told, find_same_pictures, find_splits, list_albums, read_told
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class Plan:
         path: the file of each row, None where none was found.
         story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
             of the albums that have it; empty for a photo that no story names any more.
-        foreign: (N,) bool, rows of another dataset, to be left as they are. shared: (N,) bool, rows of both, whose
-            files differ in size or time. others: word sets of another dataset.
+        foreign: (N,) bool, rows of other annotations, to be left as they are. shared: (N,) bool, rows of both, whose
+            files differ in size or time. others: word sets of other annotations.
         orphans: published shards that hold none of these rows as they are wanted; their features may still be copied.
         taken: kind -> names that published files have.
     """
@@ -237,12 +237,14 @@ def _tell_apart(stat: np.ndarray, shards: list[PlannedShard], wanted: set[bytes]
     return foreign, shared
 
 
-def require_one_meaning(plan: Plan, folder: Path) -> None:
-    """Take what two datasets share as it is in the folder; a picture that was missing there is read from this one.
+def settle_shared(plan: Plan, folder: Path) -> None:
+    """Take what other annotations name too as it is in the folder, where it is the same picture; one that was missing
+    there, or is another one now, is read.
 
     Raises:
-        UserError: if they mean different pictures by one id.
+        UserError: if a dataset that shares no story means another picture by one id.
     """
+    strange = np.concatenate([np.zeros(0, np.int32), *(told.rows for told in plan.others if not told.is_akin)])
     for planned in plan.shards:
         rows = planned.first + np.flatnonzero(plan.shared[plan.rows_of(planned)])
         source = planned.published
@@ -250,5 +252,6 @@ def require_one_meaning(plan: Plan, folder: Path) -> None:
             continue
         content = map_shard(folder / source.name, "photos")["content"][rows - planned.first]
         rows, content = rows[content.any(axis=1)], content[content.any(axis=1)]
-        require_same_pictures(folder, plan.photo_id[rows], [plan.photo_path(row) for row in rows.tolist()], content)
+        paths = [plan.photo_path(row) for row in rows.tolist()]
+        rows = rows[find_same_pictures(folder, plan.photo_id[rows], paths, content, np.isin(rows, strange))]
         plan.stat[rows] = source.stat[rows - planned.first]

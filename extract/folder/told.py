@@ -1,8 +1,11 @@
-"""What a second dataset in one folder tells of its photos: the first one's rows are not those of the second to change.
+"""What word sets made of other annotations tell of a folder's photos: what only they know of is not ours to change.
 
-Two word sets are of one dataset where they share a story with its photos: it grew, or its words are made otherwise.
+They may be a second dataset's, another language's, or those of former annotations. Where they share a story with its
+photos they are akin, and one photo id means one picture; datasets that share none may mean different ones by it.
 """
 import hashlib
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +20,20 @@ from data.folder.word_reader import WordSet
 NO_SPLIT = len(SPLITS)  # of a photo that no story names: one of an album that nobody told of, or told of no more
 NAMED = 3  # ids of those that are refused
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Told:
-    """A word set of another dataset.
+    """A word set made of other annotations.
 
     Attributes:
-        photo: (S, 5) int32, row over all photo shards, by split. album_id: (S,) bytes by split.
+        is_akin: whether it shares a story. photo: (S, 5) int32, row over all photo shards, by split. album_id: (S,)
+            bytes by split.
     """
 
     name: str
+    is_akin: bool
     photo: dict[str, np.ndarray]
     album_id: dict[str, np.ndarray]
 
@@ -38,14 +45,14 @@ class Told:
 
 def read_told(folder: Path, manifest: Manifest | None, photo_id: list[bytes], dataset: Dataset,
               words: str) -> list[Told]:
-    """The folder's word sets that are of another dataset than the one that is read now, by name.
+    """The folder's word sets that are made of other annotations than those read now, by name.
 
     Args:
         photo_id: of the folder's rows. words: name of the word set that is being made.
 
     Raises:
-        UserError: if the word set of that name is one of them: it would be lost, and its runs with it; or if a word
-            set is damaged, so that its photos are not known.
+        UserError: if the word set of that name is a second dataset's: it would be lost, and its runs with it; or if
+            one is damaged, so that its photos are not known.
     """
     stories = {(story.story_id.encode(), tuple(name.encode() for name in story.photo_ids))
                for told in dataset.stories.values() for story in told}
@@ -53,13 +60,15 @@ def read_told(folder: Path, manifest: Manifest | None, photo_id: list[bytes], da
         return []
     others = []
     for name in sorted(manifest.words):
+        if manifest.words[name].counts.get("annotations") == dataset.files:
+            continue
         try:
-            told, theirs = _read(folder, manifest, name, photo_id)
+            told = _read(folder, manifest, name, photo_id, stories)
         except UserError:
-            if name == words or manifest.words[name].counts.get("annotations") == dataset.files:
-                continue  # of this dataset, or about to be written anew
+            if name == words:
+                continue  # it is written anew
             raise
-        if not stories or not theirs or stories & theirs:
+        if name == words and (told.is_akin or not stories or not told.photo):
             continue
         if name == words:
             raise UserError(f"expected stories of the word set {words!r} of {folder} among those read now, found none: "
@@ -95,34 +104,42 @@ def list_albums(wanted: list[tuple[str, str, str]], ids: list[bytes],
     return np.array(sorted(pairs), np.int32).reshape(-1, 2), fixed_bytes([min(albums.get(name, [""])) for name in ids])
 
 
-def require_same_pictures(folder: Path, photo_id: np.ndarray, paths: list[Path | None], content: np.ndarray) -> None:
-    """Refuse photo ids by which two datasets mean different pictures.
+def find_same_pictures(folder: Path, photo_id: np.ndarray, paths: list[Path | None], content: np.ndarray,
+                       is_strange: np.ndarray) -> np.ndarray:
+    """Compare files with what the folder has; refuse photo ids by which two datasets mean different pictures.
 
     Args:
-        photo_id: (n,) bytes. paths: their files in the second dataset. content: (n, 32), sha256 in the folder.
+        photo_id: (n,) bytes. paths: their files. content: (n, 32), sha256 in the folder. is_strange: (n,) bool, those
+            that a dataset names which shares no story.
+
+    Returns:
+        (n,) bool: which are the same.
 
     Raises:
-        UserError: naming some of them.
+        UserError: naming some of those that are not, and should be.
     """
-    clashes = []
-    for name, path, digest in zip(photo_id.tolist(), paths, content):
+    is_same = np.zeros(len(photo_id), bool)
+    for row, (path, digest) in enumerate(zip(paths, content)):
         assert path is not None, "what is not there is not shared"
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").digest() != digest.tobytes():
-                clashes.append(name.decode("ascii"))
-    if clashes:
+        with suppress(OSError), open(path, "rb") as file:
+            is_same[row] = hashlib.file_digest(file, "sha256").digest() == digest.tobytes()
+    if changed := int((~is_same & ~is_strange).sum()):
+        log.warning("%d photo(s) changed: word sets of other annotations in %s have the new pictures from now on",
+                    changed, folder)
+    if clashes := [name.decode("ascii") for name in photo_id[~is_same & is_strange].tolist()]:
         raise UserError(f"expected one picture by each photo id that two datasets of {folder} name, found "
                         f"{len(clashes)} with another in each ({', '.join(clashes[:NAMED])}); name another "
                         "folder with --out, or, if these pictures replace the former ones for both, add --rehash")
+    return is_same
 
 
-def _read(folder: Path, manifest: Manifest, name: str, photo_id: list[bytes]
-          ) -> tuple[Told, set[tuple[bytes, tuple[bytes, ...]]]]:
-    words, stories = WordSet(folder, name, manifest), set()
-    told = Told(name, {}, {})
+def _read(folder: Path, manifest: Manifest, name: str, photo_id: list[bytes],
+          stories: set[tuple[bytes, tuple[bytes, ...]]]) -> Told:
+    words, is_akin = WordSet(folder, name, manifest), False
+    photo, album_id = {}, {}
     for split in words.splits:
         part = words.split(split)
-        told.photo[split], told.album_id[split] = part.photo.all(), part.album_id.all()
-        stories |= {(story_id, tuple(photo_id[row] for row in rows)) for story_id, rows in
-                    zip(part.story_id.all().tolist(), told.photo[split].tolist())}
-    return told, stories
+        photo[split], album_id[split] = part.photo.all(), part.album_id.all()
+        is_akin = is_akin or any((story_id, tuple(photo_id[row] for row in rows)) in stories for story_id, rows in
+                                 zip(part.story_id.all().tolist(), photo[split].tolist()))
+    return Told(name, is_akin, photo, album_id)
