@@ -163,7 +163,7 @@ def build_runs(parser: CommandParser) -> None:
 
 def run_runs(arguments: argparse.Namespace) -> None:
     """List the runs below some folders, and those whose cards others made with export, in one table."""
-    from evaluate.run_list import find_runs, format_runs
+    from evaluate.runs.run_list import find_runs, format_runs
     print(format_runs(find_runs(arguments.roots)))
 
 
@@ -176,7 +176,7 @@ def build_export(parser: CommandParser) -> None:
 
 def run_export(arguments: argparse.Namespace) -> None:
     """Write a run's card, one JSON file with settings, identities and numbers, or a tar to evaluate it elsewhere."""
-    from evaluate.cards.card import export_run
+    from evaluate.runs.card import export_run
     out = export_run(arguments.run, arguments.out)
     name = shell_word(arguments.run.resolve().name)
     print(f"exported {out}", f"there: tar xf {shell_word(out.name)}, pull the features, then python -m evaluate --run "

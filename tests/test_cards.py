@@ -9,8 +9,8 @@ import pytest
 
 from data.files import write_json
 from evaluate.__main__ import main
-from evaluate.cards.card import without_places
-from evaluate.cards.listed import MAX_CARD_BYTES
+from evaluate.runs.card import without_places
+from evaluate.runs.listed import MAX_CARD_BYTES
 from extract.command import main as extract
 from tests.share_servers import S3Handler, serve, serve_folder
 from tests.tiny_runs import write_run

@@ -19,9 +19,9 @@ from typing import Any
 
 from data.errors import UserError, shell_word
 from data.files import format_json, read_json, replace_file, sha256_file, write_text
-from evaluate.cards.listed import FORMAT, MAX_CARD_BYTES, SPLITS
 from evaluate.predictions import plain_number
-from evaluate.run_list import read_progress
+from evaluate.runs.listed import FORMAT, MAX_CARD_BYTES, SPLITS
+from evaluate.runs.run_list import read_progress
 from train.run_folder.runs import BACKBONE, BEST, CONFIG, METRICS, read_record
 
 CARD = "card.json"

@@ -8,8 +8,8 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_json
-from evaluate.cards.listed import IDENTITIES, LISTED, SPLITS, ListedRun, read_card
 from evaluate.metrics import format_value
+from evaluate.runs.listed import IDENTITIES, LISTED, SPLITS, ListedRun, read_card
 from evaluate.terminal import align
 from train.config import FREE_SETTINGS
 from train.run_folder.runs import CONFIG, read_metrics, read_record
