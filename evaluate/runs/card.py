@@ -22,7 +22,7 @@ from data.files import format_json, read_json, replace_file, sha256_file, write_
 from evaluate.predictions import plain_number
 from evaluate.runs.listed import FORMAT, MAX_CARD_BYTES, SPLITS
 from evaluate.runs.run_list import read_progress
-from train.run_folder.runs import BACKBONE, BEST, CONFIG, METRICS, read_record
+from train.run_folder.runs import BACKBONE, BEST, CONFIG, METRICS, VOCABULARY, read_record
 
 CARD = "card.json"
 PARTS = ("value", "low", "high", "n")
@@ -45,7 +45,7 @@ def export_run(run_path: Path, out: Path) -> Path:
     with replace_file(out) as partial, tarfile.TarFile(partial, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, text in ((CARD, card), (CONFIG, settings)):
             _add(tar, run_path, name, io.BytesIO(text.encode()), len(text.encode()))
-        for name in (METRICS, BEST, BACKBONE):
+        for name in (METRICS, BEST, BACKBONE, VOCABULARY):
             if (run_path / name).exists():
                 with open(run_path / name, "rb") as file:
                     _add(tar, run_path, name, file, (run_path / name).stat().st_size)

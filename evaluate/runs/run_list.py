@@ -28,7 +28,8 @@ def find_runs(roots: Sequence[str]) -> list[ListedRun]:
     Raises:
         UserError: if a folder does not exist or there is no run at all.
     """
-    runs = []
+    runs: list[ListedRun] = []
+    broken: list[UserError] = []
     for root in roots:
         is_folder = Path(root).is_dir()
         if not is_folder and "://" not in root and not Path(root).is_file():
@@ -38,9 +39,12 @@ def find_runs(roots: Sequence[str]) -> list[ListedRun]:
             try:
                 runs.append(_read_run(place.parent) if isinstance(place, Path) else read_card(place))
             except UserError as error:
-                logger.warning("left out: %s", error)
+                broken.append(error)
     if not runs:
-        raise UserError(f"expected runs below {', '.join(map(str, roots))}, found none; train one with: make train")
+        raise broken[0] if broken else UserError(f"expected runs below {', '.join(roots)}, found none; train one with: "
+                                                 "make train")
+    for told in broken:
+        logger.warning("left out: %s", told)
     return runs
 
 
