@@ -33,9 +33,9 @@ def run(make_features, tmp_path):
     score = {"value": 0.25, "low": 0.125, "high": 0.5, "n": 6, "reason": f"of {tmp_path}"}
     write_json(path / "eval-test.json", {
         "rows": {"model": {"cider": score, "mse": {"value": None, "reason": "no photo"}}, "chance": {"cider": score}},
-        "protocol": {"notes": [f"the photos of {tmp_path}/features are not those that run {path} was trained on",
+        "protocol": {"notes": [f"the photos of vist/features are not those that run {path} was trained on",
                                "p: 1/2, http://host/a, on train/val"]},
-        "run": {"path": str(path), "epoch": 1, "features": str(tmp_path / "features")}, "machine": {"device": "cpu"}})
+        "run": {"path": str(path), "epoch": 1, "features": "vist/features"}, "machine": {"device": "cpu"}})
     return path
 
 
