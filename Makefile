@@ -154,7 +154,7 @@ crossval: world  ## grouped folds: features once, each fold trained and evaluate
 		--folds $(FOLDS) --jobs $(JOBS) --preset $(PRESET) \
 		$(if $(filter file,$(origin WEIGHTS)),$(if $(DATA),,--weights random),--weights $(call quote,$(WEIGHTS))) $(ARGS)
 
-runs: $(STAMP)  ## list runs: what differs, headline numbers (RUNS)
+runs: $(STAMP)  ## list runs, others' cards too: what differs, headline numbers (RUNS)
 	@$(PY) -m evaluate runs $(or $(RUNS),artifacts) $(ARGS)
 
 compare: $(STAMP)  ## paired comparison of runs (RUNS="a b")

@@ -158,14 +158,31 @@ def run_crossval(arguments: argparse.Namespace) -> None:
 
 def build_runs(parser: CommandParser) -> None:
     """Flags."""
-    parser.add_argument("roots", type=Path, nargs="*", default=[Path("artifacts")], metavar="FOLDER",
-                        help="where to look (artifacts)")
+    parser.add_argument("roots", nargs="*", default=["artifacts"], metavar="FOLDER|CARD|URL",
+                        help="where to look (artifacts); cards of runs, also by http(s)://, s3:// and hf://")
 
 
 def run_runs(arguments: argparse.Namespace) -> None:
-    """List the runs below some folders."""
-    from evaluate.run_list import find_runs, format_runs
+    """List the runs below some folders, and those whose cards others made with export, in one table."""
+    from evaluate.runs.run_list import find_runs, format_runs
     print(format_runs(find_runs(arguments.roots)))
+
+
+def build_export(parser: CommandParser) -> None:
+    """Flags."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="an evaluated run; it is only read")
+    parser.add_argument("--out", type=Path, default=Path("card.json"), metavar="JSON|TAR",
+                        help="the card, or a tar of card and weights to evaluate elsewhere (%(default)s)")
+
+
+def run_export(arguments: argparse.Namespace) -> None:
+    """Write a run's card, one JSON file with settings, identities and numbers, or a tar to evaluate it elsewhere."""
+    from evaluate.runs.card import export_run
+    out = export_run(arguments.run, arguments.out)
+    name = shell_word(arguments.run.resolve().name)
+    print(f"exported {out}", f"there: tar xf {shell_word(out.name)}, pull the features, then python -m evaluate --run "
+          f"{name} --features FEATURES" if out.suffix == ".tar" else
+          f"in one table with others: python -m evaluate runs {shell_word(out)} URL ...", sep="\n")
 
 
 def build_story(parser: CommandParser) -> None:
@@ -252,6 +269,7 @@ COMMANDS = {
     "crossval": Command("grouped folds of a data folder, features made once, one pooled table", run_crossval,
                         (CrossvalConfig,), build_crossval),
     "runs": Command("list runs: what differs, headline numbers", run_runs, (), build_runs),
+    "export": Command("a run as a card for others' tables, or as a tar", run_export, (), build_export),
     "story": Command("one story from photos of your own", run_story, (StoryConfig, WritingConfig), build_story),
     "app": Command("a local page where photos of your own become a story", run_app, (AppConfig,)),
     "ab-sheet": Command("a blind comparison page for human judges, and its answers", run_sheet, (AbConfig,),

@@ -13,7 +13,7 @@ Task `tell`, a line per story: album_id, story_id; story: what was written; sent
 story's words as they are scored; photos: five ids; nll: nats of the true story's words and <END>s, and tokens.
 """
 import json
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +164,7 @@ def describe_json(value: Any) -> str:
 
 def plain_number(value: Any) -> float | None:
     """A finite number of a file; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         return None
     return float(value)
 

@@ -17,7 +17,7 @@ run = partial(setting, group=THIS_RUN)
 @dataclass(frozen=True)
 class ExtractConfig(Checked):
     """One extraction from the data folder `dataset` into the features folder `out`; local_rank: among the processes of
-    this machine. Views are an addition: the recipe, and with it every run trained on clean features, stays as it is.
+    this machine. Tokens and views are additions: the recipe, and with it every run trained on features, stays as it is.
     """
 
     dataset: Path
@@ -34,11 +34,12 @@ class ExtractConfig(Checked):
     batch_size: int | None = look(None, "photos the backbone sees at a time (8, on CUDA 128 or what it has room for)",
                                   metavar="B", least=1, most=4096)
     compiled: bool = look(False, "run through torch.compile", flag="compile")
-    grid: bool = look(False, "store the 7 x 7 map before pooling too")
     thumbnails: int = content(0, "keep small JPEGs, their longer side in pixels; 0: none", metavar="SIDE",
                               least=0, most=1024)
     views: int = content(0, "look at so many augmented views of every photo too, an album's alike; 0: none",
                          metavar="W", least=0, most=64)
+    tokens: int = content(1, "keep the 7 x 7 map before pooling too, as 49 tokens or pooled to 16; 1: the feature "
+                             "alone, or what the folder has", choices=(1, 16, 49))
     photos: str = content("stories", "those that stories name, or all of the annotations' images",
                           choices=("stories", "albums"))
     words: str = content("default", "name of the word set", metavar="NAME")

@@ -77,34 +77,37 @@ def run_extraction(config: ExtractConfig) -> Path:
 
 def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto], seen: str,
                       still_held: Callable[[], None]) -> Manifest | None:
-    from extract.folder.plan import plan_folder
+    from extract.folder.plan import plan_folder, settle_shared
     from extract.folder.word_writer import order_words
     from extract.folder.work import find_work, share_of
     from extract.pipeline.backbone_setup import open_mapper, resolve_recipe
     started = time.monotonic()
     plan, manifest = plan_folder(config, dataset, photos)
+    if not config.rehash:
+        settle_shared(plan, config.out)
     order = order_words(config, dataset)
     photos.clear()  # what is needed of them is in the plan's arrays, at a tenth of the memory
     log.info("planned %d photos in %d shards (%s)", len(plan), len(plan.shards),
              spell_seconds(time.monotonic() - started))
     side = _choose_thumbnails(config, manifest)
     resolved = resolve_recipe(config, manifest)
-    asked = ask(config, resolved, side, manifest)
+    asked = ask(config, resolved.recipe["id"], side, manifest)
     works = share_of(find_work(plan, config.out, asked), config.rank, config.world)
     if works:
         require_room(config.out, FOLDER, sum(work.planned.rows for work in works) * resolved.width * 2 * (
-            1 + asked.views + (49 if asked.grid else 0)))
-        look_at_photos(config, plan, works, asked, open_mapper(config, resolved, manifest), side, still_held)
+            1 + asked.views + asked.tokens * (asked.tokens > 1)))
+        look_at_photos(config, plan, works, asked,
+                       open_mapper(config, resolved, manifest, asked.tokens), side, still_held)
         resolved = replace(resolved, backbone=None)  # it goes before the folder is described,
         gc.collect()  # and shards are not left mapped by what refers to itself in the pipeline
     still_held()
     return _finish(config, seen, plan, asked, resolved, dataset, order, side)
 
 
-def ask(config: ExtractConfig, resolved: "Resolved", thumbnail_side: int, manifest: Manifest | None) -> "Asked":
-    """What a run asks of every shard; a folder keeps the views that it was made with."""
+def ask(config: ExtractConfig, recipe: str, thumbnail_side: int, manifest: Manifest | None) -> "Asked":
+    """What a run asks of every shard; a folder keeps the tokens and views that it was made with."""
     from extract.folder.work import Asked
-    return Asked(resolved.recipe["id"], thumbnail_side > 0, config.grid, config.retry, config.rehash,
+    return Asked(recipe, thumbnail_side > 0, choose_tokens(config, manifest), config.retry, config.rehash,
                  choose_views(config, manifest))
 
 
@@ -164,7 +167,8 @@ def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", reso
         old = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
         shards, words = write_words(config, dataset, order, plan, old)
         ending = Ending(resolved.recipe, resolved.width, resolved.weights, resolved.licence, side, config.words, shards,
-                        words, dataset.skipped, asked.views, tuple(list_made_by(config.out, old, is_bound=True)))
+                        words, dataset.skipped, asked.tokens, asked.views,
+                        tuple(list_made_by(config.out, old, is_bound=True)))
         manifest = publish_folder(plan, config.out, entries, ending, old)
         names = [MANIFEST, "README.md", "skipped.csv",
                  *(shard.name for shards in manifest.shards.values() for shard in shards),
@@ -181,6 +185,19 @@ def _choose_thumbnails(config: ExtractConfig, manifest: Manifest | None) -> int:
         raise UserError(f"expected thumbnails of {made} pixels in {config.out} as it was made with, found --thumbnails "
                         f"{config.thumbnails}; leave the flag away, or name another folder with --out")
     return config.thumbnails or made
+
+
+def choose_tokens(config: ExtractConfig, manifest: Manifest | None) -> int:
+    """How many tokens of every photo the folder gets: those it has, or those asked for.
+
+    Raises:
+        UserError: if it has others.
+    """
+    made = manifest.num_tokens if manifest is not None else 1
+    if 1 not in (made, config.tokens) and made != config.tokens:
+        raise UserError(f"expected {made} tokens of every photo in {config.out} as it was made with, found --tokens "
+                        f"{config.tokens}; leave the flag away, or name another folder with --out")
+    return max(made, config.tokens)
 
 
 def choose_views(config: ExtractConfig, manifest: Manifest | None) -> int:

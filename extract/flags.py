@@ -84,8 +84,8 @@ def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", nargs="+", default=(), metavar="SPLIT",
                         help="train, val, test: stories of these and the photo rows that they name (all)")
     parser.add_argument("--words", nargs="+", default=(), metavar="NAME", help="these word sets (all)")
-    parser.add_argument("--leave-out", nargs="+", default=(), choices=("thumbs", "grid", "views"), metavar="KIND",
-                        help="without thumbs, grid or views; features always go")
+    parser.add_argument("--leave-out", nargs="+", default=(), choices=("thumbs", "tokens", "views"), metavar="KIND",
+                        help="without thumbs, tokens or views; features always go")
 
 
 def add_import_flags(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from data.pictures.photos import scan_photos
 from data.progress import spell_seconds
 from extract.command import read_config
 from extract.config import ExtractConfig
-from extract.extraction import choose_views, look_at_photos
+from extract.extraction import ask, choose_tokens, look_at_photos
 from extract.flags import TIMED_PHOTOS
 from extract.folder.canaries import NUM_CANARIES
 from extract.folder.ledger import NO_FILE
@@ -58,11 +58,11 @@ def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
     backbone, substituted = _build(config)
     recipe, mapper = _settle(config, backbone, manifest, substituted, timing)
     side = config.thumbnails or (manifest.counts.get("thumbnail_side", 0) if manifest is not None else 0)
-    asked = Asked(recipe, side > 0, config.grid, config.retry, config.rehash, choose_views(config, manifest))
+    asked = ask(config, recipe, side, manifest)
     works = find_work(plan, config.out, asked)
     facts = _count(dataset, plan, works, notes)
     measured = _measure(config, plan, works, asked, mapper, side) if mapper is not None else None
-    facts |= _reckon_bytes(config, dataset, plan, works, backbone, side, measured)
+    facts |= _reckon_bytes(config, dataset, plan, works, backbone, asked, side, measured)
     if measured is not None:
         facts["measured"] = measured.said
     if substituted:
@@ -105,8 +105,9 @@ def _settle(config: ExtractConfig, backbone: "Backbone", manifest: "Manifest | N
     if not timing:
         return recipe["id"], None
     precision, made_by = recipe["fields"]["precision"], list_made_by(config.out, manifest, is_bound)
-    size = settle_batch(config, backbone, device, precision, made_by)
-    return recipe["id"], Mapper(backbone, device, precision, size, config.compiled, config.grid)
+    tokens = choose_tokens(config, manifest)
+    size = settle_batch(config, backbone, device, precision, made_by, tokens)
+    return recipe["id"], Mapper(backbone, device, precision, size, config.compiled, tokens)
 
 
 def _count(dataset: "Dataset", plan: Plan, works: list[Work], notes: list[str]) -> dict[str, str]:
@@ -129,20 +130,21 @@ def _rows_to_read(plan: Plan, works: list[Work]) -> np.ndarray:
 
 
 def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: Plan, works: list[Work], backbone: "Backbone",
-                  side: int, measured: Measured | None) -> dict[str, str]:
+                  asked: Asked, side: int, measured: Measured | None) -> dict[str, str]:
     rows, spec = sum(work.planned.rows for work in works), backbone.spec
     thumbnail = measured.thumbnail if measured is not None else side * side * 0.75 * THUMBNAIL_BITS / 8
-    vectors = 1 + (49 if config.grid else 0) + config.views
-    row_bytes = spec.width * 2 * vectors + 33 + plan.photo_id.dtype.itemsize + thumbnail
+    tokens = rows * spec.width * 2 * asked.tokens * (asked.tokens > 1)
+    photos = rows * (spec.width * 2 * (1 + asked.views) + 33 + plan.photo_id.dtype.itemsize + thumbnail)
     stories = [story for split in dataset.stories.values() for story in split]
     captions = sum(len(caption) for story in stories for caption in story.captions)
     words = captions + len(stories) * (5 * (2 * config.caption_length + 70) + 64)
     canaries = min(NUM_CANARIES, len(plan)) * spec.size * spec.size * 3
-    total = SPARE * (rows * row_bytes + words + canaries)
+    total = SPARE * (photos + tokens + words + canaries)
     out = config.out.absolute()
     free = shutil.disk_usage(next(path for path in (out, *out.parents) if path.exists())).free
-    return {"to write": f"about {spell_bytes(total)}: {spell_bytes(rows * row_bytes)} of photo rows, "
-                        f"{spell_bytes(words)} of words, {spell_bytes(canaries)} of canaries",
+    return {"to write": f"about {spell_bytes(total)}: {spell_bytes(photos)} of photo rows, "
+                        + (f"{spell_bytes(tokens)} of {asked.tokens} tokens a photo, " if tokens else "")
+                        + f"{spell_bytes(words)} of words, {spell_bytes(canaries)} of canaries",
             "disk": f"{spell_bytes(free)} free: " + ("enough" if free > total else
                                                      f"NOT ENOUGH, make room for {spell_bytes(total - free)} more")}
 
@@ -174,6 +176,7 @@ def _take(plan: Plan, rows: np.ndarray) -> Plan:
     """A plan of these rows alone, in one shard."""
     return replace(plan, photo_id=plan.photo_id[rows], split=plan.split[rows], stat=plan.stat[rows],
                    path=[plan.path[row] for row in rows], album_id=plan.album_id[rows],
+                   foreign=plan.foreign[rows], shared=plan.shared[rows],
                    shards=[PlannedShard(0, 0, 0, len(rows))], orphans=[], taken={})
 
 

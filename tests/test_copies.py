@@ -54,10 +54,10 @@ class LazyCopies:
         return LazyEvent(begun)
 
 
-@pytest.mark.parametrize("flags", [[], ["--views", "2"], ["--grid"]])
+@pytest.mark.parametrize("flags", [[], ["--views", "2"], ["--tokens", "16"]])
 def test_nothing_is_published_before_its_copy_and_no_buffer_is_refilled_under_one(tmp_path, monkeypatch, flags):
     dataset = write_dataset(tmp_path / "data", {"train": 3, "val": 1, "test": 1})
-    backbone = "tests.tiny_backbone:with_map" if "--grid" in flags else TINY
+    backbone = "tests.tiny_backbone:with_map" if "--tokens" in flags else TINY
 
     def extract(name):
         main(["--data", str(dataset), "--out", str(tmp_path / name), "--backbone", backbone, "--weights", "random",
@@ -118,7 +118,7 @@ def test_memory_is_given_back_when_nothing_holds_it_any_more(monkeypatch):
     monkeypatch.setattr(mapping, "make_copies", lambda device: LazyCopies())
     monkeypatch.setattr(nn.Module, "to", lambda self, *arguments, **settings: self)
     monkeypatch.setattr(torch, "tensor", lambda value, device=None, **settings: real(value, **settings))
-    assert fit_batch_size(backbone, torch.device("cuda", 0), "float32", 32, grid=False) == 8
+    assert fit_batch_size(backbone, torch.device("cuda", 0), "float32", 32, tokens=1) == 8
     assert len(freed) == 2 and all(all(gone) for gone in freed)
 
 

@@ -17,7 +17,7 @@ from data.folder.folder import MISSING, OK, UNREADABLE, Features
 from data.pictures.pictures import Resize, decode_photo
 from extract.command import main
 from tests.extraction import BACKBONE, count_looks, dataset, one_matcher, run, snapshot, snapshot_of_run  # noqa: F401
-from tests.photo_dataset import draw_photo, photo_id, write_dataset
+from tests.photo_dataset import photo_id, write_dataset
 
 
 def test_the_folder_holds_every_photo_in_order_of_split_album_and_story(dataset, tmp_path):
@@ -138,23 +138,6 @@ def test_the_manifest_can_be_read_again_and_is_sorted(dataset, tmp_path):
     run(dataset, tmp_path / "f")
     raw = json.loads((tmp_path / "f/manifest.json").read_text())
     assert list(raw) == sorted(raw) and raw["files"].keys() == {"README.md", "skipped.csv"}
-
-
-def test_the_map_before_pooling_is_stored_beside_the_feature(dataset, tmp_path):
-    backbone = "tests.tiny_backbone:with_map"
-    (dataset / "images" / f"{photo_id('train', 1, 1)}.jpg").unlink()
-    features = run(dataset, tmp_path / "f", "--grid", backbone=backbone)
-    assert features.grid is not None and len(features.grid) == 36 and features.grid.row_shape == (8, 7, 7)
-    pooled = features.grid.all().astype(np.float32).mean(axis=(2, 3))
-    np.testing.assert_allclose(pooled, features.feature.all(), atol=0.02)
-    assert features.recipe["fields"]["grid"] == [7, 7]
-    with pytest.raises(UserError, match=r"grid: \[7, 7\] there, None here.*--grid"):
-        run(dataset, tmp_path / "f", backbone=backbone)
-    draw_photo(np.random.default_rng(9)).save(dataset / "images" / f"{photo_id('train', 1, 1)}.jpg")
-    grown = run(dataset, tmp_path / "f", "--grid", backbone=backbone)
-    fresh = run(dataset, tmp_path / "g", "--grid", backbone=backbone)
-    assert grown.grid is not None and fresh.grid is not None and (grown.grid.all() == fresh.grid.all()).all()
-    assert run(dataset, tmp_path / "h", backbone=backbone).grid is None
 
 
 @pytest.mark.parametrize("flags, field", [

@@ -236,18 +236,26 @@ def test_a_batch_the_device_has_no_room_for_is_halved_before_the_first_shard():
         if len(inputs[0]) > 5:
             raise torch.OutOfMemoryError("full")
     backbone.folded.register_forward_pre_hook(refuse)
-    assert fit_batch_size(backbone, CPU, "float32", 32, grid=False) == 4
+    assert fit_batch_size(backbone, CPU, "float32", 32, tokens=1) == 4
     with pytest.raises(NoRoom, match="as the folder is made.*smaller --batch-size and --mixed"):
         look(backbone, pictures(8), 8)
 
 
-def test_the_map_before_pooling_is_given_beside_the_feature():
-    backbone = build_backbone("tests.tiny_backbone:with_map", "random")
-    found = Mapper(backbone, CPU, "float32", 2, grid=True).submit(pictures(2)).result()
-    assert found.grid.shape == (2, 8, 7, 7)
-    np.testing.assert_allclose(found.grid.astype(np.float32).mean(axis=(2, 3)), found.features, atol=2e-3)
-    with pytest.raises(UserError, match="average pooling for --grid"):
-        Mapper(build_backbone(TINY, "random"), CPU, "float32", 2, grid=True)
+def test_tokens_are_places_of_the_map_before_pooling_row_by_row():
+    backbone, shown = build_backbone("tests.tiny_backbone:with_map", "random"), pictures(2)
+    found = Mapper(backbone, CPU, "float32", 2, tokens=49).submit(shown).result()
+    with torch.no_grad():
+        maps = backbone.module[:4]((torch.from_numpy(shown).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25).numpy()
+    assert found.tokens.shape == (2, 49, 8)
+    np.testing.assert_allclose(found.tokens, maps.reshape(2, 8, 49).swapaxes(1, 2), atol=2e-3)
+    np.testing.assert_allclose(found.tokens.astype(np.float32).mean(axis=1), found.features, atol=2e-3)
+    pooled = Mapper(backbone, CPU, "float32", 2, tokens=16).submit(shown).result().tokens
+    edges = ((0, 2), (1, 4), (3, 6), (5, 7))  # floor(7 i / 4) to ceil(7 (i + 1) / 4)
+    expected = np.stack([maps[:, :, top:bottom, left:right].mean(axis=(2, 3))
+                         for top, bottom in edges for left, right in edges], axis=1)
+    np.testing.assert_allclose(pooled, expected, atol=2e-3)
+    with pytest.raises(UserError, match="average pooling for --tokens"):
+        Mapper(build_backbone(TINY, "random"), CPU, "float32", 2, tokens=16)
 
 
 def test_eval_mode_reaches_every_part():

@@ -115,8 +115,8 @@ def test_every_dependency_is_named_and_pinned():
 
 # A floor a bracket, the lowest first: a room knows those below it and nothing of those beside it.
 ROOMS_OF_EVALUATE = (
-    ("config", "terminal", "statistics", "rows", "predictions"), ("metrics", "split", "processes"),
-    ("photos", "captions", "tags", "table", "run_list"), ("baselines",), ("stories",), ("evaluation", "comparison"),
+    ("config", "terminal", "statistics", "rows", "predictions", "machine"), ("metrics", "split", "processes"),
+    ("photos", "captions", "tags", "table", "runs"), ("baselines",), ("stories",), ("evaluation", "comparison"),
     ("ablation", "own_story", "page"), ("app", "crossval"), ("commands",), ("__main__",))
 
 

@@ -15,7 +15,7 @@ def factory():
 
 
 def with_map():
-    """Ends in pooling over a map of 7 x 7, as --grid wants."""
+    """Ends in pooling over a map of 7 x 7, as --tokens wants."""
     net = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(7), nn.Conv2d(8, 8, 1),
                         nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return net, dict(SPEC)

@@ -16,7 +16,7 @@ TINY: dict[str, Any] = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hid
 def write_run(path: Path, features_path: Path, **settings: Any) -> Path:
     """Write a run folder as training would, with random weights of `seed` and made-up feature statistics."""
     features, config = Features.open(features_path), make_config({**TINY, **settings})
-    words = features.words()
+    words = features.words(config.words)
     sizes = measure_sizes(config, features.width, words)
     torch.manual_seed(config.seed)
     model = build_model(config, sizes)

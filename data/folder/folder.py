@@ -139,10 +139,11 @@ class Features:
         return WordSet(self.root, name, self.manifest)
 
     @cached_property
-    def grid(self) -> MappedRows | None:
-        """(N, D, 7, 7) float16, the map before pooling of every photo row; None where the folder has none."""
-        pieces = [arrays["feature"] for arrays in self._map("grid")]
-        return MappedRows(pieces) if pieces else None
+    def tokens(self) -> MappedRows:
+        """(N, P, D) float16, what a decoder can attend to of every photo row: 49 or 16 places of the map before
+        pooling, row by row from its top left; where the folder has none beside, the feature alone, P = 1."""
+        pieces = [arrays["feature"] for arrays in self._map("tokens")]
+        return MappedRows(pieces or [piece[:, None] for piece in self.feature.pieces])
 
     @cached_property
     def views(self) -> MappedRows | None:

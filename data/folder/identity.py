@@ -100,11 +100,13 @@ def require_same(kind: str, expected: Identity, found: Identity, whose: str, whe
 
 
 def modern_recipe(recipe: Identity) -> Identity:
-    """A recipe as it would be written today: of version 3, without what only made it."""
-    if recipe["fields"].get("version") != 3:
-        return recipe
-    return identify({name: value for name, value in recipe["fields"].items() if name not in MADE_BY}
-                    | {"version": RECIPE_VERSION})
+    """A recipe as it would be written today: without what only made it (version 3) and the map kept beside (grid)."""
+    fields = dict(recipe["fields"])
+    if fields.get("version") == 3:
+        fields = {name: value for name, value in fields.items() if name not in MADE_BY} | {"version": RECIPE_VERSION}
+    if fields.get("grid"):
+        fields["grid"] = None
+    return recipe if fields == recipe["fields"] else identify(fields)
 
 
 def require_same_recipe(expected: Identity, found: Identity, whose: str, where: str, remedy: str) -> str:

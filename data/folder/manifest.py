@@ -30,7 +30,7 @@ MAX_BATCH = 4096
 MAX_DEPTH = 64  # of objects in objects
 MANIFEST = "manifest.json"
 _PLAIN = r"[A-Za-z0-9_@-][A-Za-z0-9_.@-]*"
-_SHARD_NAME = re.compile(rf"(photos|thumbs|grid|views|canaries|words/{_PLAIN})/{_PLAIN}\.h5")
+_SHARD_NAME = re.compile(rf"(photos|thumbs|tokens|grid|views|canaries|words/{_PLAIN})/{_PLAIN}\.h5")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REMEDY = "get the folder again, or make it with: make features"
 
@@ -72,6 +72,11 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     made_by: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def num_tokens(self) -> int:
+        """P, the tokens of every photo; 1 where there is its feature alone."""
+        return self.counts.get("tokens", 49 if self.shards.get("tokens") else 1)
+
     def save(self, folder: Path) -> Path:
         """Write manifest.json atomically into the folder and return its path."""
         words = {name: {**entry.identity, "files": entry.files, "info": entry.info, "counts": entry.counts}
@@ -111,7 +116,8 @@ def load_manifest(folder: Path) -> Manifest:
         _check_values(raw)
         return Manifest(
             recipe=_identity(raw["recipe"]), source=_identity(raw["source"]), width=_count(raw["width"]),
-            shards={group: _shards(group, shards) for group, shards in raw["shards"].items()},
+            shards={{"grid": "tokens"}.get(group, group): _shards(group, shards)  # grid: of an earlier version
+                    for group, shards in raw["shards"].items()},
             words={_plain(name): WordsEntry(_identity(entry), _files(entry["files"]), dict(entry["info"]),
                                             dict(entry["counts"])) for name, entry in raw["words"].items()},
             placeholders=tuple({"content": _digest(found["content"]), "photos": _count(found["photos"]),
@@ -144,7 +150,8 @@ def _shards(group: str, raw: list[Mapping[str, Any]]) -> tuple[Shard, ...]:
         shard = Shard(str(entry["name"]), _count(entry["rows"]), _count(entry["offset"]), _count(entry["bytes"]),
                       _digest(entry["sha256"]))
         folder = group.rpartition("/")[0] if group.startswith("words/") else group
-        if not _SHARD_NAME.fullmatch(shard.name) or shard.name.rpartition("/")[0] != folder:
+        own = {folder, "grid"} if folder == "tokens" else {folder}
+        if not _SHARD_NAME.fullmatch(shard.name) or shard.name.rpartition("/")[0] not in own:
             raise ValueError(f"{shard.name!r:.80} is no plain name of a {group} shard inside the folder")
         if shard.offset != row:
             raise ValueError(f"{shard.name} begins at row {shard.offset}, the shards before it end at {row}")
@@ -181,6 +188,7 @@ def _making(raw: Any) -> dict[str, Any]:
 def _counts(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Counts are for people, but for those that a later run on the folder goes by."""
     _count(raw.get("thumbnail_side", 0))
+    _count(raw.get("tokens", 1))
     _count(raw.get("views", {"number": 0})["number"])
     return dict(raw)
 

@@ -87,7 +87,8 @@ def describe_lacks(manifest: Manifest, lacks: frozenset[str]) -> str:
 def stand_in(shard: Shard, kind: str, manifest: Manifest) -> dict[str, np.ndarray]:
     """Arrays in place of a shard that lacks: rows without a photo, in pages that take no memory until they are read."""
     views = manifest.counts.get("views", {"number": 1})["number"]
-    sizes = {"N": shard.rows, "N+1": shard.rows + 1, "D": manifest.width, "W": views, "M": 0}
+    sizes = {"N": shard.rows, "N+1": shard.rows + 1, "D": manifest.width, "P": manifest.num_tokens,
+             "W": views, "M": 0}
     arrays = {}
     for name, field in SCHEMA[kind].items():
         shape = tuple(sizes[size] if isinstance(size, str) else size for size in field.shape)

@@ -11,7 +11,8 @@ photos  feature     (N, D)     float16  backbone output; zeros where status is n
         status      (N,)       uint8    0 ok, 1 missing, 2 unreadable, 3 too large
 thumbs  blob        (M,)       uint8    JPEG files, one after another
         offset      (N + 1,)   int64    row i is blob[offset[i]:offset[i + 1]]; empty where there is no picture
-grid    feature     (N, D, 7, 7) float16 the map before pooling, row for row beside `photos`
+tokens  feature     (N, P, D)  float16  P tokens, the map before pooling row by row, row for row beside `photos`; in
+                                        files of earlier versions (N, D, 7, 7), read as P = 49
 views   feature     (N, W, D)  float16  W augmented views, row for row beside `photos`
 canaries picture  (N, H, W, 3) uint8   what the backbone was shown for N of the photos, before normalising
         feature    (N, D)     float16  what it made of them: a copy of their rows
@@ -57,7 +58,7 @@ SCHEMA: dict[str, dict[str, Field]] = {
     "photos": {"feature": Field("f2", ("N", "D")), "photo_id": Field("S", ("N",)),
                "content": Field("u1", ("N", 32)), "status": Field("u1", ("N",))},
     "thumbs": {"blob": Field("u1", ("M",)), "offset": Field("i8", ("N+1",))},
-    "grid": {"feature": Field("f2", ("N", "D", 7, 7))},
+    "tokens": {"feature": Field("f2", ("N", "P", "D"))},
     "views": {"feature": Field("f2", ("N", "W", "D"))},
     "canaries": {"picture": Field("u1", ("N", "H", "W", 3)), "feature": Field("f2", ("N", "D")),
                  "photo": Field("i4", ("N",)), "content": Field("u1", ("N", 32))},
@@ -66,7 +67,7 @@ SCHEMA: dict[str, dict[str, Field]] = {
               "tokenised": Field("u1", ("N", 5)), "story_id": Field("S", ("N",)), "album_id": Field("S", ("N",)),
               "caption": Field("u1", ("M",)), "offset": Field("i8", ("5N+1",))},
 }
-BESIDE = ("thumbs", "grid", "views")  # row for row beside `photos`, where a folder has them
+BESIDE = ("thumbs", "tokens", "views")  # row for row beside `photos`, where a folder has them
 
 
 def write_shard(path: Path, kind: str, arrays: Mapping[str, np.ndarray]) -> Path:
@@ -129,6 +130,8 @@ def map_shard(path: Path, kind: str) -> dict[str, np.ndarray]:
                             "limit (ulimit -n)") from None
         found = f"{type(error).__name__}: {error}"
         raise UserError(f"expected a {kind} shard in {path}, found {found}; run verify") from None
+    if kind == "tokens" and arrays["feature"].shape[2:] == (7, 7):  # of an earlier version
+        arrays["feature"] = arrays["feature"].reshape(*arrays["feature"].shape[:2], 49).swapaxes(1, 2)
     rows = _count_rows(kind, {name: array.shape for name, array in arrays.items()})
     for name, field in SCHEMA[kind].items():
         _check_field(kind, name, field, arrays[name].dtype, arrays[name].shape, rows, str(path))

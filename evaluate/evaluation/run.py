@@ -5,7 +5,7 @@ eval-<split>.json
                  Headline metrics (t = 4, the fifth frame from the first four) have plain names, others t1., t2., t3.
                  (and t0. for the tags seen on the first frame). Value null: "reason" says why.
     differences  row -> metric -> the same of the paired difference model - row, and "better": true, false or null
-    protocol     what was counted how; recipe, words, run: what it was evaluated with
+    protocol     what was counted how; recipe, words, run: what it was evaluated with; machine: see `evaluate.machine`
 predictions-<split>.jsonl
     see `evaluate.predictions`
 """
@@ -18,6 +18,7 @@ from evaluate.evaluation.evaluation import Evaluation
 from evaluate.evaluation.frames import evaluate_frames
 from evaluate.evaluation.scoring import Result, compare_rows, summarise
 from evaluate.evaluation.stories import evaluate_stories
+from evaluate.machine import describe_machine
 from train.task import NEXT, TELL, Task
 
 EVALUATORS: dict[Task, Callable[[Evaluation], Result]] = {NEXT: evaluate_frames, TELL: evaluate_stories}
@@ -37,4 +38,5 @@ def evaluate_run(config: EvalConfig) -> Path:
     return write_json(config.run / f"eval-{config.split}.json", {
         "rows": summarise(result.scores, result.reasons), "differences": compare_rows(result.scores),
         "protocol": result.protocol, "recipe": evaluation.features.recipe, "words": evaluation.split.words.identity,
-        "run": {"path": str(config.run), "epoch": evaluation.run.epoch, "features": str(evaluation.features.root)}})
+        "run": {"path": str(config.run), "epoch": evaluation.run.epoch, "features": str(evaluation.features.root)},
+        "machine": describe_machine(evaluation.device)})

@@ -2,6 +2,7 @@
 import copy
 import gc
 import logging
+import math
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from extract.backbones.backbone import Backbone
 from extract.backbones.folding import is_folded
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-GRID_SIDE = 7
+MAP_SIDE = 7
 TIMED_SECONDS = 0.25
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,10 @@ class NoRoom(UserError):
 
 @dataclass(frozen=True)
 class Mapped:
-    """What a batch became: features (B, D) float16 and, where asked for, the map before pooling (B, D, 7, 7)."""
+    """What a batch became: features (B, D) float16 and, where asked for, tokens (B, P, D) float16."""
 
     features: np.ndarray
-    grid: np.ndarray | None
+    tokens: np.ndarray | None
 
 
 class CudaCopies:
@@ -116,11 +117,12 @@ class Mapper:
 
     Args:
         precision: a key of PRECISIONS; float32 switches TF32 off, the others run under autocast.
-        batch_size: B of every batch. compiled: run through torch.compile. grid: give the map before pooling too.
+        batch_size: B of every batch. compiled: run through torch.compile. tokens: P of every photo, places of the map
+            before pooling (49, or 16 pooled from them) from its top left, row by row; 1: none beside the feature.
     """
 
     def __init__(self, backbone: Backbone, device: torch.device, precision: str, batch_size: int,
-                 compiled: bool = False, grid: bool = False) -> None:
+                 compiled: bool = False, tokens: int = 1) -> None:
         self.spec, self.device, self.precision, self.batch_size = backbone.spec, device, precision, batch_size
         self.shape = (batch_size, self.spec.size, self.spec.size, 3)
         _fix_arithmetic(device)
@@ -128,7 +130,8 @@ class Mapper:
         self.module: nn.Module = cast_weights(backbone.folded, PRECISIONS[precision])
         self.module = self.module.to(device).to(memory_format=torch.channels_last)
         self._maps = local()
-        self._hook = _watch_map(self.module, self._maps, backbone) if grid else None
+        self._hook = _watch_map(self.module, self._maps, backbone) if tokens > 1 else None
+        self._token_side = math.isqrt(tokens)
         self.threads = count_own_cores() if self._copies is None and is_folded(backbone.folded) else 1
         self._pool = ThreadPoolExecutor(self.threads, "model", torch.set_num_threads,
                                         (count_own_cores() // self.threads,)) if self._copies is None else None
@@ -163,9 +166,9 @@ class Mapper:
         if self._pool is not None:
             return PendingBatch(self._pool.submit(self._look, pictures))
         assert self._copies is not None, "only a device with memory of its own has no threads"
-        features, grid = self._look(pictures)
+        features, tokens = self._look(pictures)
         done: Future[tuple[Tensor, Tensor | None]] = Future()
-        done.set_result((self._copies.bring(features), None if grid is None else self._copies.bring(grid)))
+        done.set_result((self._copies.bring(features), None if tokens is None else self._copies.bring(tokens)))
         return PendingBatch(done, self._copies.mark())
 
     def look_at(self, pictures: np.ndarray) -> np.ndarray:
@@ -201,7 +204,12 @@ class Mapper:
             found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise UserError(f"expected features of shape ({len(shown)}, {self.spec.width}) from the backbone, found "
                             f"{found}; mend the width of its spec")
-        return features.to(torch.float16), self._maps.last.to(torch.float16) if self._hook else None
+        return features.to(torch.float16), self._cut_tokens(self._maps.last) if self._hook else None
+
+    def _cut_tokens(self, maps: Tensor) -> Tensor:
+        if self._token_side < MAP_SIDE:
+            maps = nn.functional.adaptive_avg_pool2d(maps.float(), self._token_side)
+        return maps.to(torch.float16).flatten(2).transpose(1, 2).contiguous()                   # (B, P, D)
 
 
 def count_own_cores() -> int:
@@ -239,10 +247,10 @@ class PendingBatch:
         Raises:
             NoRoom: if the device could not hold it. UserError: if the backbone breaks its promise.
         """
-        features, grid = self._looked_at.result()
+        features, tokens = self._looked_at.result()
         if self._done is not None:
             self._done.synchronize()
-        return Mapped(features.numpy(), None if grid is None else grid.contiguous().numpy())
+        return Mapped(features.numpy(), None if tokens is None else tokens.numpy())
 
 
 def no_room(device: torch.device, batch_size: int) -> NoRoom:
@@ -276,26 +284,26 @@ def _watch_map(module: nn.Module, maps: local, backbone: Backbone) -> RemovableH
     """Catch what enters the last pooling layer, (B, D, 7, 7), as `maps.last` of the thread that looks."""
     pools = [part for part in module.modules() if isinstance(part, nn.AdaptiveAvgPool2d)]
     if not pools:
-        raise UserError(f"expected a backbone that ends in average pooling for --grid, found none in {backbone.name}; "
-                        "leave --grid away or choose resnet50")
+        raise UserError(f"expected a backbone that ends in average pooling for --tokens, found none in "
+                        f"{backbone.name}; leave --tokens away or choose resnet50")
 
     def catch(pool: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].shape[1:] != (backbone.spec.width, GRID_SIDE, GRID_SIDE):
-            raise UserError(f"expected a map of {backbone.spec.width} x {GRID_SIDE} x {GRID_SIDE} before pooling, "
-                            f"found {tuple(inputs[0].shape[1:])} in {backbone.name}; leave --grid away or choose "
+        if inputs[0].shape[1:] != (backbone.spec.width, MAP_SIDE, MAP_SIDE):
+            raise UserError(f"expected a map of {backbone.spec.width} x {MAP_SIDE} x {MAP_SIDE} before pooling, "
+                            f"found {tuple(inputs[0].shape[1:])} in {backbone.name}; leave --tokens away or choose "
                             "resnet50")
         maps.last = inputs[0]
 
     return pools[-1].register_forward_pre_hook(catch)
 
 
-def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, batch_size: int, grid: bool) -> int:
+def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, batch_size: int, tokens: int) -> int:
     """Halve the batch until the device holds it; only ever asked before the first shard, then it is kept.
 
     Raises:
         NoRoom: if it cannot hold a single photo.
     """
-    while not _has_room(backbone, device, precision, batch_size, grid):
+    while not _has_room(backbone, device, precision, batch_size, tokens):
         if device.type == "cuda":
             gc.collect()  # a graph and its modules hold each other
             torch.cuda.empty_cache()  # here, where neither error nor mapper holds a tensor any more
@@ -306,9 +314,9 @@ def fit_batch_size(backbone: Backbone, device: torch.device, precision: str, bat
     return batch_size
 
 
-def _has_room(backbone: Backbone, device: torch.device, precision: str, batch_size: int, grid: bool) -> bool:
+def _has_room(backbone: Backbone, device: torch.device, precision: str, batch_size: int, tokens: int) -> bool:
     try:
-        mapper = Mapper(backbone, device, precision, batch_size, grid=grid)
+        mapper = Mapper(backbone, device, precision, batch_size, tokens=tokens)
         try:
             mapper.submit(mapper.make_buffer()).result()
         finally:

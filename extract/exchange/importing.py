@@ -94,7 +94,7 @@ def import_features(config: ExtractConfig, source: Source, licence: str) -> Path
             if manifest is not None:
                 require_same("recipe", manifest.recipe, recipe, f"features folder {config.out}", str(source.path),
                              "name another folder with --out")
-            asked = Asked(recipe["id"], thumbnails=False, grid=False)
+            asked = Asked(recipe["id"], thumbnails=False)
             for work in find_work(plan, config.out, asked):
                 _publish(config.out, plan, work, gathered, recipe, still_held)
         finally:

@@ -92,6 +92,9 @@ def _spell_words(manifest: Manifest) -> str:
         fields = entry.identity["fields"]
         lines.append(f"| words `{name}` | stories: {stories}; {fields['vocabulary_size']} words, rows of "
                      f"{fields['length']} ids, {sum(counts['cut'] for counts in splits.values())} captions cut |")
+    if manifest.num_tokens > 1:
+        lines.append(f"| tokens | {manifest.num_tokens} of every photo in `tokens/*.h5`: `feature` (N, P, D), places "
+                     "of the map before pooling, row by row |")
     if views := manifest.counts.get("views"):
         lines.append(f"| augmented views | {views['number']} of every photo in `views/*.h5`: `feature` (N, W, D), "
                      f"drawn per album and view by augmentation {views['augmentation']} |")

@@ -13,7 +13,7 @@ from extract.folder.ledger import read_ledger
 from extract.folder.occupancy import LOCK, lock_paths
 from extract.folder.recipe import LOCAL
 
-FOLDERS = ("photos", "thumbs", "grid", "views", "canaries", "words/*")
+FOLDERS = ("photos", "thumbs", "tokens", "grid", "views", "canaries", "words/*")
 DAMAGED = f"{LOCAL}/damaged"
 
 log = logging.getLogger(__name__)

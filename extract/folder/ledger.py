@@ -30,7 +30,7 @@ class Entry:
 
     Attributes:
         number: its place in the order of shards. ids: sha256 over the photo ids of its rows. recipe: identity's id.
-        files: kind ("photos", "thumbs", "grid", "views") -> published file; offsets in them mean nothing here.
+        files: kind ("photos", "thumbs", "tokens", "views") -> published file; offsets in them mean nothing here.
         photo_ids: (n,) bytes. stat: (n, 2) int64: size, mtime in ns; NO_FILE where there was none.
         bad: row in the shard -> (cause, detail). turn: counts runs; of two lines for one name the later run's counts.
     """
@@ -128,7 +128,8 @@ def _parse(line: bytes) -> Entry | None:
         return None
     raw: dict[str, Any] = json.loads(text)
     photo_ids = np.array(raw["photos"].encode("ascii").split(b" "))
-    files = {kind: Shard(name, rows, 0, size, sha256) for kind, (name, rows, size, sha256) in raw["files"].items()}
+    files = {{"grid": "tokens"}.get(kind, kind): Shard(name, rows, 0, size, sha256)  # grid: of an earlier version
+             for kind, (name, rows, size, sha256) in raw["files"].items()}
     return Entry(raw["number"], raw["recipe"], files, photo_ids,
                  np.array(raw["stat"], np.int64).reshape(len(photo_ids), -1)[:, :2],  # older lines have inodes too
                  {row: (cause, detail) for row, cause, detail in raw["bad"]}, raw["turn"])

@@ -2,7 +2,8 @@
 
 Rows follow split, album, story, so that neighbours in training are neighbours on disk. A folder's rows never move:
 what is new comes after them in shards of its own, and a photo that no story names any more keeps its row. So a word
-set stays true whatever is added.
+set stays true whatever is added. Of photos that other annotations brought, a second dataset's or those in another
+language, a command knows nothing that has not their files: their rows stay as they are.
 """
 import itertools
 import logging
@@ -16,12 +17,11 @@ from data.annotations.stories import SPLITS, Dataset, read_dataset
 from data.errors import UserError
 from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.folder.published import map_published
-from data.folder.shards import fixed_bytes
+from data.folder.shards import BESIDE, map_shard
 from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
 from extract.folder.ledger import NO_FILE, Entry, exists, hash_ids, read_ledger
-
-NO_SPLIT = len(SPLITS)  # of a photo that no story names: one of an album that nobody told of, or told of no more
+from extract.folder.told import Told, find_same_pictures, find_splits, list_albums, read_told
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class Plan:
         path: the file of each row, None where none was found.
         story_album: (P, 2) int32: a row and an album that has it. album_id: (N,) bytes, the first in alphabetical order
             of the albums that have it; empty for a photo that no story names any more.
+        foreign: (N,) bool, rows of other annotations, to be left as they are. shared: (N,) bool, rows of both, whose
+            files differ in size or time. others: word sets of other annotations.
         orphans: published shards that hold none of these rows as they are wanted; their features may still be copied.
         taken: kind -> names that published files have.
     """
@@ -63,6 +65,9 @@ class Plan:
     story_album: np.ndarray
     album_id: np.ndarray
     shards: list[PlannedShard]
+    foreign: np.ndarray
+    shared: np.ndarray
+    others: list[Told] = field(default_factory=list)
     orphans: list[Entry] = field(default_factory=list)
     taken: dict[str, set[str]] = field(default_factory=dict)
     turn: int = 0
@@ -97,15 +102,15 @@ def plan_folder(config: ExtractConfig, dataset: Dataset,
         The plan, and the folder's manifest as it is, None before its first whole run.
 
     Raises:
-        UserError: if a shard of the manifest is damaged and no ledger tells which photos it held.
+        UserError: if a shard of the manifest is damaged and no ledger tells which photos it held, or the word set
+            would take the place of another dataset's.
     """
     manifest = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
     ledger = read_ledger(config.out)
     wanted = list(wanted_photos(dataset, config.photos))
     published = published_shards(config.out, manifest, ledger)
     listed = [photo_id for entry in published for photo_id in entry.photo_ids.tolist()]
-    splits = {photo_id.encode("ascii"): SPLITS.index(split)
-              for split, _, photo_id in reversed(list(wanted_photos(dataset, "stories")))}
+    others = read_told(config.out, manifest, listed, dataset, config.words)
     known, new = set(listed), dict[bytes, str]()
     for split, _, name in wanted:
         if (encoded := name.encode("ascii")) not in known:
@@ -128,12 +133,13 @@ def plan_folder(config: ExtractConfig, dataset: Dataset,
             if exists(config.out, [shard]):  # what was lost comes back under its name
                 taken.setdefault(kind, set()).add(shard.name)
     found = [photos.get(name.decode("ascii")) for name in ids]
-    plan = Plan(photo_id, np.array([splits.get(name, NO_SPLIT) for name in ids], np.uint8),
-                np.array([photo[1:3] if photo else NO_FILE for photo in found], np.int64).reshape(-1, 2),
-                [photo.path if photo else None for photo in found], *_list_albums(wanted, ids), shards, orphans, taken,
+    stat = np.array([photo[1:3] if photo else NO_FILE for photo in found], np.int64).reshape(-1, 2)
+    foreign, shared = _tell_apart(stat, shards, {name.encode("ascii") for _, _, name in wanted}, photo_id, others)
+    plan = Plan(photo_id, find_splits(config.words, dataset, ids, others), stat,
+                [photo.path if photo and not away else None for photo, away in zip(found, foreign.tolist())],
+                *list_albums(wanted, ids, others), shards, foreign, shared, others, orphans, taken,
                 turn=1 + max((entry.turn for entry in ledger.values()), default=0))
-    gone = int((plan.album_id == b"").sum())
-    if gone:
+    if gone := len(plan) - len(np.unique(plan.story_album[:, 0])):
         log.info("%d photo(s) of the folder are named by no story any more; they keep their rows", gone)
     return plan, manifest
 
@@ -169,7 +175,7 @@ def published_shards(folder: Path, manifest: Manifest | None, ledger: dict[str, 
         return []
     entries = []
     for place, shard in enumerate(manifest.shards.get("photos", ())):
-        files = {kind: manifest.shards[kind][place] for kind in ("photos", "thumbs", "grid", "views")
+        files = {kind: manifest.shards[kind][place] for kind in ("photos", *BESIDE)
                  if manifest.shards.get(kind)}
         known = ledger.get(shard.name)
         if known is not None and known.files["photos"].sha256 == shard.sha256:
@@ -213,11 +219,39 @@ def _match(shards: list[PlannedShard], photo_id: np.ndarray, published: list[Ent
     return matched, sorted(by_ids.values(), key=lambda entry: entry.name)
 
 
-def _list_albums(wanted: list[tuple[str, str, str]], ids: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """What a plan says of albums: (row, album) pairs, and the first album's id of every row."""
-    albums: dict[bytes, set[str]] = {}
-    for _, album_id, photo_id in wanted:
-        albums.setdefault(photo_id.encode("ascii"), set()).add(album_id)
-    number = {album_id: index for index, album_id in enumerate(dict.fromkeys(album_id for _, album_id, _ in wanted))}
-    pairs = sorted((row, number[album_id]) for row, name in enumerate(ids) for album_id in albums.get(name, ()))
-    return np.array(pairs, np.int32).reshape(-1, 2), fixed_bytes([min(albums.get(name, [""])) for name in ids])
+def _tell_apart(stat: np.ndarray, shards: list[PlannedShard], wanted: set[bytes], photo_id: np.ndarray,
+                others: list[Told]) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) bool each: a plan's foreign rows, whose stat becomes what it was, and its shared ones."""
+    foreign = shared = np.zeros(len(stat), bool)
+    if others:
+        was, theirs = stat.copy(), np.zeros(len(stat), bool)
+        for shard in shards:
+            if shard.published is not None:
+                was[shard.first:shard.first + shard.rows] = shard.published.stat
+        theirs[np.concatenate([told.rows for told in others])] = True
+        is_wanted = np.array([name in wanted for name in photo_id.tolist()])
+        is_found, is_changed = (stat != NO_FILE).any(axis=1), (stat != was).any(axis=1)
+        foreign = is_changed & (~is_wanted | theirs & ~is_found)
+        shared = is_wanted & theirs & is_found & is_changed
+        stat[foreign] = was[foreign]
+    return foreign, shared
+
+
+def settle_shared(plan: Plan, folder: Path) -> None:
+    """Take what other annotations name too as it is in the folder, where it is the same picture; one that was missing
+    there, or is another one now, is read.
+
+    Raises:
+        UserError: if a dataset that shares no story means another picture by one id.
+    """
+    strange = np.concatenate([np.zeros(0, np.int32), *(told.rows for told in plan.others if not told.is_akin)])
+    for planned in plan.shards:
+        rows = planned.first + np.flatnonzero(plan.shared[plan.rows_of(planned)])
+        source = planned.published
+        if source is None or not len(rows) or not exists(folder, [source.files["photos"]]):
+            continue
+        content = map_shard(folder / source.name, "photos")["content"][rows - planned.first]
+        rows, content = rows[content.any(axis=1)], content[content.any(axis=1)]
+        paths = [plan.photo_path(row) for row in rows.tolist()]
+        rows = rows[find_same_pictures(folder, plan.photo_id[rows], paths, content, np.isin(rows, strange))]
+        plan.stat[rows] = source.stat[rows - planned.first]

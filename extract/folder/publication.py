@@ -26,12 +26,14 @@ from extract.folder.canaries import write_canaries
 from extract.folder.card import write_card
 from extract.folder.ledger import Entry, hash_ids, read_ledger
 from extract.folder.occupancy import lock_paths
-from extract.folder.plan import NO_SPLIT, Plan
+from extract.folder.plan import Plan
 from extract.folder.recipe import package_versions
+from extract.folder.told import NO_SPLIT
 from extract.folder.work import Asked, find_unread, usable_source
 
 SOURCE_VERSION = 1
 STALE_SECONDS = 90.0  # of a half-written file: its writer is dead
+COLUMNS = ("kind", "id", "split", "cause", "detail")  # of skipped.csv
 UNUSED = "unused"  # photos that no story names, in the counts by split
 
 log = logging.getLogger(__name__)
@@ -43,8 +45,8 @@ class Ending:
 
     Attributes:
         recipe: identity. width: D. weights, licence: of the backbone, for the card. words, words_entry: name and entry
-        of the word set. word_shards: its shards by group. skipped: what the annotations lost. views: augmented views of
-        every photo. made_by: see `data.folder.manifest`.
+        of the word set. word_shards: its shards by group. skipped: what the annotations lost. tokens, views: of every
+        photo. made_by: see `data.folder.manifest`.
     """
 
     recipe: Identity
@@ -56,6 +58,7 @@ class Ending:
     word_shards: dict[str, tuple[Shard, ...]]
     words_entry: WordsEntry
     skipped: list[Skipped]
+    tokens: int = 1
     views: int = 0
     made_by: tuple[dict[str, Any], ...] = ()
 
@@ -97,7 +100,7 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
         entries: one for every planned shard. old: the manifest until now.
     """
     table = read_photo_table(plan, folder, entries)
-    placeholders = find_placeholders(plan, table)
+    placeholders = find_placeholders(plan, table, old)
     shards = {group: parts for group, parts in (old.shards if old is not None else {}).items()
               if not group.startswith(f"words/{ending.words}/")} | place_shards(plan, entries) | ending.word_shards
     sets = {**(old.words if old is not None else {}), ending.words: ending.words_entry}
@@ -110,7 +113,8 @@ def publish_folder(plan: Plan, folder: Path, entries: list[Entry], ending: Endin
         counts=count_photos(plan, table, placeholders, ending),
         versions={**package_versions(), "weights": ending.weights, "licence": ending.licence},
         canaries=canaries, made_by=ending.made_by)
-    texts = (settle_text(folder / "skipped.csv", format_skipped(plan, table, placeholders, ending.skipped)),
+    texts = (settle_text(folder / "skipped.csv", format_skipped(
+        plan, table, placeholders, list_lost(folder, plan, ending.skipped, list(sets)))),
              write_card(folder, manifest))
     manifest = replace(manifest, files={path.name: sha256_file(path) for path in texts})
     manifest.save(folder)
@@ -152,16 +156,23 @@ def group_contents(table: PhotoTable) -> np.ndarray:
     return group
 
 
-def find_placeholders(plan: Plan, table: PhotoTable) -> list[dict[str, Any]]:
-    """Contents that stand under many ids in many albums: "this photo is no longer available"."""
+def find_placeholders(plan: Plan, table: PhotoTable, old: Manifest | None = None) -> list[dict[str, Any]]:
+    """Contents that stand under many ids in many albums: "this photo is no longer available".
+
+    Args:
+        old: the manifest until now; it knows of albums of another dataset that no story tells of.
+    """
     group = group_contents(table)
+    known = {found["content"]: found["albums"] for found in (old.placeholders if old is not None else ())}
     found = []
     for index in np.flatnonzero(np.bincount(group[group >= 0]) >= PLACEHOLDER_IDS).tolist():
         members = np.flatnonzero(group == index)
         albums = len(np.unique(plan.story_album[np.isin(plan.story_album[:, 0], members), 1]))
+        content = table.content[members[0]].tobytes().hex()
+        if plan.foreign[members].any():
+            albums = max(albums, known.get(content, 0))
         if albums >= PLACEHOLDER_ALBUMS:
-            found.append({"content": table.content[members[0]].tobytes().hex(), "photos": len(members),
-                          "albums": albums})
+            found.append({"content": content, "photos": len(members), "albums": albums})
     return sorted(found, key=lambda placeholder: placeholder["content"])
 
 
@@ -177,15 +188,40 @@ def count_photos(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any
             "placeholder_photos": sum(placeholder["photos"] for placeholder in placeholders),
             "by_split": {split: int((plan.split == index).sum()) for index, split in enumerate((*SPLITS, UNUSED))},
             "thumbnail_side": ending.thumbnail_side,
+            **({"tokens": ending.tokens} if ending.tokens > 1 else {}),
             **({"views": {"number": ending.views, "augmentation": AUGMENTATION_VERSION}} if ending.views else {})}
 
 
-def format_skipped(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]], skipped: list[Skipped]) -> str:
-    """skipped.csv: what the annotations lost, then every photo that is no use, in row order."""
+def list_lost(folder: Path, plan: Plan, skipped: list[Skipped], words: list[str]) -> list[tuple[str, ...]]:
+    """What the annotations lost, as the first rows of skipped.csv with their heading.
+
+    Where there are several datasets, a sixth column names the first word set of each: rows of the others are kept.
+
+    Args:
+        words: names of the folder's word sets.
+    """
+    own = [(row.kind, row.id, row.split, row.cause, row.detail) for row in skipped]
+    others = {told.name for told in plan.others}
+    kept: list[tuple[str, ...]] = []
+    if others and (folder / "skipped.csv").exists():
+        known = set(plan.photo_id.tolist())
+        with open(folder / "skipped.csv", encoding="utf-8", errors="replace", newline="") as file:
+            for row in list(csv.reader(file))[1:]:
+                if len(row) >= len(COLUMNS) and (row[0] != "photo" or row[1].encode() not in known):
+                    kept.append((*row[:len(COLUMNS)], *(row[len(COLUMNS):] or [min(others)])))
+        kept = [row for row in kept if row[-1] in others]
+    if not others or not kept and not own:
+        return [COLUMNS, *own]
+    name = min({*words} - others)
+    return [(*COLUMNS, "words"), *sorted([*kept, *((*row, name) for row in own)], key=lambda row: row[-1])]
+
+
+def format_skipped(plan: Plan, table: PhotoTable, placeholders: list[dict[str, Any]],
+                   lost: list[tuple[str, ...]]) -> str:
+    """skipped.csv: what the annotations lost (see `list_lost`), then every photo that is no use, in row order."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("kind", "id", "split", "cause", "detail"))
-    writer.writerows((row.kind, row.id, row.split, row.cause, row.detail) for row in skipped)
+    writer.writerows(lost)
     contents = {placeholder["content"]: placeholder for placeholder in placeholders}
     for row, name in enumerate(plan.photo_id):
         split = (*SPLITS, "")[plan.split[row]]

@@ -16,7 +16,7 @@ from extract.config import ExtractConfig
 if TYPE_CHECKING:
     from extract.backbones.backbone import Backbone
 
-ASKED = ("weights", "backbone", "precision", "resize", "exact", "grid")
+ASKED = ("weights", "backbone", "precision", "resize", "exact")
 LOCAL = ".local"
 REMEMBERED = ("recipe", "made_by", "made_with", "width", "weights", "licence", "files", "key", "holder")
 
@@ -36,7 +36,7 @@ def describe_recipe(backbone: "Backbone", precision: str, config: ExtractConfig)
         "transparency": "over white", "storage": "float16", "precision": precision,
         "arithmetic": describe_arithmetic(backbone.folded),
         "reduced_decoding": "none" if config.exact else "JPEG at 1/2, 1/4 or 1/8, at least twice the target side",
-        "grid": [7, 7] if config.grid else None})
+        "grid": None})  # tokens were a part of it
 
 
 def require_made_alike(folder: Path, precision: str, made_by: list[dict[str, Any]], here: dict[str, Any],
@@ -153,5 +153,4 @@ def flags_of(config: ExtractConfig) -> str:
     parts = [f"--backbone {config.backbone}", f"--weights {config.weights}"]
     parts += [f"--{name.replace('_', '-')} {getattr(config, name)}" for name in ("precision", "resize", "batch_size")
               if getattr(config, name) not in (None, "auto")]
-    parts += [f"--{name}" for name in ("exact", "grid") if getattr(config, name)]
-    return " ".join(parts + (["--compile"] if config.compiled else []))
+    return " ".join(parts + ["--exact"] * config.exact + ["--compile"] * config.compiled)

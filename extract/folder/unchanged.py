@@ -2,6 +2,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from data.files import read_sealed_json, write_sealed_json
@@ -10,8 +11,12 @@ from data.pictures.photos import FoundPhoto
 from extract.config import ExtractConfig
 from extract.folder.recipe import LOCAL, file_state, package_versions
 
-STATE = "state.json"
 VERSION = 1
+
+
+def name_state(config: ExtractConfig) -> Path:
+    """The note on a folder's word set: each may be of another dataset."""
+    return config.out / LOCAL / ("state.json" if config.words == ExtractConfig.words else f"state-{config.words}.json")
 
 
 def digest_photos(photos: dict[str, FoundPhoto]) -> str:
@@ -40,12 +45,12 @@ def observe(config: ExtractConfig, photos: str, published: Iterable[str], files:
 
 def remember_state(config: ExtractConfig, state: dict[str, Any], shares: tuple[float, float], summary: str) -> None:
     """Note that the folder is whole; the last thing a run writes."""
-    write_sealed_json(config.out / LOCAL / STATE, {"state": state, "shares": list(shares), "summary": summary})
+    write_sealed_json(name_state(config), {"state": state, "shares": list(shares), "summary": summary})
 
 
 def recall_unchanged(config: ExtractConfig, photos: str) -> dict[str, Any] | None:
     """What `remember_state` noted, if everything still looks the same; else None."""
-    noted = read_sealed_json(config.out / LOCAL / STATE)
+    noted = read_sealed_json(name_state(config))
     if noted is None:
         return None
     state = noted["state"]

@@ -6,11 +6,11 @@ import numpy as np
 
 from data.errors import UserError
 from data.folder.manifest import Shard
-from data.folder.shards import map_shard
+from data.folder.shards import BESIDE, map_shard
 from extract.folder.ledger import Entry, exists
 from extract.folder.plan import Plan, PlannedShard
 
-KINDS = ("photos", "thumbs", "grid", "views")
+KINDS = ("photos", *BESIDE)
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Asked:
     """What a run asks of every shard: its recipe's id, the files beside the features, what to read again.
 
     Attributes:
-        views: W, how many augmented views of every photo; 0 for none.
+        tokens: P of every photo; 1 for its feature alone. views: W, how many augmented views of it; 0 for none.
     """
 
     recipe: str
     thumbnails: bool
-    grid: bool
+    tokens: int = 1
     retry: bool = False
     rehash: bool = False
     views: int = 0
@@ -45,8 +45,8 @@ class Asked:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of file that a shard consists of."""
-        return tuple(kind for kind, is_asked in zip(KINDS, (True, self.thumbnails, self.grid, self.views > 0))
-                     if is_asked)
+        return tuple(kind for kind, is_asked in zip(
+            KINDS, (True, self.thumbnails, self.tokens > 1, self.views > 0)) if is_asked)
 
 
 def find_work(plan: Plan, folder: Path, asked: Asked) -> list[Work]:
@@ -61,30 +61,42 @@ def find_work(plan: Plan, folder: Path, asked: Asked) -> list[Work]:
 
 
 def usable_source(entry: Entry | None, folder: Path, asked: Asked) -> Entry | None:
-    """A published shard less the files that are gone, of another size or of other views; None without its features."""
+    """A published shard less files that are gone, of another size, of other tokens or views; None without features."""
     if entry is None or entry.recipe != asked.recipe:
         return None
     files: dict[str, Shard] = {kind: shard for kind, shard in entry.files.items() if exists(folder, [shard])}
-    if asked.views and "views" in files and not _holds_views(folder, files["views"], asked.views):
-        del files["views"]
+    for kind, number in (("tokens", asked.tokens), ("views", asked.views)):
+        if kind in asked.kinds and kind in files and not _holds(folder, files[kind], kind, number):
+            del files[kind]
     return replace(entry, files=files) if "photos" in files else None
 
 
-def _holds_views(folder: Path, shard: Shard, views: int) -> bool:
+def _holds(folder: Path, shard: Shard, kind: str, number: int) -> bool:
     try:
-        return map_shard(folder / shard.name, "views")["feature"].shape[1] == views
+        return map_shard(folder / shard.name, kind)["feature"].shape[1] == number
     except UserError:
         return False
 
 
 def find_unread(plan: Plan, planned: PlannedShard, source: Entry | None, asked: Asked) -> np.ndarray:
-    """(n,) bool: rows that are new, changed on disk, or asked for again."""
-    if source is None or asked.rehash or any(kind not in source.files for kind in asked.kinds):
-        return np.ones(planned.rows, bool)
-    unread = (source.stat != plan.stat[plan.rows_of(planned)]).any(axis=1)
+    """(n,) bool: rows that are new, changed on disk, or asked for again; never those of another dataset.
+
+    Raises:
+        UserError: if the shard lacks a kind of file and has rows of another dataset, whose photos are not known here.
+    """
+    rows = plan.rows_of(planned)
+    lacks = [kind for kind in asked.kinds if source is None or kind not in source.files]
+    if lacks and plan.foreign[rows].any():
+        names = plan.photo_id[rows][plan.foreign[rows]]
+        raise UserError(f"expected all photos of a shard to make its {', '.join(lacks)} anew, found {len(names)} that "
+                        f"are another dataset's ({names[0].decode('ascii')}, ...); bring back what was lost with that "
+                        "one's command, or make a new folder with these flags, one dataset after the other")
+    if source is None or lacks or asked.rehash:
+        return ~plan.foreign[rows]
+    unread = (source.stat != plan.stat[rows]).any(axis=1)
     if asked.retry:
         unread[list(source.bad)] = True
-    return unread
+    return unread & ~plan.foreign[rows]
 
 
 def share_of(works: list[Work], rank: int, world: int) -> list[Work]:

@@ -123,7 +123,7 @@ def _describe_photos(folder: Path, manifest: Manifest | None, rows: PhotoRows) -
     if manifest is not None:
         photos = sum(placeholder["photos"] for placeholder in manifest.placeholders)
         facts["placeholders"] = f"{photos} photos are one of {len(manifest.placeholders)} pictures under many ids"
-        beside = [kind for kind in ("thumbs", "grid", "views", "canaries") if manifest.shards.get(kind)]
+        beside = [kind for kind in ("thumbs", "tokens", "views", "canaries") if manifest.shards.get(kind)]
         facts["beside"] = ", ".join(beside) or "nothing"
         named = {shard.name for shard in rows.shards}
         later = sum(name not in named for name in read_ledger(folder))

@@ -5,7 +5,6 @@ import numpy as np
 
 from data.folder.shards import join_blobs
 from data.pictures.photos import OK
-from extract.backbones.mapper import GRID_SIDE
 from extract.folder.plan import PlannedShard
 
 ZERO_CONTENT = bytes(32)
@@ -18,7 +17,7 @@ class Assembly:
     Attributes:
         unread: rows that no reader has given yet. in_flight: rows in a batch that was not looked at yet.
         copies: row -> (shard, row) whose feature it takes, once that is known.
-        grid: (n, D, 7, 7) float16 or None. views: (n, W, D) float16 or None.
+        tokens: (n, P, D) float16 or None. views: (n, W, D) float16 or None.
     """
 
     planned: PlannedShard
@@ -28,7 +27,7 @@ class Assembly:
     status: np.ndarray
     stat: np.ndarray
     thumbnails: list[bytes] | None
-    grid: np.ndarray | None
+    tokens: np.ndarray | None
     views: np.ndarray | None
     unread: int = 0
     in_flight: int = 0
@@ -37,12 +36,12 @@ class Assembly:
 
     @classmethod
     def begin(cls, planned: PlannedShard, photo_id: np.ndarray, stat: np.ndarray, width: int, with_thumbnails: bool,
-              with_grid: bool, num_views: int = 0) -> "Assembly":
+              num_tokens: int = 1, num_views: int = 0) -> "Assembly":
         """Rows of zeros, none read."""
         rows = planned.rows
-        grid = np.zeros((rows, width, GRID_SIDE, GRID_SIDE), np.float16) if with_grid else None
         return cls(planned, photo_id, np.zeros((rows, width), np.float16), np.zeros((rows, 32), np.uint8),
-                   np.zeros(rows, np.uint8), stat, [b""] * rows if with_thumbnails else None, grid,
+                   np.zeros(rows, np.uint8), stat, [b""] * rows if with_thumbnails else None,
+                   np.zeros((rows, num_tokens, width), np.float16) if num_tokens > 1 else None,
                    np.zeros((rows, num_views, width), np.float16) if num_views else None)
 
     @property
@@ -51,7 +50,7 @@ class Assembly:
         return not self.unread and not self.in_flight
 
     def keep(self, rows: np.ndarray, photos: dict[str, np.ndarray], thumbs: dict[str, np.ndarray] | None,
-             grid: dict[str, np.ndarray] | None, bad: dict[int, tuple[str, str]],
+             tokens: dict[str, np.ndarray] | None, bad: dict[int, tuple[str, str]],
              views: dict[str, np.ndarray] | None = None) -> None:
         """Take rows over as they were published, for those that need no reading."""
         for name, own in (("feature", self.feature), ("content", self.content), ("status", self.status)):
@@ -60,16 +59,16 @@ class Assembly:
         if self.views is not None and views is not None:
             self.views[rows] = views["feature"][rows]
         for row in rows.tolist():
-            self.take_beside(row, thumbs, grid, row)
+            self.take_beside(row, thumbs, tokens, row)
 
-    def take_beside(self, row: int, thumbs: dict[str, np.ndarray] | None, grid: dict[str, np.ndarray] | None,
+    def take_beside(self, row: int, thumbs: dict[str, np.ndarray] | None, tokens: dict[str, np.ndarray] | None,
                     source_row: int) -> None:
-        """Copy a row's thumbnail, where it has none yet, and its map from published arrays."""
+        """Copy a row's thumbnail, where it has none yet, and its tokens from published arrays."""
         if self.thumbnails is not None and thumbs is not None and not self.thumbnails[row]:
             start, stop = thumbs["offset"][source_row:source_row + 2]
             self.thumbnails[row] = thumbs["blob"][start:stop].tobytes()
-        if self.grid is not None and grid is not None:
-            self.grid[row] = grid["feature"][source_row]
+        if self.tokens is not None and tokens is not None:
+            self.tokens[row] = tokens["feature"][source_row]
 
     def set_content(self, row: int, content: bytes) -> None:
         """Note the sha256 of a row's file; zeros where there are no bytes."""
@@ -85,8 +84,8 @@ class Assembly:
         """Leave nothing of bad rows beside their status; a view that is not finite is its photo unchanged."""
         bad = self.status != OK
         self.feature[bad] = 0
-        if self.grid is not None:
-            self.grid[bad] = 0
+        if self.tokens is not None:
+            self.tokens[bad] = 0
         if self.views is not None:
             self.views[bad] = 0
             row, view = np.nonzero(~np.isfinite(self.views).all(axis=2))
@@ -102,8 +101,8 @@ class Assembly:
         if self.thumbnails is not None:
             blob, offset = join_blobs(self.thumbnails)
             kinds["thumbs"] = {"blob": blob, "offset": offset}
-        if self.grid is not None:
-            kinds["grid"] = {"feature": self.grid}
+        if self.tokens is not None:
+            kinds["tokens"] = {"feature": self.tokens}
         if self.views is not None:
             kinds["views"] = {"feature": self.views}
         return kinds

@@ -69,8 +69,12 @@ def resolve_recipe(config: ExtractConfig, manifest: Manifest | None) -> Resolved
     return Resolved(recipe, backbone.spec.width, backbone.weights, backbone.spec.licence, files, backbone)
 
 
-def open_mapper(config: ExtractConfig, resolved: Resolved, manifest: Manifest | None) -> "Mapper":
+def open_mapper(config: ExtractConfig, resolved: Resolved, manifest: Manifest | None,
+                tokens: int) -> "Mapper":
     """The backbone on its device, ready to append to the folder; what that is made by is noted.
+
+    Args:
+        tokens: P of every photo, see `Mapper`.
 
     Raises:
         UserError: if the folder's features were made otherwise; see `require_made_alike`.
@@ -80,14 +84,14 @@ def open_mapper(config: ExtractConfig, resolved: Resolved, manifest: Manifest | 
     with take_turns(config.out):
         made_by = list_made_by(config.out, manifest, is_note_bound(config))
         precision = resolved.recipe["fields"]["precision"]
-        size = settle_batch(config, backbone, device, precision, made_by)
+        size = settle_batch(config, backbone, device, precision, made_by, tokens)
         here = {"batch_shape": [size, 3, backbone.spec.size, backbone.spec.size], "compiled": config.compiled,
                 "device": device.type}
         made_by = require_made_alike(config.out, precision, made_by, here, config.mixed)
         noted = recall_recipe(config.out)
         assert noted is not None, "the recipe was noted when it was resolved"
         remember_recipe(config.out, {**noted, "made_by": made_by, "holder": own_token(config.out, config.rank)})
-    return Mapper(backbone, device, precision, size, config.compiled, config.grid)
+    return Mapper(backbone, device, precision, size, config.compiled, tokens)
 
 
 def build_backbone(config: ExtractConfig) -> "Backbone":
@@ -129,10 +133,10 @@ def settle_recipe(config: ExtractConfig, backbone: "Backbone", device: "torch.de
 
 
 def settle_batch(config: ExtractConfig, backbone: "Backbone", device: "torch.device", precision: str,
-                 made_by: list[dict[str, Any]]) -> int:
+                 made_by: list[dict[str, Any]], tokens: int) -> int:
     """The batch's size: asked for, or as the folder was made on such a device, or what is best and has room."""
     from extract.backbones.mapper import fit_batch_size
     alike = [made["batch_shape"][0] for made in made_by if made["device"] in (device.type, "unknown")]
     if config.batch_size or alike:
         return config.batch_size or alike[-1]
-    return CPU_BATCH if device.type == "cpu" else fit_batch_size(backbone, device, precision, CUDA_BATCH, config.grid)
+    return CPU_BATCH if device.type == "cpu" else fit_batch_size(backbone, device, precision, CUDA_BATCH, tokens)

@@ -28,14 +28,14 @@ class FiniteCheck:
         return self._num_broken > 0 and not self._is_proven
 
     def look(self, mapped: Mapped, count: int) -> np.ndarray:
-        """(count,) bool: which of a batch's first pictures have finite features and maps.
+        """(count,) bool: which of a batch's first pictures have finite features and tokens.
 
         Raises:
             UserError: if ENOUGH pictures were looked at and none of them has.
         """
         is_finite = np.isfinite(mapped.features[:count]).all(axis=1)
-        if mapped.grid is not None:
-            is_finite &= np.isfinite(mapped.grid[:count]).all(axis=(1, 2, 3))
+        if mapped.tokens is not None:
+            is_finite &= np.isfinite(mapped.tokens[:count]).all(axis=(1, 2))
         self._is_proven |= bool(is_finite.any())
         self._num_broken += int((~is_finite).sum())
         if self._num_broken >= ENOUGH:

@@ -62,7 +62,7 @@ class Looking:
         self._filling = self._free.pop()
         self._pending: deque[tuple[PendingBatch, Slots]] = deque()
         for key, source in enumerate(self._sources):
-            if source is not None:
+            if source is not None and (self.asked.tokens == 1 or "tokens" in source.files):  # else looked at anew
                 arrays = map_shard(folder / source.files["photos"].name, "photos")
                 for row in np.flatnonzero(arrays["status"] == OK).tolist():
                     self.index.setdefault(arrays["content"][row].tobytes(), (key, row))
@@ -109,11 +109,11 @@ class Looking:
     def _begin(self, work: Work) -> None:
         rows = self.plan.rows_of(work.planned)
         assembly = Assembly.begin(work.planned, self.plan.photo_id[rows], self.plan.stat[rows], self.mapper.spec.width,
-                                  self.asked.thumbnails, self.asked.grid, self.asked.views)
+                                  self.asked.thumbnails, self.asked.tokens, self.asked.views)
         assembly.unread = int(work.unread.sum())
         if work.source is not None and not work.unread.all():
             arrays = {kind: map_shard(self.folder / shard.name, kind) for kind, shard in work.source.files.items()}
-            assembly.keep(np.flatnonzero(~work.unread), arrays["photos"], arrays.get("thumbs"), arrays.get("grid"),
+            assembly.keep(np.flatnonzero(~work.unread), arrays["photos"], arrays.get("thumbs"), arrays.get("tokens"),
                           dict(work.source.bad), arrays.get("views"))
         self._assemblies[work.planned.index] = assembly
         self._queue.append(work.planned.index)
@@ -181,8 +181,8 @@ class Looking:
                 assembly.views[row, view - 1] = mapped.features[slot]
             elif is_finite[slot]:
                 assembly.feature[row] = mapped.features[slot]
-                if assembly.grid is not None and mapped.grid is not None:
-                    assembly.grid[row] = mapped.grid[slot]
+                if assembly.tokens is not None and mapped.tokens is not None:
+                    assembly.tokens[row] = mapped.tokens[slot]
             else:
                 self._mark_broken(assembly, row)
         self.timing.looked_at += slots.views.count(0)
@@ -211,8 +211,8 @@ class Looking:
                     self._mark_broken(assembly, row)
                     continue
                 assembly.feature[row] = earlier.feature[source_row]
-                if assembly.grid is not None and earlier.grid is not None:
-                    assembly.grid[row] = earlier.grid[source_row]
+                if assembly.tokens is not None and earlier.tokens is not None:
+                    assembly.tokens[row] = earlier.tokens[source_row]
                 if assembly.thumbnails is not None and earlier.thumbnails is not None:
                     assembly.thumbnails[row] = earlier.thumbnails[source_row]
                 continue
@@ -223,7 +223,7 @@ class Looking:
                 continue
             assembly.feature[row] = photos["feature"][source_row]
             assembly.take_beside(row, self._load(key, "thumbs") if self.asked.thumbnails else None,
-                                 self._load(key, "grid") if self.asked.grid else None, source_row)
+                                 self._load(key, "tokens") if self.asked.tokens > 1 else None, source_row)
 
     def _open_source(self, key: int, kind: str) -> dict[str, np.ndarray] | None:
         if key >= len(self._sources):

@@ -60,7 +60,7 @@ class Download:
             return b"".join(pieces)[:limit]
 
         try:
-            return self._insist(attempt, name)
+            return self._insist(attempt, name or "a file")
         except Absent:
             return None
 

@@ -74,7 +74,7 @@ def decode_id(name: bytes) -> str:
 
 
 def check_beside(root: Path, manifest: Manifest, report: Report) -> None:
-    """Check that thumbnails, maps and views have the rows of the photo shards they lie beside."""
+    """Check that thumbnails, tokens and views have the rows of the photo shards they lie beside."""
     photo_rows = [shard.rows for shard in manifest.shards.get("photos", ())]
     for kind in BESIDE:
         shards = manifest.shards.get(kind, ())
@@ -119,9 +119,9 @@ def _look_at_features(feature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_finite(feature: np.ndarray, manifest: Manifest, kind: str) -> None:
-    width = feature.shape[2 if kind == "views" else 1]
-    if width != manifest.width:
-        raise UserError(f"expected features of width {manifest.width}, found {width}; -")
+    number = manifest.num_tokens if kind == "tokens" else feature.shape[1]
+    if feature.shape[1:] != (number, manifest.width):
+        raise UserError(f"expected {kind} of shape ({number}, {manifest.width}), found {feature.shape[1:]}; -")
     _, is_finite = _look_at_features(feature)
     if not is_finite.all():
         raise UserError(f"expected finite numbers, found others in {int((~is_finite).sum())} of {len(feature)} rows; -")

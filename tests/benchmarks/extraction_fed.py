@@ -78,7 +78,7 @@ def run_pipe(root: Path, out: Path, reader: Reader) -> tuple[Timing, float, floa
     config = ExtractConfig(root, out, "random")
     plan, manifest = plan_folder(config, read_limited(config), scan_photos(root)[0])
     assert not isinstance(manifest, Manifest), "a folder of its own"
-    asked = Asked("simulated", False, False)
+    asked = Asked("simulated", False)
     looking = Looking(plan, out, find_work(plan, out, asked), asked, SleepingDevice(FAST),  # type: ignore[arg-type]
                       reader, 0, lambda: None, Progress(len(plan), "photos", quiet=True))
     own, whole = time.thread_time(), time.process_time()

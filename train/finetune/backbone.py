@@ -120,8 +120,7 @@ def extraction_flags(recipe: Identity) -> str:
     """The flags that repeat a recipe with other weights."""
     fields: dict[str, Any] = recipe["fields"]
     flags = [f"--backbone {fields['backbone']}", f"--precision {fields['precision']}", f"--resize {fields['resize']}"]
-    return " ".join([*flags, *(["--exact"] if fields["reduced_decoding"] == "none" else []),
-                     *(["--grid"] if fields["grid"] else [])])
+    return " ".join([*flags, *(["--exact"] if fields["reduced_decoding"] == "none" else [])])
 
 
 def _thaw(module: nn.Module, trainable: str) -> list[nn.Parameter]:
