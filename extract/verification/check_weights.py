@@ -41,11 +41,16 @@ def check_weights(root: Path, weights: str, report: Report, backbone_name: str |
     Raises:
         UserError: if the folder has no canaries, or its backbone is not to be had.
     """
+    from extract.backbones.backbone import spec_fields
     features = Features.open(root)
     fields = features.recipe["fields"]
     canaries = _read_canaries(features)
     backbone = _build(fields, weights, backbone_name)
-    _compare_recipes(backbone, fields, report)
+    here = {"backbone": backbone.name, "weights": backbone.weights_sha256, **spec_fields(backbone.spec)}
+    for name, value in here.items():
+        if fields.get(name) != value:
+            report.differ(f"recipe: {name}", f"expected {fields.get(name)!s:.80} as the folder was made with, "
+                          f"found {value!s:.80} here", REMEDY)
     if backbone.spec.width != features.width:
         return  # told above
     look = _make_looker(backbone, fields, features.manifest.made_by, device, report)
@@ -82,14 +87,6 @@ def _build(fields: dict[str, Any], weights: str, backbone_name: str | None) -> "
     resize = fields.get("resize")
     return build_backbone(backbone_name or name, weights, resize if resize in ("squash", "crop") else None)
 
-
-def _compare_recipes(backbone: "Backbone", fields: dict[str, Any], report: Report) -> None:
-    from extract.backbones.backbone import spec_fields
-    here = {"backbone": backbone.name, "weights": backbone.weights_sha256, **spec_fields(backbone.spec)}
-    for name, value in here.items():
-        if fields.get(name) != value:
-            report.differ(f"recipe: {name}", f"expected {fields.get(name)!s:.80} as the folder was made with, "
-                          f"found {value!s:.80} here", REMEDY)
 
 
 def _make_looker(backbone: "Backbone", fields: dict[str, Any], made_by: tuple[dict[str, Any], ...], device_name: str,
