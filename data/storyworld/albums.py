@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from data.storyworld.config import WORLD_VERSION, WorldConfig
-from data.storyworld.descriptions import HAS_DESCRIPTIONS, NUM_DESCRIPTIONS, description_grammar, redundant_grammar
 from data.storyworld.grammar import tags_of
-from data.storyworld.sentences import VOICES, sentence_grammar
+from data.storyworld.sentences import (
+    HAS_DESCRIPTIONS,
+    NUM_DESCRIPTIONS,
+    VOICES,
+    description_grammar,
+    redundant_grammar,
+    sentence_grammar,
+)
 from data.storyworld.world import NUM_STAGES, Scene, draw, draw_album, shuffled
 
 SPLITS = ("train", "val", "test")

@@ -78,11 +78,11 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
     statements = [(metric, said) for metric in headline if (said := verdict.state_result(run, metric))]
     model, last_t = run.scores.get(verdict.find_model_row(run), {}), run.last_t
     tags = charts.draw_tags(model, words.tag_names, words.tag_categories)
-    shown = {bar.name for bars in tags.values() for bar in bars}
+    shown = {bar["name"] for bars in tags.values() for bar in bars}
     return {"headline": headline, "rows": charts.order_rows(run.scores), "charts": drawn,
             "statements": verdict.group_statements(statements), "order": verdict.state_order(run, headline),
             "people": verdict.state_people(run, headline), "sense": verdict.list_sense(run),
-            "has_intervals": any(dot.low is not None for chart in drawn for dot in chart.dots),
+            "has_intervals": any(dot["low"] is not None for chart in drawn for dot in chart["dots"]),
             "missing": verdict.list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
             "silent_tags": [name for name in words.tag_names[2:] if name not in shown],
             "num_tags": len(words.tag_names) - 2, "last_t": last_t}

@@ -1,6 +1,7 @@
 """What the numbers allow to be said, in words; metrics and values as the page shows them."""
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from evaluate import metrics
 from evaluate.metrics import METRICS, SENSE, Metric, find_metric, list_metrics
@@ -112,31 +113,23 @@ def _listed(rows: list[str], all_rows: list[str]) -> str:
     return _joined([row.replace("_", " ") for row in rows])
 
 
-@dataclass(frozen=True, slots=True)
-class SenseRow:
-    """One task: its scores by photo and caption together, by the photo, by the caption, and by guessing."""
+def list_sense(run: EvaluatedRun) -> list[dict[str, Any]]:
+    """A row for every task of story sense that was measured; none where it was switched off.
 
-    label: str
-    scores: tuple[Score, Score, Score]
-    chance: Score
-    verdict: str  # against guessing, both halves together; "" where nothing can be claimed
-
-
-def list_sense(run: EvaluatedRun) -> list[SenseRow]:
-    """The tasks that were measured; none where story sense was switched off."""
-    model, chance = run.scores.get(find_model_row(run), {}), run.scores.get(CHANCE, {})
-    absent = Score(None)
-    names = [metric.name for metric in METRICS.values() if metric.group == SENSE]
-    return [SenseRow(describe(name).label,
-                     (model[name], model.get(f"{name}.photo", absent), model.get(f"{name}.caption", absent)),
-                     chance.get(name, absent), _judge(run.paired.get(CHANCE, {}).get(name, absent)))
-            for name in names if name in model and model[name].value is not None]
-
-
-def _judge(difference: Score) -> str:
-    if difference.low is None:
-        return ""
-    return {1: "above", -1: "below", 0: "not told apart"}[side_of_zero(difference.low, difference.high)]
+    Returns:
+        {"label", "scores" (by photo and caption together, by the photo, by the caption), "chance" (by guessing),
+        "verdict" (against guessing, both halves together; "" where nothing can be claimed)} of each.
+    """
+    model, chance, absent = run.scores.get(find_model_row(run), {}), run.scores.get(CHANCE, {}), Score(None)
+    rows = []
+    for name in (metric.name for metric in METRICS.values() if metric.group == SENSE):
+        if name in model and model[name].value is not None:
+            difference = run.paired.get(CHANCE, {}).get(name, absent)
+            claim = "" if difference.low is None else {1: "above", -1: "below", 0: "not told apart"}[
+                side_of_zero(difference.low, difference.high)]
+            rows.append({"label": describe(name).label, "chance": chance.get(name, absent), "verdict": claim,
+                         "scores": [model[name], *(model.get(name + half, absent) for half in (".photo", ".caption"))]})
+    return rows
 
 
 def describe(name: str) -> Metric:
