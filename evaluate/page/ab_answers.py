@@ -109,7 +109,13 @@ def describe_answers(result: AbResult) -> list[str]:
         lines.append(f"Judges agree on {result.agreement:.0%} of pairs ({corrected}).")
     else:
         lines.append("One judge: agreement cannot be measured.")
-    return [*lines, _claim(result)]
+    claim = "Nothing is proven: too few albums for an interval."
+    if result.low is not None and result.high is not None:
+        claim = {1: "Judges prefer A: the interval lies above one half.",
+                 -1: "Judges prefer B: the interval lies below one half.",
+                 0: "No preference can be claimed: the interval holds one half."}[
+                     side_of_zero(result.low - 0.5, result.high - 0.5)]
+    return [*lines, claim]
 
 
 def wilson_interval(wins: int, total: int) -> tuple[float | None, float | None]:
@@ -142,14 +148,6 @@ def agreement_kappa(answers: Sequence[Sequence[int]]) -> float | None:
         return None
     return float(task.kappa() if len(judges) == 2 else task.pi())
 
-
-def _claim(result: AbResult) -> str:
-    if result.low is None or result.high is None:
-        return "Nothing is proven: too few albums for an interval."
-    return {1: "Judges prefer A: the interval lies above one half.",
-            -1: "Judges prefer B: the interval lies below one half.",
-            0: "No preference can be claimed: the interval holds one half."}[
-                side_of_zero(result.low - 0.5, result.high - 0.5)]
 
 
 def _read_key(path: Path) -> dict[str, Any]:

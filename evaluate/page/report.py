@@ -62,10 +62,16 @@ def render(run: EvaluatedRun, words: WordSet, features: Features, pictures: Pict
     script = "".join((ASSETS / name).read_text("utf-8") for name in ("page.js", "stories.js"))
     return environment().get_template("report.html").render(
         run=run, style=style, script=script, policy=content_policy(style, script),
-        **_show_numbers(run, words), **_show_training(run, features, words, dataset_root),
-        facts=_facts(run, browser), notices=verdict.list_notices(run), browser=browser,
-        has_photos=any(pictures.encoded), stories=embed_json(_story_payload(run, words, pictures, browser)),
-        photos="\n".join(encoded or "" for encoded in pictures.encoded))
+        **_show_numbers(run, words), curves=charts.draw_curves(run.epochs), best_epoch=charts.best_epoch(run.epochs),
+        recipe=features.recipe, words=words.identity, settings=settings_of(run.config),
+        protocol=_flatten(run.protocol), facts=_facts(run, browser), notices=verdict.list_notices(run), browser=browser,
+        commands=list_commands(run.config, run.protocol, run.path, features.root, run.split, dataset_root,
+                               "storyworld" in json.dumps(words.info)),
+        has_photos=any(pictures.encoded), photos="\n".join(encoded or "" for encoded in pictures.encoded),
+        stories=embed_json({
+            "split": run.split, "task": run.task, "tags": words.tag_names,
+            "categories": [words.tag_categories.get(name, "") for name in words.tag_names],
+            "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}))
 
 
 def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
@@ -87,14 +93,6 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
             "silent_tags": [name for name in words.tag_names[2:] if name not in shown],
             "num_tags": len(words.tag_names) - 2, "last_t": last_t}
 
-
-def _show_training(run: EvaluatedRun, features: Features, words: WordSet, dataset_root: Path | None) -> dict[str, Any]:
-    """Curves, recipe and commands."""
-    return {"curves": charts.draw_curves(run.epochs), "best_epoch": charts.best_epoch(run.epochs),
-            "recipe": features.recipe, "words": words.identity, "settings": settings_of(run.config),
-            "protocol": _flatten(run.protocol),
-            "commands": list_commands(run.config, run.protocol, run.path, features.root, run.split, dataset_root,
-                                      "storyworld" in json.dumps(words.info))}
 
 
 def environment() -> jinja2.Environment:
@@ -122,11 +120,6 @@ def embed_json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
-
-def _story_payload(run: EvaluatedRun, words: WordSet, pictures: Pictures, browser: Browser) -> dict[str, Any]:
-    return {"split": run.split, "task": run.task, "tags": words.tag_names,
-            "categories": [words.tag_categories.get(name, "") for name in words.tag_names],
-            "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}
 
 
 def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

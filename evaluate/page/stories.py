@@ -80,7 +80,8 @@ def choose_stories(stories: Sequence[Story], words: WordSet, split: str, picture
         new = {number for number in needed if pictures.encoded[number] is None}
         spent += len(json.dumps(record)) + sum(len(pictures.encode(number)) for number in new)
         if spent > budget and kept:
-            _forget(pictures, new)
+            for number in new:
+                pictures.encoded[number] = None
             break
         kept[index] = (reason, record)
     _add_retrieved(kept, pictures, budget - spent)
@@ -121,10 +122,6 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
 
 
-def _forget(pictures: Pictures, numbers: set[int]) -> None:
-    for number in numbers:
-        pictures.encoded[number] = None
-
 
 def _add_retrieved(kept: dict[int, tuple[str, dict[str, Any]]], pictures: Pictures, budget: int) -> None:
     """Spend what is left on the retrieved photos of the earlier t."""
@@ -133,5 +130,5 @@ def _add_retrieved(kept: dict[int, tuple[str, dict[str, Any]]], pictures: Pictur
             if pictures.encoded[number] is None:
                 budget -= len(pictures.encode(number))
                 if budget < 0:
-                    _forget(pictures, {number})
+                    pictures.encoded[number] = None
                     return

@@ -29,15 +29,9 @@ def state_result(run: EvaluatedRun, metric: Metric) -> str:
     outcomes = {row: _compare(run, metric, row) for row in baselines}
     if None in outcomes.values():
         return ""
-    beaten = [row for row, outcome in outcomes.items() if outcome == "beats"]
-    losing = [row for row, outcome in outcomes.items() if outcome == "loses"]
-    tied = [row for row, outcome in outcomes.items() if outcome == "tied"]
-    parts = [f"beats {_listed(beaten, baselines)}"] if beaten else []
-    if tied:
-        parts.append(f"cannot be told from {_listed(tied, baselines)}")
-    if losing:
-        parts.append(f"is beaten by {_listed(losing, baselines)}")
-    return ", ".join(parts)
+    return ", ".join(f"{said} {_listed(rows, baselines)}" for outcome, said in (
+        ("beats", "beats"), ("tied", "cannot be told from"), ("loses", "is beaten by"))
+        if (rows := [row for row, found in outcomes.items() if found == outcome]))
 
 
 def group_statements(statements: Sequence[tuple[Metric, str]]) -> list[tuple[str, str]]:
@@ -63,7 +57,7 @@ def state_people(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
     outcomes = _compare_all(run, metrics, HUMAN)
     parts = [f"{said} on {_joined(labels)}" for outcome, said in (
         ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
-             if (labels := [label for label, found in outcomes.items() if found == outcome])]
+        if (labels := [label for label, found in outcomes.items() if found == outcome])]
     return f"Scored on the same references as the people who told these photos, the model is {', '.join(parts)}." \
         if parts else ""
 

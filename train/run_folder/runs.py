@@ -217,11 +217,6 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
                         "again with --force") from None
 
 
-def load_epoch(path: Path) -> int:
-    """The epoch, from 1, whose weights a safetensors file holds."""
-    return int(read_weights(path)[1].get("epoch", 0))
-
-
 def read_metrics(run_path: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, in order; empty where no epoch has ended yet. A torn last line is left out."""
     path = run_path / METRICS
