@@ -136,7 +136,6 @@ def derive_split(album_id: str, seed: int) -> str:
     return "val" if tenth == 8 else "test" if tenth == 9 else "train"
 
 
-
 def _add_stories(dataset: Dataset, split: str, path: Path) -> None:
     raw, dataset.files[path.name] = load_annotations(path)
     stories, skipped = parse_stories(raw["annotations"], split, path)
@@ -153,7 +152,6 @@ def _add_stories(dataset: Dataset, split: str, path: Path) -> None:
     if unlisted:
         dataset.warnings.append(f"{split}: {_count(len(unlisted), 'photo')} of the stories not among the file's "
                                 f"images (first: {min(unlisted)})")
-
 
 
 def _split_albums(dataset: Dataset, seed: int) -> Dataset:

@@ -150,7 +150,6 @@ def next_photos(album: Album, inputs: Sequence[Photo]) -> dict[str, float]:
     return chances
 
 
-
 def write_best(rng: random.Random, history: Sequence[Scene], outlooks: Sequence[tuple[Outlook, float]],
                voices: Mapping[str, float]) -> tuple[str, ...]:
     """Write what agrees best with what may come.

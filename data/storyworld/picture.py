@@ -108,7 +108,6 @@ def _draw_detail(canvas: Canvas, scene: Scene, x: float, ground: float, rng: ran
         canvas.rect(x - 22, 100, x + 22, 112, (220, 40, 50), 3)
 
 
-
 def draw_hero(canvas: Canvas, scene: Scene, x: float, facing: int, rng: random.Random) -> None:
     """The hero in the scene's act, standing about x and looking right (facing 1) or left (-1)."""
     look = LOOKS[scene.hero]

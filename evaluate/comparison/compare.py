@@ -145,7 +145,6 @@ def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequenc
     return estimates, num_albums, notes
 
 
-
 def _name_systems(paths: Sequence[Path]) -> list[str]:
     """Short names, all different: the last part of each path that tells them apart."""
     if len(set(paths)) < len(paths):

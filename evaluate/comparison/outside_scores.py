@@ -103,13 +103,11 @@ def _read_rows(content: str, path: Path, what: str) -> list[tuple[Any, Any, str]
     return pairs
 
 
-
 def _is_number(value: Any) -> bool:
     try:
         return not math.isinf(float(value))
     except (ValueError, OverflowError):
         return False
-
 
 
 def _point(values: Iterable[float]) -> Estimate:

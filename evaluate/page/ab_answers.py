@@ -149,7 +149,6 @@ def agreement_kappa(answers: Sequence[Sequence[int]]) -> float | None:
     return float(task.kappa() if len(judges) == 2 else task.pi())
 
 
-
 def _read_key(path: Path) -> dict[str, Any]:
     key = read_json(path, "a sheet's key", "name the .key.json file that was written beside the sheet")
     try:

@@ -77,7 +77,6 @@ def key_path_of(sheet: Path) -> Path:
     return sheet.with_suffix(".key.json")
 
 
-
 def _choose(story_ids: list[str], said: dict[str, Prediction], wanted: int, chance: random.Random) -> list[str]:
     """A seeded choice: first one story of every album, then second ones, until there are enough."""
     turns: list[tuple[int, str]] = []

@@ -94,7 +94,6 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
             "num_tags": len(words.tag_names) - 2, "last_t": last_t}
 
 
-
 def environment() -> jinja2.Environment:
     """Templates of this folder; every value is escaped, an unknown one is an error."""
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True,
@@ -119,7 +118,6 @@ def embed_json(value: Any) -> str:
     """JSON that can stand inside a script element: ASCII alone, and no character that HTML gives a meaning."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
 
 
 def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

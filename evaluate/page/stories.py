@@ -122,7 +122,6 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
 
 
-
 def _add_retrieved(kept: dict[int, tuple[str, dict[str, Any]]], pictures: Pictures, budget: int) -> None:
     """Spend what is left on the retrieved photos of the earlier t."""
     for _, record in kept.values():

@@ -50,14 +50,6 @@ class Gathered:
     dtype: str = ""
     digests: dict[str, bytes] = field(default_factory=dict)
 
-    @property
-    def sha256(self) -> str:
-        """Over ids and values, in the order of the ids."""
-        digest = hashlib.sha256()
-        for name in sorted(self.digests):
-            digest.update(name.encode("utf-8", "replace") + b"\t" + self.digests[name])
-        return digest.hexdigest()
-
 
 def run(arguments: argparse.Namespace) -> None:
     """Import, then compare with features of our own where --check says so."""
@@ -90,7 +82,11 @@ def import_features(config: ExtractConfig, source: Source, licence: str) -> Path
         scratch = config.out / LOCAL / SCRATCH
         try:
             gathered = _gather(source, plan, scratch)
-            recipe = _describe(config.backbone, gathered)
+            values = b"".join(name.encode("utf-8", "replace") + b"\t" + gathered.digests[name]
+                              for name in sorted(gathered.digests))
+            recipe = identify({"version": VERSION, "imported": True, "backbone": config.backbone,
+                               "source": hashlib.sha256(values).hexdigest(), "given_as": gathered.dtype,
+                               "storage": "float16"})
             if manifest is not None:
                 require_same("recipe", manifest.recipe, recipe, f"features folder {config.out}", str(source.path),
                              "name another folder with --out")
@@ -146,11 +142,6 @@ def _take(names: list[str], block: np.ndarray, rows: dict[str, int], found: Gath
             found.status[row] = OK if finite[place] else UNREADABLE
             found.feature[row] = half[place] if finite[place] else 0
             found.content[row] = np.frombuffer(digest, np.uint8)
-
-
-def _describe(backbone: str, gathered: Gathered) -> Identity:
-    return identify({"version": VERSION, "imported": True, "backbone": backbone, "source": gathered.sha256,
-                     "given_as": gathered.dtype, "storage": "float16"})
 
 
 def _publish(folder: Path, plan: Plan, work: Work, gathered: Gathered, recipe: Identity,

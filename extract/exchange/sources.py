@@ -230,7 +230,6 @@ def _read_batches(path: Path) -> Iterator[Any]:
         raise UserError(f"expected a table in {path}, found {str(error)[:200]}; get it again") from None
 
 
-
 def _read_tars(paths: list[Path]) -> Iterator[Block]:
     for path in paths:
         names: dict[str, str] = {}

@@ -23,7 +23,6 @@ from extract.sharing.transport import THREADS, IgnoresRanges, parse_address
 log = logging.getLogger(__name__)
 
 
-
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     root: Path = arguments.folder

@@ -119,7 +119,6 @@ def _finish(target: "Target", parcel: Parcel, whole: Manifest, others: list[File
     target.remove(INCOMING)
 
 
-
 class Target:
     """A place to push to: here a folder of this machine or of what is mounted on it."""
 

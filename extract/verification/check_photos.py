@@ -127,7 +127,6 @@ def _look_at_features(feature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return is_zero, is_finite
 
 
-
 def _check_thumbnails(arrays: dict[str, np.ndarray]) -> None:
     blob, offset = arrays["blob"], arrays["offset"]
     if offset[0] != 0 or offset[-1] != len(blob) or (np.diff(offset) < 0).any():

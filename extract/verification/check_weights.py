@@ -88,7 +88,6 @@ def _build(fields: dict[str, Any], weights: str, backbone_name: str | None) -> "
     return build_backbone(backbone_name or name, weights, resize if resize in ("squash", "crop") else None)
 
 
-
 def _make_looker(backbone: "Backbone", fields: dict[str, Any], made_by: tuple[dict[str, Any], ...], device_name: str,
                  report: Report) -> Any:
     import torch

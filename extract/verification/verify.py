@@ -76,7 +76,6 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
     return report
 
 
-
 def _check_finished(root: Path, manifest: Manifest, full: bool, report: Report) -> None:
     fields = manifest.recipe["fields"]
     report.facts["recipe"] = f"{manifest.recipe['id']:.12} ({fields.get('backbone')}, {fields.get('precision')})"

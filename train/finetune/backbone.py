@@ -141,7 +141,6 @@ def _thaw(module: nn.Module, trainable: str) -> list[nn.Parameter]:
     return chosen
 
 
-
 def _find_blocks(module: nn.Module) -> Iterator[nn.Module]:
     """The repeated parts: what stands in a sequence and has parts of its own, outermost first."""
     for child in module.children():
