@@ -84,7 +84,13 @@ def choose_stories(stories: Sequence[Story], words: WordSet, split: str, picture
                 pictures.encoded[number] = None
             break
         kept[index] = (reason, record)
-    _add_retrieved(kept, pictures, budget - spent)
+    for number in (number for _, record in kept.values()  # what is left goes to the retrieved photos of the earlier t
+                   for number in {number for predicted in record["n"].values() for number in predicted["r"]}):
+        if pictures.encoded[number] is None:
+            spent += len(pictures.encode(number))
+            if spent > budget:
+                pictures.encoded[number] = None
+                break
     reasons = [reason for reason, _ in kept.values()] if len(kept) < len(stories) else []
     return Browser([kept[index][1] for index in sorted(kept)], len(stories), reasons.count("best"),
                    reasons.count("worst"), reasons.count("sample"))
@@ -121,13 +127,3 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
             "p": [pictures.number(name) for name in story[0].photos],
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
 
-
-def _add_retrieved(kept: dict[int, tuple[str, dict[str, Any]]], pictures: Pictures, budget: int) -> None:
-    """Spend what is left on the retrieved photos of the earlier t."""
-    for _, record in kept.values():
-        for number in {number for predicted in record["n"].values() for number in predicted["r"]}:
-            if pictures.encoded[number] is None:
-                budget -= len(pictures.encode(number))
-                if budget < 0:
-                    pictures.encoded[number] = None
-                    return

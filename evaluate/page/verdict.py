@@ -15,11 +15,32 @@ def find_model_row(run: EvaluatedRun) -> str:
     return next((row for row in run.scores if kind_of(row) == MODEL), next(iter(run.scores), MODEL))
 
 
-def state_result(run: EvaluatedRun, metric: Metric) -> str:
-    """One sentence on a metric: which baselines the model beats, by paired differences where there are some.
+def state_findings(run: EvaluatedRun, headline: Sequence[Metric]) -> dict[str, Any]:
+    """What may be said of the headline's metrics: nothing where there is no interval to say it by.
 
-    A claim needs an interval: without one nothing is claimed, and nothing is said.
+    Returns:
+        {"statements": which baselines the model beats, as (metrics of which the same is said, what is said),
+        "order": on which it gets worse when the order of its inputs is broken, "people": how it stands to the people
+        who told the same, both scored on the same references; the last two "" where that was not measured}.
     """
+    said_of: dict[str, list[str]] = {}
+    for metric in headline:
+        if said := _state_result(run, metric):
+            said_of.setdefault(said, []).append(metric.label)
+    broken, people = ({metric.label: outcome for metric in headline if (outcome := _compare(run, metric, row))}
+                      for row in (PERMUTED, HUMAN))
+    worse = [label for label, outcome in broken.items() if outcome == "beats"]
+    parts = [f"{said} on {_joined(labels)}" for outcome, said in (
+        ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
+        if (labels := [label for label, found in people.items() if found == outcome])]
+    return {"statements": [(_joined(names), said) for said, names in said_of.items()],
+            "order": "With the order of its input frames broken the model is " + (
+                f"worse on {_joined(worse)}." if worse else "not measurably worse on any of these.") if broken else "",
+            "people": "Scored on the same references as the people who told these photos, the model is "
+                      f"{', '.join(parts)}." if parts else ""}
+
+
+def _state_result(run: EvaluatedRun, metric: Metric) -> str:
     model = find_model_row(run)
     baselines = [row for row in run.scores if row != model and kind_of(row) == BASELINE
                  and metric.name in run.scores[row] and run.scores[row][metric.name].value is not None]
@@ -34,36 +55,12 @@ def state_result(run: EvaluatedRun, metric: Metric) -> str:
         if (rows := [row for row, found in outcomes.items() if found == outcome]))
 
 
-def group_statements(statements: Sequence[tuple[Metric, str]]) -> list[tuple[str, str]]:
-    """Join metrics of which the same is said: ("R@1, album and CIDEr-D", "beats all 3 baselines")."""
-    labels: dict[str, list[str]] = {}
-    for metric, said in statements:
-        labels.setdefault(said, []).append(metric.label)
-    return [(_joined(names), said) for said, names in labels.items()]
+def list_cautions(run: EvaluatedRun) -> dict[str, Any]:
+    """What a reader must know before believing a number.
 
-
-def state_order(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
-    """On which metrics the model gets worse when the order of its inputs is broken; "" where that was not measured."""
-    outcomes = _compare_all(run, metrics, PERMUTED)
-    if not outcomes:
-        return ""
-    worse = [label for label, outcome in outcomes.items() if outcome == "beats"]
-    said = f"worse on {_joined(worse)}" if worse else "not measurably worse on any of these"
-    return f"With the order of its input frames broken the model is {said}."
-
-
-def state_people(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
-    """How the model stands to the people who told the same, both scored on the same references; "" if not known."""
-    outcomes = _compare_all(run, metrics, HUMAN)
-    parts = [f"{said} on {_joined(labels)}" for outcome, said in (
-        ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
-        if (labels := [label for label, found in outcomes.items() if found == outcome])]
-    return f"Scored on the same references as the people who told these photos, the model is {', '.join(parts)}." \
-        if parts else ""
-
-
-def list_notices(run: EvaluatedRun) -> list[str]:
-    """What a reader must know before believing a number."""
+    Returns:
+        {"notices": sentences, "missing": why numbers are absent from the model's row, as (reason, metrics)}.
+    """
     notices, num_albums = [], run.num_albums
     if num_albums < MIN_ALBUMS:
         notices.append(f"Nothing is proven here: the split has {num_albums} album{'s' * (num_albums != 1)}. Under "
@@ -71,16 +68,12 @@ def list_notices(run: EvaluatedRun) -> list[str]:
     if run.split == "val":
         notices.append("These are validation numbers: the checkpoint and the thresholds were chosen on this split. "
                        "Publish numbers of the test split.")
-    return notices + [note for note in run.protocol.get("notes", []) if "nothing is proven" not in str(note)]
-
-
-def list_missing(run: EvaluatedRun) -> list[tuple[str, list[str]]]:
-    """Why numbers are absent from the model's row: (reason, metrics), each reason once."""
-    by_reason: dict[str, list[str]] = {}
+    notices += [note for note in run.protocol.get("notes", []) if "nothing is proven" not in str(note)]
+    missing: dict[str, list[str]] = {}
     for name, score in run.scores.get(find_model_row(run), {}).items():
         if score.value is None and score.reason:
-            by_reason.setdefault(score.reason, []).append(name)
-    return list(by_reason.items())
+            missing.setdefault(score.reason, []).append(name)
+    return {"notices": notices, "missing": list(missing.items())}
 
 
 def _compare(run: EvaluatedRun, metric: Metric, row: str) -> str | None:
@@ -90,11 +83,6 @@ def _compare(run: EvaluatedRun, metric: Metric, row: str) -> str | None:
         return None
     better = judge({"low": paired.low, "high": paired.high}, metric.direction)
     return {True: "beats", False: "loses", None: "tied"}[better]
-
-
-def _compare_all(run: EvaluatedRun, metrics: Sequence[Metric], row: str) -> dict[str, str]:
-    """The same by the labels of the metrics that have an interval."""
-    return {metric.label: outcome for metric in metrics if (outcome := _compare(run, metric, row)) is not None}
 
 
 def _joined(names: list[str]) -> str:
