@@ -3,10 +3,10 @@ import hashlib
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from data.annotations.stories import SPLITS, Dataset, Story
+from data.annotations.stories import SPLITS, Dataset
 from data.errors import UserError
 from data.pictures.photos import BadPhoto, FoundPhoto, read_photo
 
@@ -60,7 +60,10 @@ def group_albums(dataset: Dataset, photos: dict[str, FoundPhoto]) -> list[Group]
         return album
 
     for story in stories:
-        for tie in _list_ties(story, contents):
+        ties = [("story", story.story_id), *(("photo", photo_id) for photo_id in story.photo_ids),
+                *(("content", contents[photo_id]) for photo_id in story.photo_ids if photo_id in contents),
+                *(("sentence", sentence) for caption in story.captions for sentence in list_sentences(caption))]
+        for tie in ties:
             leader[lead(story.album_id)] = lead(first.setdefault(tie, story.album_id))
     albums: dict[str, set[str]] = defaultdict(set)
     counts: dict[str, int] = defaultdict(int)
@@ -99,10 +102,16 @@ def deal_groups(sizes: Sequence[int], folds: int, seed: int) -> Deal:
     for group in dealt:
         test[group] = filled.index(min(filled))
         filled[filled.index(min(filled))] += sizes[group]
-    val = [_choose_val([group for group in dealt if test[group] != fold], sizes, sum(sizes) - filled[fold],
-                       random.Random(f"{seed}:{fold}")) for fold in range(folds)]
-    deal = Deal(test, val)
+    deal = Deal(test, [])
     for fold in range(folds):
+        groups, rest = [group for group in dealt if test[group] != fold], sum(sizes) - filled[fold]
+        random.Random(f"{seed}:{fold}").shuffle(groups)
+        chosen, held = list[int](), 0
+        for group in groups:
+            if held < VAL_LEAST * rest and held + sizes[group] <= VAL_MOST * rest:
+                chosen.append(group)
+                held += sizes[group]
+        deal.val.append(sorted(chosen) or [min(groups, key=lambda group: sizes[group])])
         if all(deal.part(group, fold) != "train" for group in range(len(sizes))):
             raise _too_few(dealt, sizes, folds)
     return deal
@@ -115,26 +124,6 @@ def _too_few(dealt: Sequence[int], sizes: Sequence[int], folds: int) -> UserErro
                      "fewer --folds")
 
 
-def _choose_val(groups: list[int], sizes: Sequence[int], rest: int, rng: random.Random) -> list[int]:
-    rng.shuffle(groups)
-    chosen: list[int] = []
-    held = 0
-    for group in groups:
-        if held < VAL_LEAST * rest and held + sizes[group] <= VAL_MOST * rest:
-            chosen.append(group)
-            held += sizes[group]
-    return sorted(chosen) or [min(groups, key=lambda group: sizes[group])]
-
-
-def _list_ties(story: Story, contents: dict[str, str]) -> Iterator[tuple[str, str]]:
-    yield "story", story.story_id
-    for photo_id in story.photo_ids:
-        yield "photo", photo_id
-        if photo_id in contents:
-            yield "content", contents[photo_id]
-    for caption in story.captions:
-        for sentence in list_sentences(caption):
-            yield "sentence", sentence
 
 
 def _find_contents(photo_ids: Iterable[str], photos: dict[str, FoundPhoto]) -> dict[str, str]:

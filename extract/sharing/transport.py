@@ -158,7 +158,15 @@ class Web:
         except FileNotFoundError:
             raise Absent(place) from None
         except self._errors as error:
-            raise _explain(error) from None
+            status = getattr(error, "status", None)
+            if status in NOT_ALLOWED:
+                raise UserError(f"expected to be allowed to read, found the answer {status}; ask for access, or for "
+                                "another address") from None
+            if status == 416:
+                raise IgnoresRanges from None
+            wait = read_retry_after((getattr(error, "headers", None) or {}).get("Retry-After", ""))
+            what = f"the answer {status}" if status else f"{type(error).__name__}: {error!s:.200}"
+            raise Failed(what, wait) from None
 
 
 class Store:
@@ -197,13 +205,3 @@ def first_line(error: Exception) -> str:
 
 Transport: TypeAlias = Files | Web | Store  # `stream` raises Absent, Failed, IgnoresRanges, or UserError
 
-
-def _explain(error: Exception) -> Exception:
-    status = getattr(error, "status", None)
-    if status in NOT_ALLOWED:
-        return UserError(f"expected to be allowed to read, found the answer {status}; ask for access, or for another "
-                         "address")
-    if status == 416:
-        return IgnoresRanges()
-    wait = read_retry_after((getattr(error, "headers", None) or {}).get("Retry-After", ""))
-    return Failed(f"the answer {status}" if status else f"{type(error).__name__}: {error!s:.200}", wait)

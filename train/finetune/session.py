@@ -12,14 +12,11 @@ from torch import Tensor, nn
 from data.errors import UserError, shell_word
 from data.files import sha256_file
 from data.folder.folder import Features
-from train.augment import SynonymSwaps
 from train.batches import Batch
-from train.config import TrainConfig
 from train.distributed import World, join_world
 from train.finetune.backbone import PhotoEncoder, extraction_flags, open_backbone
 from train.finetune.config import Command, change_config
 from train.finetune.photos import PhotoDataset, PhotoFeatures
-from train.model.story_model import StoryModel
 from train.order import share_batch
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.run_folder.runs import BACKBONE, BEST, RunRecord, load_run, measure_sizes, read_record, require_same_folder
@@ -93,10 +90,8 @@ class FinetuneTrainer(Trainer):
     agree on something simple.
     """
 
-    def __init__(self, config: TrainConfig, model: StoryModel, world: World, precision: str,
-                 swaps: SynonymSwaps | None = None, rare: Tensor | None = None, described_apart: bool = False, *,
-                 encoder: PhotoEncoder, backbone_lr: float) -> None:
-        super().__init__(config, model, world, precision, swaps, rare, described_apart)
+    def __init__(self, *settings: Any, encoder: PhotoEncoder, backbone_lr: float) -> None:
+        super().__init__(*settings)
         self.encoder = encoder
         self.optimizer.add_param_group({"params": encoder.parameters, "lr": backbone_lr})
 
