@@ -5,25 +5,13 @@ A sentence depends on the scene, on what came before (the thing noticed at first
 and on the story's voice, which stays the same for all five sentences. A description is in present tense, with no names
 and nothing of what came before.
 """
-import tomllib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from data.storyworld.grammar import Grammar, Rules
+from data.storyworld.grammar import WORDING, Grammar, Rules
 from data.storyworld.world import AIMS, HEROES, Outlook, Scene
-
-
-def _freeze(value: Any) -> Any:
-    """Tables stay tables, lists become tuples."""
-    if isinstance(value, dict):
-        return {name: _freeze(part) for name, part in value.items()}
-    return tuple(map(_freeze, value)) if isinstance(value, list) else value
-
-
-WORDING = _freeze(tomllib.loads(Path(__file__).with_name("wording.toml").read_text("ascii")))
 
 VOICES: tuple[tuple[str, float], ...] = (("third", 0.65), ("first", 0.35))
 PRONOUNS = {"female": ("she", "her"), "male": ("he", "his"), "first": ("i", "my")}

@@ -3,6 +3,7 @@
 Beside it lies croissant.json: its files as data catalogues read them (MLCommons Croissant 1.0, JSON-LD).
 """
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,20 +24,7 @@ from extract.sharing.transport import THREADS
 from extract.verification.check_files import OWN_FILES
 
 SUMS, CROISSANT = "SHA256SUMS", "croissant.json"
-CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 TYPES = {".h5": "application/x-hdf5", ".json": "application/json", ".csv": "text/csv", ".md": "text/markdown"}
-CONTEXT = {
-    "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
-    "equivalentProperty": "cr:equivalentProperty", "samplingRate": "cr:samplingRate",
-    "dct": "http://purl.org/dc/terms/", "citeAs": "cr:citeAs", "column": "cr:column", "conformsTo": "dct:conformsTo",
-    "data": {"@id": "cr:data", "@type": "@json"}, "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "examples": {"@id": "cr:examples", "@type": "@json"}, "extract": "cr:extract", "field": "cr:field",
-    "fileObject": "cr:fileObject", "fileProperty": "cr:fileProperty", "fileSet": "cr:fileSet", "format": "cr:format",
-    "includes": "cr:includes", "isLiveDataset": "cr:isLiveDataset", "jsonPath": "cr:jsonPath", "key": "cr:key",
-    "md5": "cr:md5", "parentField": "cr:parentField", "path": "cr:path", "recordSet": "cr:recordSet",
-    "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace",
-    "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform"}
 
 
 @dataclass(frozen=True)
@@ -200,13 +188,13 @@ def _describe_dataset(manifest: Manifest, parcel: Parcel) -> dict[str, Any]:
     """What croissant.json says: nothing that the clock, the machine or the place decides."""
     fields = manifest.recipe["fields"]
     return {
-        "@context": CONTEXT, "@type": "sc:Dataset", "conformsTo": CONFORMS_TO,
+        **json.loads(Path(__file__).with_name(CROISSANT).read_text("ascii")),
         "name": f"visual-storytelling-features-{manifest.source['id']:.12}",
         "description": f"Features of {sum(shard.rows for shard in manifest.shards['photos'])} photos by "
                        f"{fields.get('backbone')} ({manifest.width} numbers each, recipe {manifest.recipe['id']:.12}), "
                        f"captions as token ids and tags (word sets {', '.join(sorted(manifest.words))}). The terms of "
                        "the photos and captions that they were made from hold for them too.",
-        "license": str(manifest.versions.get("licence", "unknown")), "version": "1.0.0",
+        "license": str(manifest.versions.get("licence", "unknown")),
         "distribution": [{
             "@type": "cr:FileObject", "@id": file.name, "name": file.name, "contentUrl": file.name,
             "contentSize": f"{parcel.sizes[file.name]} B", "sha256": file.sha256,
