@@ -128,15 +128,16 @@ def _stand(canvas: Canvas, look: Look, act: str, x: float, facing: int, rng: ran
 
 def _ride(canvas: Canvas, look: Look, mode: str, x: float, facing: int, rng: random.Random) -> None:
     if mode == "car":
-        things.draw_car_back(canvas, x, 256)
+        things.draw_thing(canvas, "car cabin", x, 256)
         draw_person(canvas, look, "driving", x - facing * 8, 229, facing, rng)
         canvas.stroke([(x + facing * 44, 176), (x + facing * 32, 198)], 5, (30, 30, 36))
-        things.draw_car_front(canvas, x, 256, facing=facing)
+        things.draw_thing(canvas, "car body", x, 256)
+        things.draw_thing(canvas, "car lights", x, 256, facing=facing)
     elif mode == "bicycle":
-        things.draw_bicycle(canvas, x, 252, facing)
+        things.draw_thing(canvas, "bicycle", x, 252, facing=facing)
         draw_person(canvas, look, "riding", x - facing * 16, 255 + 66 * (look.size - 1), facing, rng)
     else:
-        things.draw_motorcycle(canvas, x, 254, facing)
+        things.draw_thing(canvas, "motorcycle", x, 254, facing=facing)
         head_x, head_y = draw_person(canvas, look, "driving", x - facing * 22, 230, facing, rng)["head"]
         canvas.pie(head_x - facing * 2, head_y - 2, 19 * look.size, 20 * look.size, 180, 360, (40, 90, 200))
         canvas.rect(head_x - 19 * look.size, head_y - 5, head_x + 19 * look.size, head_y - 1, (24, 56, 140), 2)
