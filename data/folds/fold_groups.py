@@ -2,7 +2,7 @@
 import hashlib
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -49,29 +49,20 @@ def group_albums(dataset: Dataset, photos: dict[str, FoundPhoto]) -> list[Group]
     Args:
         photos: as `scan_photos` finds them; those that are absent share nothing but their id.
     """
+    from scipy.cluster.hierarchy import DisjointSet  # late: --help need not wait for it
     stories = [story for split in SPLITS for story in dataset.stories[split]]
     contents = _find_contents({photo_id for story in stories for photo_id in story.photo_ids}, photos)
-    leader: dict[str, str] = {}
+    joined = DisjointSet(dict.fromkeys(story.album_id for story in stories))
     first: dict[tuple[str, str], str] = {}
-
-    def lead(album: str) -> str:
-        while leader.setdefault(album, album) != album:
-            leader[album] = album = leader[leader[album]]
-        return album
-
     for story in stories:
         ties = [("story", story.story_id), *(("photo", photo_id) for photo_id in story.photo_ids),
                 *(("content", contents[photo_id]) for photo_id in story.photo_ids if photo_id in contents),
                 *(("sentence", sentence) for caption in story.captions for sentence in list_sentences(caption))]
         for tie in ties:
-            leader[lead(story.album_id)] = lead(first.setdefault(tie, story.album_id))
-    albums: dict[str, set[str]] = defaultdict(set)
-    counts: dict[str, int] = defaultdict(int)
-    for story in stories:
-        albums[lead(story.album_id)].add(story.album_id)
-    for album_id in {story.story_id: story.album_id for story in reversed(stories)}.values():  # told by the first split
-        counts[lead(album_id)] += 1
-    groups = [Group(tuple(sorted(members)), counts[name]) for name, members in albums.items()]
+            joined.merge(story.album_id, first.setdefault(tie, story.album_id))
+    # a story that several splits tell counts once, in the first one's album
+    counts = Counter({story.story_id: story.album_id for story in reversed(stories)}.values())
+    groups = [Group(tuple(sorted(albums)), sum(counts[album] for album in albums)) for albums in joined.subsets()]
     return sorted(groups, key=lambda group: (-group.stories, group.albums))
 
 

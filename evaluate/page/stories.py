@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.stats import rankdata
+
 from data.annotations.annotation_file import NUM_FRAMES
 from data.folder.word_reader import WordSet
 from evaluate.page.pictures import Pictures
@@ -45,14 +48,11 @@ def rank_stories(stories: Sequence[Story]) -> list[int]:
     A story's place is the mean of two percentiles at its last t: the rank of the true photo, and the likelihood of
     the true caption per token. A measure that is absent everywhere does not count.
     """
-    measures = [[story[-1].rank for story in stories], [story[-1].surprise for story in stories]]
-    standing = [0.0] * len(stories)
-    for measure in measures:
+    standing = np.zeros(len(stories))
+    for measure in [story[-1].rank for story in stories], [story[-1].surprise for story in stories]:
         worst = max((value for value in measure if value is not None), default=0.0)
-        filled = [worst if value is None else value for value in measure]
-        place = {value: index for index, value in enumerate(sorted(set(filled)))}
-        for index, value in enumerate(filled):
-            standing[index] += place[value] / max(1, len(place) - 1)
+        place = rankdata([worst if value is None else value for value in measure], "dense") - 1
+        standing += place / max(1, place.max(initial=0))
     return sorted(range(len(stories)), key=lambda index: (standing[index], stories[index][0].story_id))
 
 
