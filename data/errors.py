@@ -105,7 +105,6 @@ class CommandParser(argparse.ArgumentParser):
             message += suggest(choice[1], re.findall(r"[^\s,']+", choice[2]))
         raise UserError(f"{message}; see: {self.prog} --help")
 
-
     def _explain_unknown(self, word: str) -> str:
         name = word.partition("=")[0]
         return f"unknown argument {word!r}{suggest(name, self._option_string_actions)}; see: {self.prog} --help"

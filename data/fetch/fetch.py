@@ -223,7 +223,6 @@ class Fetching:
         back_off = min(LONGEST_BACK_OFF, BACK_OFF * 2 ** (photo.tries - 1)) * random.uniform(0.5, 1.5)
         heapq.heappush(self._later, (now + max(wait, back_off), next(self._count), photo))
 
-
     def _keep(self, photo: Photo, outcome: Outcome) -> None:
         assert outcome.path is not None
         file = outcome.path.relative_to(self.config.root).as_posix()

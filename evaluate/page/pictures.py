@@ -62,7 +62,6 @@ class Pictures:
         """Why each photo is not shown; "" where it is."""
         return [note or ("" if encoded else NOT_EMBEDDED) for note, encoded in zip(self._notes, self.encoded)]
 
-
     def _read(self, photo_id: str) -> str:
         stored = self._features.thumbnail(self._features.row_of[photo_id])
         if stored is None and photo_id not in self._paths:

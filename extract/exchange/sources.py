@@ -64,6 +64,7 @@ class Source:
 
     def _choose(self) -> Iterable[Block]:
         path = self.path
+        tables = {".parquet": self._read_tables, ".arrow": self._read_tables, ".tar": _read_tars}
         if path.is_dir():
             if (path / "data.mdb").exists():
                 return self._read_lmdb()
@@ -72,7 +73,7 @@ class Source:
             if (path / "features.npy").exists() and (path / "photo_ids.txt").exists():
                 names = (path / "photo_ids.txt").read_text(encoding="utf-8").splitlines()
                 return _cut(names, _load_matrix(path / "features.npy"))
-            for suffix, read in ((".parquet", self._read_tables), (".arrow", self._read_tables), (".tar", _read_tars)):
+            for suffix, read in tables.items():
                 if found := sorted(path.glob(f"*{suffix}")):
                     return read(found)
             paths = sorted(path for path in path.rglob("*.np[yz]") if path.is_file())
@@ -81,17 +82,14 @@ class Source:
                                 "name another folder")
             return (([path.stem], self._one_vector(path.read_bytes(), path.name)) for path in paths)
         kind = path.suffix.lower()
-        if kind in (".parquet", ".arrow"):
-            return self._read_tables([path])
+        if kind in tables:
+            return tables[kind]([path])
         if kind in (".h5", ".hdf5"):
             return self._read_hdf5()
-        if kind == ".tar":
-            return _read_tars([path])
         if kind in (".lmdb", ".mdb"):
             return self._read_lmdb()
         raise UserError(f"expected a folder, or .h5, .parquet, .arrow, .tar or LMDB, at {path}, found "
                         f"{kind or 'no ending'}; see README for the layouts that are known")
-
 
     def _one_vector(self, content: bytes, where: str) -> np.ndarray:
         """(1, D) from the bytes of a .npy or .npz file."""
@@ -174,7 +172,6 @@ class Source:
                         yield [name], np.frombuffer(value, self.dtype)[None]
         except lmdb.Error as error:
             raise UserError(f"expected an LMDB at {self.path}, found {error}; get it again") from None
-
 
     def _pick(self, named: str | None, fitting: list[str], there: list[str]) -> str:
         if named is not None and named in there:

@@ -58,8 +58,14 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     known = set(report.damaged_files)
     shards = [shard for shard in shards if shard.name not in known]
     progress = Progress(sum(shard.bytes for shard in shards) >> 20, "MB")
+    def look(shard: Shard) -> str:
+        try:
+            return sha256_file(root / shard.name)
+        except OSError as error:
+            return f"nothing ({error.strerror})"
+
     with ThreadPoolExecutor(count_cores()) as pool:  # hashing lets go of the interpreter
-        for shard, found in zip(shards, pool.map(lambda shard: _hash(root / shard.name), shards)):
+        for shard, found in zip(shards, pool.map(look, shards)):
             progress.add(shard.bytes >> 20)
             if found != shard.sha256:
                 twin = next((other.name for other in shards if other.sha256 == found), None)
@@ -68,12 +74,6 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     progress.close()
     report.facts["bytes"] = f"{sum(shard.bytes for shard in shards)} read and compared in {len(shards)} shards"
 
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError as error:
-        return f"nothing ({error.strerror})"
 
 
 def check_foreign(root: Path, named: Iterable[str], report: Report) -> None:
