@@ -85,16 +85,7 @@ def check_beside(root: Path, manifest: Manifest, report: Report) -> None:
         for shard in shards:
             with report.blame(shard.name):
                 arrays = map_published(root, shard, kind)
-                if kind == "thumbs":
-                    _check_thumbnails(arrays)
-                    continue
-                feature, width = arrays["feature"], arrays["feature"].shape[2 if kind == "views" else 1]
-                if width != manifest.width:
-                    raise UserError(f"expected features of width {manifest.width}, found {width}; -")
-                _, is_finite = _look_at_features(feature)
-                if not is_finite.all():
-                    raise UserError(f"expected finite numbers, found others in {int((~is_finite).sum())} of "
-                                    f"{len(feature)} rows; -")
+                _check_thumbnails(arrays) if kind == "thumbs" else _check_finite(arrays["feature"], manifest, kind)
 
 
 def check_canaries(root: Path, manifest: Manifest, report: Report) -> None:
@@ -125,6 +116,15 @@ def _look_at_features(feature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         is_zero[start:start + BLOCK_ROWS] = largest == 0
         is_finite[start:start + BLOCK_ROWS] = largest < 0x7C00  # float16's infinity; NaNs lie above
     return is_zero, is_finite
+
+
+def _check_finite(feature: np.ndarray, manifest: Manifest, kind: str) -> None:
+    width = feature.shape[2 if kind == "views" else 1]
+    if width != manifest.width:
+        raise UserError(f"expected features of width {manifest.width}, found {width}; -")
+    _, is_finite = _look_at_features(feature)
+    if not is_finite.all():
+        raise UserError(f"expected finite numbers, found others in {int((~is_finite).sum())} of {len(feature)} rows; -")
 
 
 def _check_thumbnails(arrays: dict[str, np.ndarray]) -> None:
