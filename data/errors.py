@@ -94,17 +94,16 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise a UserError."""
-        unknown = [word for word in self._given if word.startswith("--") and word != "--" and not self._knows(word)]
-        if unknown and "required" in message:  # what is missing was given under a wrong name
-            message = self._explain_unknown(unknown[0]).partition("; see:")[0]
+        flags = tuple(self._option_string_actions)
+        for word in self._given if "required" in message else ():  # what is missing was given under a wrong name
+            name = word.partition("=")[0]
+            is_known = name in flags or self.allow_abbrev and any(flag.startswith(name) for flag in flags)
+            if word.startswith("--") and word != "--" and not is_known:
+                message = self._explain_unknown(word).partition("; see:")[0]
+                break
         if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             message += suggest(choice[1], re.findall(r"[^\s,']+", choice[2]))
         raise UserError(f"{message}; see: {self.prog} --help")
-
-    def _knows(self, word: str) -> bool:
-        name = word.partition("=")[0]
-        flags = self._option_string_actions
-        return name in flags or (self.allow_abbrev and any(flag.startswith(name) for flag in flags))
 
     def _explain_unknown(self, word: str) -> str:
         name = word.partition("=")[0]

@@ -27,8 +27,7 @@ from train.distributed import join_world
 from train.finetune.backbone import PhotoEncoder, open_backbone
 from train.finetune.command import read_command
 from train.finetune.photos import PhotoDataset, PhotoFeatures
-from train.finetune.session import run_finetuning
-from train.finetune.trainer import FinetuneTrainer
+from train.finetune.session import FinetuneTrainer, run_finetuning
 from train.run_folder.runs import build_model, load_run, measure_sizes, read_metrics, read_record, read_weights
 from train.session import run_training
 from train.settings import read_settings

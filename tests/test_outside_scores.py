@@ -7,7 +7,7 @@ import pytest
 from data.errors import UserError
 from evaluate.__main__ import main
 from evaluate.comparison.outside_scores import read_story_scores
-from evaluate.comparison.published import PUBLISHED, find_published
+from evaluate.comparison.score import PUBLISHED, find_published
 
 CLEAN = "we went to the old town early . then a dog ran off into some woods ."
 OTHER = "everyone came to see us at the lake . all had a very good time ."

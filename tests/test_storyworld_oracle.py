@@ -10,11 +10,25 @@ from data.errors import UserError
 from data.storyworld import oracle
 from data.storyworld.albums import Album, World, WorldStory, build_world
 from data.storyworld.config import WorldConfig
-from data.storyworld.descriptions import HAS_DESCRIPTIONS, NUM_DESCRIPTIONS, description_grammar
-from data.storyworld.future import next_aims, next_modes, next_outlooks, own_mode_chance, photo_chances
 from data.storyworld.grammar import TAG_NAMES, tags_of
-from data.storyworld.oracle import OraclePrediction, description_tags, oracle_predictions, voice_chances
-from data.storyworld.sentences import outlook_grammar, sentence_grammar
+from data.storyworld.oracle import (
+    OraclePrediction,
+    description_tags,
+    next_aims,
+    next_modes,
+    next_outlooks,
+    oracle_predictions,
+    own_mode_chance,
+    photo_chances,
+    voice_chances,
+)
+from data.storyworld.sentences import (
+    HAS_DESCRIPTIONS,
+    NUM_DESCRIPTIONS,
+    description_grammar,
+    outlook_grammar,
+    sentence_grammar,
+)
 from data.storyworld.world import AIMS, KEEPS, NEXT_PLACE, Scene, draw, draw_album
 
 BOOK, PLANT, BOTTLE, LAPTOP, PHONE, DOG = range(6)

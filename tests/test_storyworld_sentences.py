@@ -7,10 +7,9 @@ import pytest
 
 from data.storyworld.albums import World, build_world
 from data.storyworld.config import WorldConfig
-from data.storyworld.descriptions import description_grammar
-from data.storyworld.future import next_outlooks
 from data.storyworld.grammar import TAG_NAMES, Grammar, tags_of
-from data.storyworld.sentences import natural_text, outlook_grammar, sentence_grammar
+from data.storyworld.oracle import next_outlooks
+from data.storyworld.sentences import description_grammar, natural_text, outlook_grammar, sentence_grammar
 from data.storyworld.world import Scene, draw_album
 from data.words.tags import TagTable
 

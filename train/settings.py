@@ -3,7 +3,7 @@ import argparse
 import json
 import tomllib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,9 @@ def add_settings(parser: argparse._ActionsContainer, leave_out: Collection[str] 
     """One flag for each setting, absent where it is not given."""
     for name, known in FIELDS.items():
         if name not in leave_out:
-            _add_flag(parser, name, known.default, known.metadata["help"])
+            changed = [f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values]
+            shown = f" ({', '.join([f'default {known.default}', *changed])})" if known.default != "" else ""
+            add_setting(parser, known, known.metadata["help"] + shown)
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], str | None]:
@@ -122,16 +124,13 @@ def check_settings(raw: dict[str, Any], known: dict[str, Any], path: Path) -> di
     return {name: _check_kind(name, value, known, path) for name, value in raw.items()}
 
 
-def _add_flag(parser: argparse._ActionsContainer, name: str, default: Any, meaning: str) -> None:
-    flag, kind = f"--{name.replace('_', '-')}", type(default)
-    changed = [f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values]
-    shown = f"{meaning} ({', '.join([f'default {default}', *changed])})" if default != "" else meaning
-    shown = shown.replace("%", "%%")
-    if kind is bool:
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=shown)
-    else:
-        parser.add_argument(flag, type=kind, choices=CHOICES.get(name), help=shown,
-                            metavar=None if name in CHOICES else name.upper())
+def add_setting(parser: argparse._ActionsContainer, known: Field, shown: str) -> None:
+    """A flag for a setting, absent where it is not given; `shown` is its help."""
+    flag, choices = f"--{known.name.replace('_', '-')}", CHOICES.get(known.name) or known.metadata.get("choices")
+    how: dict[str, Any] = {"type": type(known.default), "choices": choices,
+                           "metavar": None if choices else known.name.upper()}
+    parser.add_argument(flag, help=shown.replace("%", "%%"), **(
+        {"action": argparse.BooleanOptionalAction} if isinstance(known.default, bool) else how))
 
 
 def _check_kind(name: str, value: Any, known: dict[str, Any], path: Path) -> Any:

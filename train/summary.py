@@ -3,14 +3,15 @@ from pathlib import Path
 
 from data.errors import shell_word
 from train.monitor import format_means
-from train.run_folder.runs import BEST, CURVES, METRICS, load_epoch, read_metrics, read_record, read_weights
+from train.run_folder.runs import BEST, CURVES, METRICS, read_metrics, read_record, read_weights
 from train.yardsticks import list_unlearned
 
 
 def print_summary(run_path: Path, features_path: Path, next_step: str = "eval") -> None:
     """Print the best epoch, what lies where, and what to make next, where that is named."""
     record, metrics = read_record(run_path), read_metrics(run_path)
-    epoch = load_epoch(run_path / BEST)
+    weights, told = read_weights(run_path / BEST)
+    epoch = int(told.get("epoch", 0))
     best = next((line for line in metrics if line["epoch"] == epoch), None)
     stories = record.stories
     print(f"trained on {stories['train']} stories ({stories['photos']} photos; {stories['dropped']} stories left out "
@@ -20,7 +21,7 @@ def print_summary(run_path: Path, features_path: Path, next_step: str = "eval") 
         yardsticks = best.get("yardsticks", {})
         print(f"best epoch {epoch} of {len(metrics)}: {'val' if best['val'] else 'train'} "
               f"{format_means(losses, yardsticks)}")
-        share = read_weights(run_path / BEST)[0].get("photo_carry.decoder_share")
+        share = weights.get("photo_carry.decoder_share")
         is_carried = ["next photo: what the decoder adds does not hold on val and is left out: the prediction is what "
                       "carries on from the photos seen"] if share is not None and not share else []
         for sentence in [*is_carried, *list_unlearned(best["val"] or {}, yardsticks)]:

@@ -72,14 +72,26 @@ def read_dataset(root: Path, seed: int = DEFAULT_SEED) -> Dataset:
     """
     paths, warnings = find_files(root, "story-in-sequence")
     if not paths:
-        raise _no_files(root)
+        near = sorted(path.name for folder in (root, root / "annotations") if folder.is_dir()
+                      for path in folder.iterdir() if path.suffix == ".json")
+        found = f"{', '.join(near[:5])}{' and more' if len(near) > 5 else ''}" if near else "no .json file"
+        wanted = ", ".join(f"{split}.story-in-sequence.json" for split in SPLITS)
+        raise UserError(f"expected at least one of {wanted} in {root / 'annotations'} or {root}, found {found}; put "
+                        "the files there or name another data folder")
     description_paths, more_warnings = find_files(root, "description-in-isolation")
     dataset = Dataset(root, {split: [] for split in SPLITS}, warnings=warnings + more_warnings,
                       album_photos={split: () for split in SPLITS})
     for split, path in paths.items():
         _add_stories(dataset, split, path)
     for split, path in description_paths.items():
-        _add_descriptions(dataset, split, path)
+        raw, dataset.files[path.name] = load_annotations(path)
+        descriptions, skipped = parse_descriptions(raw["annotations"], split, path)
+        for photo_id, captions in descriptions.items():
+            dataset.descriptions[photo_id] = (*dataset.descriptions.get(photo_id, ()), *captions)
+        dataset.skipped.extend(skipped)
+        if skipped:
+            dataset.warnings.append(f"{split}: {_count(len(skipped), 'description')} left out "
+                                    f"(first: {skipped[0].id}, {skipped[0].cause})")
     if not dataset.num_stories:
         first, *others = [row for row in dataset.skipped if row.kind == "story"]
         raise UserError(f"expected at least one well-formed story in {root}, found {1 + len(others)} that are not: "
@@ -124,15 +136,6 @@ def derive_split(album_id: str, seed: int) -> str:
     return "val" if tenth == 8 else "test" if tenth == 9 else "train"
 
 
-def _no_files(root: Path) -> UserError:
-    wanted = ", ".join(f"{split}.story-in-sequence.json" for split in SPLITS)
-    near = sorted(path.name for folder in (root, root / "annotations") if folder.is_dir()
-                  for path in folder.iterdir() if path.suffix == ".json")
-    found = f"{', '.join(near[:5])}{' and more' if len(near) > 5 else ''}" if near else "no .json file"
-    return UserError(f"expected at least one of {wanted} in {root / 'annotations'} or {root}, found {found}; "
-                     "put the files there or name another data folder")
-
-
 def _add_stories(dataset: Dataset, split: str, path: Path) -> None:
     raw, dataset.files[path.name] = load_annotations(path)
     stories, skipped = parse_stories(raw["annotations"], split, path)
@@ -149,17 +152,6 @@ def _add_stories(dataset: Dataset, split: str, path: Path) -> None:
     if unlisted:
         dataset.warnings.append(f"{split}: {_count(len(unlisted), 'photo')} of the stories not among the file's "
                                 f"images (first: {min(unlisted)})")
-
-
-def _add_descriptions(dataset: Dataset, split: str, path: Path) -> None:
-    raw, dataset.files[path.name] = load_annotations(path)
-    descriptions, skipped = parse_descriptions(raw["annotations"], split, path)
-    for photo_id, captions in descriptions.items():
-        dataset.descriptions[photo_id] = (*dataset.descriptions.get(photo_id, ()), *captions)
-    dataset.skipped.extend(skipped)
-    if skipped:
-        dataset.warnings.append(f"{split}: {_count(len(skipped), 'description')} left out "
-                                f"(first: {skipped[0].id}, {skipped[0].cause})")
 
 
 def _split_albums(dataset: Dataset, seed: int) -> Dataset:

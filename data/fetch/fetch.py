@@ -14,7 +14,6 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from data.annotations.annotation_file import load_annotations
@@ -108,20 +107,15 @@ def list_wanted(config: FetchConfig, dataset: Dataset) -> dict[str, Photo]:
             for album_id, photo_id in pairs:
                 albums.setdefault(photo_id, album_id)
     urls: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
-    for photo_id, rank, url in _read_urls(config.root):
-        if photo_id in albums:
-            urls[photo_id][rank, url] = None
+    for tier in ("story-in-sequence", "description-in-isolation"):
+        for path in find_files(config.root, tier)[0].values():
+            for image in load_annotations(path)[0]["images"]:
+                known = isinstance(image, dict) and isinstance(image.get("id"), str) and image["id"] in albums
+                for rank, name in enumerate(URL_FIELDS if known else ()):
+                    if isinstance(image.get(name), str):
+                        urls[image["id"]][rank, image[name].strip()] = None
     return {photo_id: Photo(photo_id, album_id, tuple(dict.fromkeys(url for _, url in sorted(urls[photo_id]))))
             for photo_id, album_id in albums.items()}
-
-
-def _read_urls(root: Path) -> Iterator[tuple[str, int, str]]:
-    for tier in ("story-in-sequence", "description-in-isolation"):
-        for path in find_files(root, tier)[0].values():
-            for image in load_annotations(path)[0]["images"]:
-                for rank, name in enumerate(URL_FIELDS if isinstance(image, dict) else ()):
-                    if isinstance(image.get("id"), str) and isinstance(image.get(name), str):
-                        yield image["id"], rank, image[name].strip()
 
 
 class Fetching:
@@ -199,7 +193,14 @@ class Fetching:
         if outcome.kind == SAVED:
             self._keep(photo, outcome)
         elif outcome.kind == MOVED:
-            self._follow(photo, outcome.url)
+            photo.hops += 1
+            photo.url = outcome.url
+            if PLACEHOLDER_NAME.search(photo.url.partition("?")[0].rpartition("/")[2]):
+                self._give_up(photo, "placeholder picture")
+            elif photo.hops > MAX_REDIRECTS:
+                self._give_up(photo, "too many redirects")
+            else:
+                self._queue(photo)
         elif outcome.kind == GONE:
             self._give_up(photo, outcome.cause)
         else:
@@ -222,16 +223,6 @@ class Fetching:
         back_off = min(LONGEST_BACK_OFF, BACK_OFF * 2 ** (photo.tries - 1)) * random.uniform(0.5, 1.5)
         heapq.heappush(self._later, (now + max(wait, back_off), next(self._count), photo))
 
-    def _follow(self, photo: Photo, url: str) -> None:
-        photo.hops += 1
-        photo.url = url
-        if PLACEHOLDER_NAME.search(url.partition("?")[0].rpartition("/")[2]):
-            self._give_up(photo, "placeholder picture")
-        elif photo.hops > MAX_REDIRECTS:
-            self._give_up(photo, "too many redirects")
-        else:
-            self._queue(photo)
-
     def _keep(self, photo: Photo, outcome: Outcome) -> None:
         assert outcome.path is not None
         file = outcome.path.relative_to(self.config.root).as_posix()
@@ -244,17 +235,13 @@ class Fetching:
         if outcome.sha256 in self._placeholders or (len(same) >= PLACEHOLDER_IDS and len(
                 {self.wanted[other].album for other in same}) >= PLACEHOLDER_ALBUMS):
             self._placeholders.add(outcome.sha256)
-            for other in sorted(same):
-                self._take_back(self.wanted[other])
+            for other in sorted(same):  # files of ours that turned out to be one picture under many ids
+                (self.config.root / self.journal.lines[other].file).unlink(missing_ok=True)
+                self.present.discard(other)
+                self.fetched.discard(other)
+                self._progress.add(-1)
+                self._give_up(self.wanted[other], "placeholder picture")
             same.clear()
-
-    def _take_back(self, photo: Photo) -> None:
-        """Remove a file of ours that turned out to be one picture under many ids."""
-        (self.config.root / self.journal.lines[photo.id].file).unlink(missing_ok=True)
-        self.present.discard(photo.id)
-        self.fetched.discard(photo.id)
-        self._progress.add(-1)
-        self._give_up(photo, "placeholder picture")
 
     def _give_up(self, photo: Photo, cause: str, is_passing: bool = False) -> None:
         """Leave an address; a photo without another one is not to be had, for now if one of them may come back."""

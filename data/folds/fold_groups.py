@@ -2,11 +2,11 @@
 import hashlib
 import random
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from data.annotations.stories import SPLITS, Dataset, Story
+from data.annotations.stories import SPLITS, Dataset
 from data.errors import UserError
 from data.pictures.photos import BadPhoto, FoundPhoto, read_photo
 
@@ -49,26 +49,20 @@ def group_albums(dataset: Dataset, photos: dict[str, FoundPhoto]) -> list[Group]
     Args:
         photos: as `scan_photos` finds them; those that are absent share nothing but their id.
     """
+    from scipy.cluster.hierarchy import DisjointSet  # late: --help need not wait for it
     stories = [story for split in SPLITS for story in dataset.stories[split]]
     contents = _find_contents({photo_id for story in stories for photo_id in story.photo_ids}, photos)
-    leader: dict[str, str] = {}
+    joined = DisjointSet(dict.fromkeys(story.album_id for story in stories))
     first: dict[tuple[str, str], str] = {}
-
-    def lead(album: str) -> str:
-        while leader.setdefault(album, album) != album:
-            leader[album] = album = leader[leader[album]]
-        return album
-
     for story in stories:
-        for tie in _list_ties(story, contents):
-            leader[lead(story.album_id)] = lead(first.setdefault(tie, story.album_id))
-    albums: dict[str, set[str]] = defaultdict(set)
-    counts: dict[str, int] = defaultdict(int)
-    for story in stories:
-        albums[lead(story.album_id)].add(story.album_id)
-    for album_id in {story.story_id: story.album_id for story in reversed(stories)}.values():  # told by the first split
-        counts[lead(album_id)] += 1
-    groups = [Group(tuple(sorted(members)), counts[name]) for name, members in albums.items()]
+        ties = [("story", story.story_id), *(("photo", photo_id) for photo_id in story.photo_ids),
+                *(("content", contents[photo_id]) for photo_id in story.photo_ids if photo_id in contents),
+                *(("sentence", sentence) for caption in story.captions for sentence in list_sentences(caption))]
+        for tie in ties:
+            joined.merge(story.album_id, first.setdefault(tie, story.album_id))
+    # a story that several splits tell counts once, in the first one's album
+    counts = Counter({story.story_id: story.album_id for story in reversed(stories)}.values())
+    groups = [Group(tuple(sorted(albums)), sum(counts[album] for album in albums)) for albums in joined.subsets()]
     return sorted(groups, key=lambda group: (-group.stories, group.albums))
 
 
@@ -99,10 +93,16 @@ def deal_groups(sizes: Sequence[int], folds: int, seed: int) -> Deal:
     for group in dealt:
         test[group] = filled.index(min(filled))
         filled[filled.index(min(filled))] += sizes[group]
-    val = [_choose_val([group for group in dealt if test[group] != fold], sizes, sum(sizes) - filled[fold],
-                       random.Random(f"{seed}:{fold}")) for fold in range(folds)]
-    deal = Deal(test, val)
+    deal = Deal(test, [])
     for fold in range(folds):
+        groups, rest = [group for group in dealt if test[group] != fold], sum(sizes) - filled[fold]
+        random.Random(f"{seed}:{fold}").shuffle(groups)
+        chosen, held = list[int](), 0
+        for group in groups:
+            if held < VAL_LEAST * rest and held + sizes[group] <= VAL_MOST * rest:
+                chosen.append(group)
+                held += sizes[group]
+        deal.val.append(sorted(chosen) or [min(groups, key=lambda group: sizes[group])])
         if all(deal.part(group, fold) != "train" for group in range(len(sizes))):
             raise _too_few(dealt, sizes, folds)
     return deal
@@ -115,26 +115,6 @@ def _too_few(dealt: Sequence[int], sizes: Sequence[int], folds: int) -> UserErro
                      "fewer --folds")
 
 
-def _choose_val(groups: list[int], sizes: Sequence[int], rest: int, rng: random.Random) -> list[int]:
-    rng.shuffle(groups)
-    chosen: list[int] = []
-    held = 0
-    for group in groups:
-        if held < VAL_LEAST * rest and held + sizes[group] <= VAL_MOST * rest:
-            chosen.append(group)
-            held += sizes[group]
-    return sorted(chosen) or [min(groups, key=lambda group: sizes[group])]
-
-
-def _list_ties(story: Story, contents: dict[str, str]) -> Iterator[tuple[str, str]]:
-    yield "story", story.story_id
-    for photo_id in story.photo_ids:
-        yield "photo", photo_id
-        if photo_id in contents:
-            yield "content", contents[photo_id]
-    for caption in story.captions:
-        for sentence in list_sentences(caption):
-            yield "sentence", sentence
 
 
 def _find_contents(photo_ids: Iterable[str], photos: dict[str, FoundPhoto]) -> dict[str, str]:

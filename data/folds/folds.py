@@ -7,14 +7,15 @@
 The albums of all splits are dealt anew. A group is what hangs together by photos of one id or of equal bytes, and by
 captions, or sentences within them, of six words or more.
 """
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.annotations.stories import DEFAULT_SEED, SPLITS, Dataset, read_dataset
+from data.annotations.annotation_file import load_annotations
+from data.annotations.stories import DEFAULT_SEED, SPLITS, Dataset, find_files, read_dataset
 from data.errors import UserError
 from data.files import format_json, read_json, replace_folder, sha256_file, write_text
-from data.folds.fold_files import load_sources, write_fold
 from data.folds.fold_groups import RULE, Deal, Group, deal_groups, group_albums
 from data.pictures.photos import scan_photos
 
@@ -22,6 +23,8 @@ VERSION = 1
 DEFAULT_FOLDS = 5
 MANIFEST = "folds.json"
 PHOTOS = "photos"
+STORIES, DESCRIPTIONS = "story-in-sequence", "description-in-isolation"
+Record = dict[str, Any]
 
 
 def write_folds(root: Path, out: Path, folds: int = DEFAULT_FOLDS, seed: int = DEFAULT_SEED) -> dict[str, Any]:
@@ -49,12 +52,13 @@ def write_folds(root: Path, out: Path, folds: int = DEFAULT_FOLDS, seed: int = D
     manifest = _describe(dataset, groups, deal, folds, seed)
     if before is not None and _is_written(before, manifest, out):
         return before
-    sources = load_sources(dataset)
+    sources = {tier: {split: load_annotations(path)[0] for split, path in find_files(dataset.root, tier)[0].items()}
+               for tier in (STORIES, DESCRIPTIONS)}
     with replace_folder(out) as folder:
         for fold in range(folds):
             part_of = {album: deal.part(index, fold) for index, group in enumerate(groups) for album in group.albums}
             path = folder / f"fold-{fold}"
-            manifest["parts"][fold]["files"] = write_fold(sources, dataset, part_of, path)
+            manifest["parts"][fold]["files"] = _write_fold(sources, dataset, part_of, path)
             (path / PHOTOS).symlink_to(root.resolve(), target_is_directory=True)
         write_text(folder / MANIFEST, format_json(manifest))
     return manifest
@@ -117,3 +121,48 @@ def _is_written(before: dict[str, Any], wanted: dict[str, Any], out: Path) -> bo
                 for name, digest in part["files"].items()) for fold, part in enumerate(before["parts"]))
     except (OSError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _write_fold(sources: Mapping[str, Mapping[str, Record]], dataset: Dataset, part_of: Mapping[str, str], folder: Path
+                ) -> dict[str, str]:
+    """Write FOLDER/annotations/<split>.<tier>.json: records as they are, in other splits; each file's sha256 by name.
+
+    Args:
+        sources: the raw annotation files, tier -> split -> content. dataset: what is well-formed of them.
+        part_of: album id -> split. An album that no story tells of is left out.
+    """
+    photo_part = {photo_id: part_of[story.album_id] for stories in dataset.stories.values() for story in stories
+                  for photo_id in story.photo_ids}
+    owner: dict[str, str] = {}  # the split whose file tells a story; malformed ones have none
+    for split in SPLITS:
+        for story in dataset.stories[split]:
+            owner.setdefault(story.story_id, "train" if dataset.derived_splits else split)
+
+    def place(tier: str, annotation: Any, source: str) -> str | None:
+        """The split that a record goes to, None where it is left out."""
+        if tier == DESCRIPTIONS:
+            return photo_part.get(_name(annotation, "photo_flickr_id"))
+        is_told = owner.get(_name(annotation, "story_id")) == source
+        return part_of.get(_name(annotation, "album_id")) if is_told else None
+
+    hashes = {}
+    for tier, files in sources.items():
+        parts: dict[str, Record] = {}
+        for source, raw in files.items():
+            for split in SPLITS:
+                part = parts.setdefault(split, {**raw, "images": [], "annotations": [], "albums": []})
+                part["images"] += [image for image in raw["images"] if part_of.get(_name(image, "album_id")) == split]
+                part["albums"] += [album for album in raw.get("albums", ()) if part_of.get(_name(album, "id")) == split]
+                part["annotations"] += [annotation for annotation in raw["annotations"]
+                                        if place(tier, annotation, source) == split]
+        for split, part in parts.items():
+            path = write_text(folder / "annotations" / f"{split}.{tier}.json", json.dumps(part, ensure_ascii=False))
+            hashes[path.name] = sha256_file(path)
+    return hashes
+
+
+def _name(value: Any, key: str) -> str:
+    """A field of untrusted JSON, or of the record that stands alone in a list; empty where it is no string."""
+    value = value[0] if isinstance(value, list) and value else value
+    name = value.get(key) if isinstance(value, dict) else None
+    return name if isinstance(name, str) else ""

@@ -123,7 +123,14 @@ def read_photo(path: str | Path) -> bytes:
         BadPhoto: if it is missing, empty, no regular file, too large, or cannot be read.
     """
     try:
-        content = _read_regular(path)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block for ever
+        with open(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.ENXIO, "no regular file")
+            if status.st_size > MAX_BYTES:
+                raise BadPhoto(TOO_LARGE, "too large", f"{status.st_size} bytes")
+            content = file.read(MAX_BYTES)
     except FileNotFoundError:
         raise BadPhoto(MISSING, "missing") from None
     except PermissionError:
@@ -135,13 +142,3 @@ def read_photo(path: str | Path) -> bytes:
         raise BadPhoto(UNREADABLE, "empty file")
     return content
 
-
-def _read_regular(path: str | Path) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block for ever
-    with open(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.ENXIO, "no regular file")
-        if status.st_size > MAX_BYTES:
-            raise BadPhoto(TOO_LARGE, "too large", f"{status.st_size} bytes")
-        return file.read(MAX_BYTES)

@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from data.storyworld.config import WORLD_VERSION, WorldConfig
-from data.storyworld.descriptions import HAS_DESCRIPTIONS, NUM_DESCRIPTIONS, description_grammar, redundant_grammar
 from data.storyworld.grammar import tags_of
-from data.storyworld.sentences import VOICES, sentence_grammar
+from data.storyworld.sentences import (
+    HAS_DESCRIPTIONS,
+    NUM_DESCRIPTIONS,
+    VOICES,
+    description_grammar,
+    redundant_grammar,
+    sentence_grammar,
+)
 from data.storyworld.world import NUM_STAGES, Scene, draw, draw_album, shuffled
 
 SPLITS = ("train", "val", "test")
@@ -73,12 +79,17 @@ class World:
 def build_world(config: WorldConfig) -> World:
     """Everything but the pictures, in well under a second per thousand albums' sentences."""
     albums = [_draw_album(config, index) for index in range(config.albums)]
-    rng = _stream(config, "splits")
-    order = shuffled(rng, albums)
+    order = shuffled(_stream(config, "splits"), albums)
     num_val = max(1, round(config.albums * VAL_SHARE))
     num_test = max(1, round(config.albums * TEST_SHARE))
     parts = {"val": order[:num_val], "test": order[num_val:num_val + num_test], "train": order[num_val + num_test:]}
-    _spoil_photos(albums, _stream(config, "photos"))
+    if config.albums >= SMALLEST_WITH_BAD_PHOTOS:
+        rng = _stream(config, "photos")  # of those stored badly there is at most one in an album
+        chosen = iter([shuffled(rng, album.photos)[0] for album in shuffled(rng, albums)])
+        num_photos = sum(len(album.photos) for album in albums)
+        for kind, share in PHOTO_KINDS.items():
+            for _ in range(max(LEAST_UNAVAILABLE if kind == "unavailable" else 1, round(share * num_photos))):
+                next(chosen).kind = kind
     return World(config, {split: sorted(parts[split], key=lambda album: album.index) for split in SPLITS})
 
 
@@ -129,15 +140,3 @@ def _describe(rng: random.Random, photo: Photo, stories: Sequence[WorldStory], t
         grammar = redundant_grammar(photo.scene, set.intersection(*said))
     photo.descriptions.extend(grammar.write(rng) for _ in range(count))
 
-
-def _spoil_photos(albums: Sequence[Album], rng: random.Random) -> None:
-    """Choose the few photos that are stored badly, at most one in an album where there are albums enough."""
-    if len(albums) < SMALLEST_WITH_BAD_PHOTOS:
-        return
-    one_each = [shuffled(rng, album.photos)[0] for album in shuffled(rng, albums)]
-    num_photos = sum(len(album.photos) for album in albums)
-    chosen = iter(one_each)
-    for kind, share in PHOTO_KINDS.items():
-        least = LEAST_UNAVAILABLE if kind == "unavailable" else 1
-        for _ in range(max(least, round(share * num_photos))):
-            next(chosen).kind = kind

@@ -4,8 +4,11 @@ A grammar maps a slot's name to weighted templates: words parted by blanks, `{sl
 recurses. One sentence may come about in several ways; `probability` sums over all of them.
 """
 import random
+import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,23 +16,17 @@ from data.storyworld.world import draw
 
 Rules = tuple[tuple[str, float], ...]
 
-# What the words of this world mean. A test holds them against the project's tag table.
-_WORDS_OF_TAGS = {
-    "person": "[female] [male] girl woman lady boy man gentleman kid grandmother friend", "dog": "dog puppy",
-    "cat": "cat", "car": "car", "table": "table", "chair": "chair", "cup": "cup mug", "bottle": "bottle",
-    "tree": "tree", "building": "buildings skyscrapers", "phone": "phone cellphone", "laptop": "laptop",
-    "book": "novel storybook", "bed": "bed", "window": "window", "door": "door", "plant": "fern cactus",
-    "bicycle": "bicycle bike",
-    "motorcycle": "motorcycle motorbike", "walking": "walked walking stroll", "running": "ran running jogged",
-    "sitting": "sat sitting", "standing": "stood standing", "eating": "ate eating", "drinking": "drank drinking sipped",
-    "reading": "read reading", "writing": "wrote writing", "talking": "talked talking chatted",
-    "smiling": "smiled smiling grinned", "jumping": "jumped jumping leaped", "sleeping": "slept sleeping asleep nap",
-    "cooking": "cooked cooking baked", "driving": "drove driving", "dancing": "danced dancing", "kitchen": "kitchen",
-    "bedroom": "bedroom", "living_room": "living_room", "office": "office", "street": "street road", "park": "park",
-    "restaurant": "restaurant", "beach": "beach", "forest": "forest woods", "city": "city downtown", "home": "house",
-    "school": "school classroom", "hospital": "hospital clinic", "store": "store supermarket", "garden": "garden"}
-TAG_NAMES = tuple(_WORDS_OF_TAGS)                     # in the order of the features folder's columns 2..50
-TAG_OF = {form: tag for tag, forms in _WORDS_OF_TAGS.items() for form in forms.split()}
+
+def _freeze(value: Any) -> Any:
+    """Tables stay tables, lists become tuples."""
+    if isinstance(value, dict):
+        return {name: _freeze(part) for name, part in value.items()}
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
+
+
+WORDING = _freeze(tomllib.loads(Path(__file__).with_name("wording.toml").read_text("ascii")))
+TAG_NAMES = tuple(WORDING["tags"])                     # in the order of the features folder's columns 2..50
+TAG_OF = {form: tag for tag, forms in WORDING["tags"].items() for form in forms.split()}
 
 
 @cache

@@ -12,7 +12,7 @@ So a model, which has to make out scenes from pixels and to learn the rules from
 and not pass them (but for luck on a small split). The written sentence is a good one, no optimum: see `write_best`.
 """
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import log
@@ -20,13 +20,19 @@ from typing import Any
 
 import numpy as np
 
+from data.storyworld import world
 from data.storyworld.albums import Album, Photo, WorldStory, build_world
 from data.storyworld.config import WorldConfig
-from data.storyworld.descriptions import HAS_DESCRIPTIONS, NUM_DESCRIPTIONS, description_grammar
-from data.storyworld.future import next_outlooks, photo_chances
 from data.storyworld.grammar import TAG_NAMES
-from data.storyworld.sentences import VOICES, outlook_grammar, sentence_grammar
-from data.storyworld.world import NUM_STAGES, WEATHERS, Outlook, Scene, draw
+from data.storyworld.sentences import (
+    HAS_DESCRIPTIONS,
+    NUM_DESCRIPTIONS,
+    VOICES,
+    description_grammar,
+    outlook_grammar,
+    sentence_grammar,
+)
+from data.storyworld.world import AIMS, KEEPS, NEXT_PLACE, NUM_STAGES, STARTS, WEATHERS, Outlook, Scene, draw
 
 NUM_DRAFTS, NUM_LISTENERS = 12, 24
 
@@ -135,17 +141,13 @@ def next_photos(album: Album, inputs: Sequence[Photo]) -> dict[str, float]:
     if len(candidates) == 1:
         chances[candidates[0].photo_id] = 1.0
         return chances
-    others = [_other_photo(album, photo).scene for photo in inputs]
-    told = list(zip((photo.scene for photo in inputs), others))
+    told = []
+    for photo in inputs:  # with the other photo of its stage, or itself where both stories share it
+        same_stage = (other for other in album.photos if other.scene.stage == photo.scene.stage and other is not photo)
+        told.append((photo.scene, next(same_stage, photo).scene))
     for photo, chance in zip(candidates, photo_chances(candidates[0].scene, candidates[1].scene, told)):
         chances[photo.photo_id] = chance
     return chances
-
-
-def _other_photo(album: Album, photo: Photo) -> Photo:
-    """The other photo of the same stage, or the photo itself where both stories share it."""
-    same_stage = [other for other in album.photos if other.scene.stage == photo.scene.stage]
-    return next((other for other in same_stage if other is not photo), photo)
 
 
 def write_best(rng: random.Random, history: Sequence[Scene], outlooks: Sequence[tuple[Outlook, float]],
@@ -170,3 +172,110 @@ def write_best(rng: random.Random, history: Sequence[Scene], outlooks: Sequence[
 
 def _parts(words: Sequence[str]) -> frozenset[object]:
     return frozenset(words) | frozenset(zip(words, words[1:]))
+
+
+def own_mode_chance() -> float:
+    """How often the way follows the story's own second aim and not the other story's.
+
+    A shared middle follows either story with equal chance, one of its own follows the rule.
+    """
+    return world.SHARED_MIDDLE * 0.5 + (1 - world.SHARED_MIDDLE) * KEEPS[2]
+
+
+def _other_second(history: Sequence[Scene]) -> dict[int, float]:
+    """The album's other second aim, given the story's scenes 0..2 or more."""
+    first, second, mode = history[0].aim, history[1].aim, history[2].mode
+    assert second is not None
+    own = own_mode_chance()
+    weights = {aim: own * (AIMS[second].mode == mode) + (1 - own) * (AIMS[aim].mode == mode)
+               for aim in range(len(AIMS)) if aim not in (first, second)}
+    betrayed = history[3].aim if len(history) > 3 else second
+    if betrayed is not None and betrayed != second:
+        return {betrayed: 1.0}
+    total = sum(weights.values())
+    return {aim: weight / total for aim, weight in weights.items() if weight > 0}
+
+
+def next_aims(history: Sequence[Scene]) -> dict[int, float]:
+    """The aim of the next scene (stages 1, 3, 4), given all scenes so far."""
+    stage, first = len(history), history[0].aim
+    assert first is not None
+    if stage == 1:
+        return {aim: 1 / (len(AIMS) - 1) for aim in range(len(AIMS)) if aim != first}
+    second = history[1].aim
+    assert second is not None
+    others = _other_second(history)
+    if stage == 3:
+        return {second: KEEPS[3], **{aim: (1 - KEEPS[3]) * chance for aim, chance in others.items()}}
+    aims = {first: KEEPS[4]}
+    for other, chance in others.items():
+        left = [aim for aim in range(len(AIMS)) if aim not in (first, second, other)]
+        for aim in left:
+            aims[aim] = aims.get(aim, 0.0) + (1 - KEEPS[4]) * chance / len(left)
+    return aims
+
+
+def next_modes(history: Sequence[Scene]) -> dict[str, float]:
+    """How the hero travels at stage 2, given scenes 0 and 1."""
+    first, second = history[0].aim, history[1].aim
+    assert second is not None
+    own = own_mode_chance()
+    modes = {AIMS[second].mode: own}
+    others = [aim for aim in range(len(AIMS)) if aim not in (first, second)]
+    for aim in others:
+        modes[AIMS[aim].mode] = modes.get(AIMS[aim].mode, 0.0) + (1 - own) / len(others)
+    return modes
+
+
+def _next_settings(history: Sequence[Scene]) -> Iterator[tuple[str, int | None, str | None, float]]:
+    """(place, aim, mode, probability) of the next scene."""
+    stage = len(history)
+    if stage == 2:
+        for mode, chance in next_modes(history).items():
+            yield world.MODE_PLACE[mode], None, mode, chance
+        return
+    for aim, chance in next_aims(history).items():
+        if stage > 2:
+            yield AIMS[aim].place, aim, None, chance
+            continue
+        for start in STARTS:
+            keeps = KEEPS[1] if start == history[0].place else (1 - KEEPS[1]) / (len(STARTS) - 1)
+            yield NEXT_PLACE[start], aim, None, chance * keeps
+
+
+def next_outlooks(history: Sequence[Scene]) -> list[tuple[Outlook, float]]:
+    """Everything that can come next, with its probability, given the story's 1 to 4 scenes so far."""
+    last = history[-1]
+    return [(Outlook(len(history), last.hero, place, last.weather, world.MODE_ACTS[mode] if mode else world.ACTS[place],
+                     world.DETAILS[place], world.light_after(last.light), aim, mode), chance)
+            for place, aim, mode, chance in _next_settings(history) if chance > 0]
+
+
+def photo_chances(first: Scene, second: Scene, told: Sequence[tuple[Scene, Scene]]) -> tuple[float, float]:
+    """How likely each of an album's two photos of the next stage is the story's next one.
+
+    Args:
+        first, second: the two candidates, in any order.
+        told: the (story's, other story's) scenes of all stages before.
+
+    Returns:
+        The probabilities of `first` and of `second`; they sum to 1.
+    """
+    stage, keeps = first.stage, KEEPS[first.stage]
+    ruled = tuple(_ruled(stage, pair) for pair in zip(*told))
+    shown = [(scene.place, scene.mode, scene.aim, scene.aim)[stage - 1] for scene in (first, second)]
+    # up to a factor that a swap leaves alone
+    chances = [keeps * (found == ruled) + (1 - keeps) * (found == ruled[::-1])
+               for found in (tuple(shown), tuple(shown[::-1]))]
+    total = sum(chances)
+    return chances[0] / total, chances[1] / total
+
+
+def _ruled(stage: int, scenes: Sequence[Scene]) -> str | int | None:
+    """What the rule of a stage asks for after these scenes of one story."""
+    if stage == 1:
+        return NEXT_PLACE[scenes[0].place]
+    aim = scenes[0].aim if stage == 4 else scenes[1].aim
+    assert aim is not None
+    return AIMS[aim].mode if stage == 2 else aim
+

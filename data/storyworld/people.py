@@ -101,7 +101,10 @@ def draw_person(canvas: Canvas, look: Look, act: str, x: float, ground: float, f
     _draw_leg(canvas, look, far_leg, darker(look.bottom, 0.25), facing)
     _draw_leg(canvas, look, near_leg, look.bottom, facing)
     _draw_torso(canvas, look, hip, neck, (far_leg, near_leg), pose, facing)
-    _draw_head(canvas, look, head, pose, facing)
+    _draw_hair_behind(canvas, look, *head, HEAD * size, facing)
+    canvas.oval(*head, HEAD * size * 0.92, HEAD * size, look.skin)
+    _draw_face(canvas, look, *head, HEAD * size, pose, facing)
+    _draw_hair_before(canvas, look, *head, HEAD * size, facing)
     _draw_arm(canvas, look, arms[1], look.top)
     return {"head": head, "hand": arms[1][-1]}
 
@@ -119,12 +122,8 @@ def _draw_arm(canvas: Canvas, look: Look, arm: list[Point], sleeve: Color) -> No
 
 
 def _draw_leg(canvas: Canvas, look: Look, leg: list[Point], trousers: Color, facing: int) -> None:
-    size = look.size
-    if look.skirt:
-        canvas.stroke(leg, 10 * size, look.skin)
-    else:
-        canvas.stroke(leg, 14 * size, trousers)
-    foot = leg[-1]
+    size, foot = look.size, leg[-1]
+    canvas.stroke(leg, (10 if look.skirt else 14) * size, look.skin if look.skirt else trousers)
     canvas.oval(foot[0] + facing * 5 * size, foot[1] + 2 * size, 10 * size, 5.5 * size, look.shoes)
 
 
@@ -158,13 +157,6 @@ def _draw_torso(canvas: Canvas, look: Look, hip: Point, neck: Point, legs: tuple
         canvas.stroke([at(24, -14), at(24, 14)], 6 * size, look.accent)
     canvas.stroke([at(44, 0), at(56, 0)], 10 * size, darker(look.skin, 0.08))
 
-
-def _draw_head(canvas: Canvas, look: Look, head: Point, pose: Pose, facing: int) -> None:
-    size, (x, y) = HEAD * look.size, head
-    _draw_hair_behind(canvas, look, x, y, size, facing)
-    canvas.oval(x, y, size * 0.92, size, look.skin)
-    _draw_face(canvas, look, x, y, size, pose, facing)
-    _draw_hair_before(canvas, look, x, y, size, facing)
 
 
 def _draw_face(canvas: Canvas, look: Look, x: float, y: float, size: float, pose: Pose, facing: int) -> None:

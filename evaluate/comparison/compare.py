@@ -7,7 +7,7 @@ albums.
 """
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from evaluate.comparison.lines import level_lines, lines_by_frame, measure_lines
 from evaluate.comparison.story_files import Stories, choose_references, read_stories
 from evaluate.config import CompareConfig
 from evaluate.metrics import find_metric, format_interval, list_metrics
-from evaluate.predictions import Prediction, find_predictions
+from evaluate.predictions import find_predictions
 from evaluate.statistics.bootstrap import MIN_ALBUMS, Estimate, correct, enough_resamples, judge
 from evaluate.stories.scorer import SYSTEM, Corpus, PublishedScorer
 from evaluate.terminal import align, wrap
@@ -51,8 +51,9 @@ def compare_systems(config: CompareConfig) -> dict[str, Any]:
             pairs.append({"first": first, "second": second, "metric": metric, **difference.summary(),
                           "p": difference.p_value()})
     correct(pairs)
-    for pair in pairs:
-        pair["better"] = _better(pair)
+    for pair in pairs:  # a system is better where the interval excludes zero and the corrected p value is small
+        better = judge(pair, find_metric(pair["metric"]).direction)
+        pair["better"] = None if better is None or pair["p_holm"] >= LEVEL else pair["second" if better else "first"]
     result = {"systems": {name: {metric: estimate.summary() for metric, estimate in metrics.items()}
                           for name, metrics in measured.items()},
               "pairs": pairs, "albums": num_albums, "notes": notes}
@@ -83,15 +84,13 @@ def describe_claims(result: dict[str, Any]) -> list[str]:
 def format_comparison(result: dict[str, Any]) -> str:
     """Tables of the systems and of their differences, then the claims."""
     metrics = [metric for metric in TESTED if any(metric in row for row in result["systems"].values())]
-    cells = [["", *result["systems"]]]
-    for metric in metrics:
-        cells.append([find_metric(metric).label, *(format_interval(row.get(metric))
-                                                   for row in result["systems"].values())])
-    parts = [align(cells, name_width=LABEL_WIDTH)]
+    cells = [[find_metric(metric).label, *(format_interval(row.get(metric)) for row in result["systems"].values())]
+             for metric in metrics]
+    parts = [align([["", *result["systems"]], *cells], name_width=LABEL_WIDTH)]
     for first, second in dict.fromkeys((pair["first"], pair["second"]) for pair in result["pairs"]):
         lines = [[f"{second} - {first}", "difference", "p", "p (Holm)", "better"]]
-        lines += [[find_metric(pair["metric"]).label, format_interval(pair), _p(pair.get("p")), _p(pair.get("p_holm")),
-                   pair["better"] or ""]
+        lines += [[find_metric(pair["metric"]).label, format_interval(pair),
+                   *("" if pair.get(p) is None else f"{pair[p]:.4f}" for p in ("p", "p_holm")), pair["better"] or ""]
                   for pair in result["pairs"] if (pair["first"], pair["second"]) == (first, second)]
         parts.append(align(lines, name_width=LABEL_WIDTH))
     return "\n\n".join([*parts, wrap([*result["claims"], *(f"Note: {note}." for note in result["notes"])])])
@@ -110,7 +109,10 @@ def _measure(config: CompareConfig, names: Sequence[str]) -> Measured:
     notes = [f"{name}: {left} of its captions at t = {config.t} have no counterpart and are left out"
              for name, own in zip(names, lines)
              if (left := sum(key[1] == config.t for key in own) - len(keys))]
-    notes += _tell_other_truths(names, lines, keys)
+    for name, own in zip(names[1:], lines[1:]):
+        if others := sum(own[key].caption != lines[0][key].caption for key in keys):
+            notes.append(f"{name}: {others} of {len(keys)} true captions differ from those of {names[0]}; each system "
+                         "is scored against its own file's")
     estimates, num_albums = {}, 0
     for name, told in zip(names, level_lines(lines, keys)):
         estimates[name], num_albums = measure_lines(told, config.resamples, config.seed)
@@ -143,34 +145,11 @@ def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequenc
     return estimates, num_albums, notes
 
 
-def _tell_other_truths(names: Sequence[str], lines: Sequence[dict[tuple[str, int], Prediction]],
-                       keys: Sequence[tuple[str, int]]) -> list[str]:
-    notes = []
-    for name, own in zip(names[1:], lines[1:]):
-        others = sum(own[key].caption != lines[0][key].caption for key in keys)
-        if others:
-            notes.append(f"{name}: {others} of {len(keys)} true captions differ from those of {names[0]}; each system "
-                         "is scored against its own file's")
-    return notes
-
-
 def _name_systems(paths: Sequence[Path]) -> list[str]:
     """Short names, all different: the last part of each path that tells them apart."""
-    def shorten(depth: int) -> list[str]:
-        return ["/".join(path.parts[-depth:]) for path in paths]
     if len(set(paths)) < len(paths):
         raise UserError("expected different systems, found one twice; name each once")
-    deepest = max(len(path.parts) for path in paths)
-    return next(names for depth in range(1, deepest + 1) if len(set(names := shorten(depth))) == len(paths))
+    named = (["/".join(path.parts[-depth:]) for path in paths] for depth in count(1))
+    return next(names for names in named if len(set(names)) == len(paths))
 
 
-def _better(pair: dict[str, Any]) -> str | None:
-    """The better system where the interval excludes zero and the corrected p value is small; else None."""
-    better = judge(pair, find_metric(pair["metric"]).direction)
-    if better is None or pair["p_holm"] >= LEVEL:
-        return None
-    return pair["second"] if better else pair["first"]
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

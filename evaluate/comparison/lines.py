@@ -58,23 +58,22 @@ def measure_lines(lines: Sequence[Prediction], num_resamples: int, seed: int, le
         told = np.array([kind in line.guessed and line.tags is not None for line in lines])
         for prefix, counted in zip(("", "undescribed."), _described_apart(lines)):
             if (told & counted).any():
-                estimates[f"tags_{kind}.{prefix}micro_f1"] = _micro_f1(
-                    lines, kind, np.where(told & counted, weight, 0.0), resamples, left_out)
+                weighed = np.where(told & counted, weight, 0.0)
+                tags = [(set(line.tags or ()) - left_out, set(line.guessed.get(kind, ())) - left_out) for line in lines]
+                both = np.array([len(true & said) for true, said in tags]) * weighed
+                total = np.array([len(true) + len(said) for true, said in tags]) * weighed
+                estimates[f"tags_{kind}.{prefix}micro_f1"] = resamples.ratio(2 * both, total, round(weighed.sum()))
     if all(line.written is not None for line in lines):
-        estimates |= _captions(lines, list(stories_of.values()), resamples)
+        written, units = [(line.written or "").split() for line in lines], list(stories_of.values())
+        unit = np.empty(len(lines), np.int64)
+        for place, stories in enumerate(units):
+            unit[stories] = place
+        references = [[(lines[story].reference or "").split() for story in stories] for stories in units]
+        variety = measure_rows(TextTable(written), np.arange(len(written)))
+        scores = score_units(written, unit, references)
+        estimates |= estimate_units(resamples, scores, np.array([own[0] for own in units]))
+        estimates |= estimate_whole({name: variety[name] for name in VARIETY}, len(lines))
     return estimates, resamples.num_albums
-
-
-def _captions(lines: Sequence[Prediction], stories_of: Sequence[Sequence[int]], resamples: Resamples
-              ) -> dict[str, Estimate]:
-    written = [(line.written or "").split() for line in lines]
-    unit = np.empty(len(lines), np.int64)
-    for place, stories in enumerate(stories_of):
-        unit[stories] = place
-    references = [[(lines[story].reference or "").split() for story in stories] for stories in stories_of]
-    variety = measure_rows(TextTable(written), np.arange(len(written)))
-    return (estimate_units(resamples, score_units(written, unit, references), np.array([own[0] for own in stories_of]))
-            | estimate_whole({name: variety[name] for name in VARIETY}, len(lines)))
 
 
 def level_lines(systems: Sequence[dict[tuple[str, int], Prediction]], keys: Sequence[tuple[str, int]]
@@ -109,11 +108,3 @@ def _described_apart(lines: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarra
     both = all(line.described is not None for line in lines) and described.any() and not described.all()
     return (described, ~described) if both else (np.ones(len(lines), bool), np.zeros(len(lines), bool))
 
-
-def _micro_f1(lines: Sequence[Prediction], kind: str, weight: np.ndarray, resamples: Resamples,
-              left_out: frozenset[str]) -> Estimate:
-    true = [set(line.tags or ()) - left_out for line in lines]
-    said = [set(line.guessed.get(kind, ())) - left_out for line in lines]
-    both = np.array([len(one & other) for one, other in zip(true, said)]) * weight
-    total = np.array([len(one) + len(other) for one, other in zip(true, said)]) * weight
-    return resamples.ratio(2 * both, total, round(weight.sum()))

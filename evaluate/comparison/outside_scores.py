@@ -32,8 +32,9 @@ def score_outside(paths: dict[str, Sequence[Path]], non_redundancy: Estimate | N
     Raises:
         UserError: if a file is no map of stories to numbers, or system and people have no story in common.
     """
-    read = {name: [_squash(name, read_story_scores(path, name)) for path in files] for name, files in paths.items()
-            if files}
+    read = {name: [{story: math.tanh(value) if name == "grounding" else value
+                    for story, value in read_story_scores(path, name).items()} for path in files]
+            for name, files in paths.items() if files}
     rows: dict[str, dict[str, Estimate]] = {}
     both = {name: files for name, files in read.items() if len(files) == 2}
     common = sorted(set.intersection(*(set(file) for files in both.values() for file in files))) if both else []
@@ -76,7 +77,11 @@ def read_story_scores(path: Path, what: str) -> Scores:
     for story, value, place in pairs:
         if story in scores:
             raise UserError(f"{place} of {path}: expected story {story} once, found it again; keep one of the two")
-        scores[story] = _number(value, f"{place} of {path}", what)
+        is_number = isinstance(value, (int, float, str)) and not isinstance(value, bool) and _is_number(value)
+        if value not in (None, "") and not is_number:
+            raise UserError(f"{place} of {path}: expected a score as a finite number, found {describe_json(value)}; "
+                            f"check --{what}")
+        scores[story] = float(value) if is_number else math.nan
     known = {story: value for story, value in scores.items() if not math.isnan(value)}
     if not known:
         raise UserError(f"expected scores of stories in {path}, found none; check --{what}")
@@ -98,23 +103,11 @@ def _read_rows(content: str, path: Path, what: str) -> list[tuple[Any, Any, str]
     return pairs
 
 
-def _number(value: Any, place: str, what: str) -> float:
-    if value is None or value == "":
-        return math.nan
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not _is_number(value):
-        raise UserError(f"{place}: expected a score as a finite number, found {describe_json(value)}; check --{what}")
-    return float(value)
-
-
 def _is_number(value: Any) -> bool:
     try:
         return not math.isinf(float(value))
     except (ValueError, OverflowError):
         return False
-
-
-def _squash(name: str, scores: Scores) -> Scores:
-    return {story: math.tanh(value) for story, value in scores.items()} if name == "grounding" else scores
 
 
 def _point(values: Iterable[float]) -> Estimate:

@@ -14,6 +14,7 @@ from data.files import read_json
 from evaluate.page.ab_sheet import KEY_VERSION, RUN_A, RUN_B
 from evaluate.statistics.bootstrap import LEVEL, MIN_ALBUMS, Resamples, side_of_zero
 
+RESAMPLES, SEED = 1000, 42  # of the bootstrap over albums
 TIE = "tie"
 SIDES = ("left", "right", TIE)
 CHOICES = (RUN_A, RUN_B, TIE)
@@ -52,13 +53,13 @@ class AbResult:
     kappa_questions: int
 
 
-def read_ab_answers(key_path: Path, answer_paths: Sequence[Path], resamples: int = 1000, seed: int = 42) -> AbResult:
+def read_ab_answers(key_path: Path, answer_paths: Sequence[Path]) -> AbResult:
     """Score the answers of several judges.
 
     Args:
         key_path: the key that was written beside the sheet.
         answer_paths: one file a judge, as the sheet saves it; unanswered questions are left out.
-        resamples, seed: of the bootstrap over albums.
+
 
     Raises:
         UserError: if a file is damaged, belongs to another sheet, two judges share a name, or nothing was answered.
@@ -75,7 +76,7 @@ def read_ab_answers(key_path: Path, answer_paths: Sequence[Path], resamples: int
         raise UserError(f"expected answers to {key_path}, found none in {len(answer_paths)} files; ask the judges")
     votes = {index: [choices[index] for choices in by_judge.values() if index in choices] for index in answered}
     counts = Counter(choice for found in votes.values() for choice in found)
-    drawn = Resamples([key["questions"][index]["album_id"] for index in answered], resamples, seed)
+    drawn = Resamples([key["questions"][index]["album_id"] for index in answered], RESAMPLES, SEED)
     rates = np.array([np.mean([CREDIT[choice] for choice in votes[index]]) for index in answered])
     summary = drawn.mean(rates, np.ones(len(rates))).summary()
     leads = [Counter(found)[RUN_A] - Counter(found)[RUN_B] for found in votes.values()]
@@ -109,7 +110,13 @@ def describe_answers(result: AbResult) -> list[str]:
         lines.append(f"Judges agree on {result.agreement:.0%} of pairs ({corrected}).")
     else:
         lines.append("One judge: agreement cannot be measured.")
-    return [*lines, _claim(result)]
+    claim = "Nothing is proven: too few albums for an interval."
+    if result.low is not None and result.high is not None:
+        claim = {1: "Judges prefer A: the interval lies above one half.",
+                 -1: "Judges prefer B: the interval lies below one half.",
+                 0: "No preference can be claimed: the interval holds one half."}[
+                     side_of_zero(result.low - 0.5, result.high - 0.5)]
+    return [*lines, claim]
 
 
 def wilson_interval(wins: int, total: int) -> tuple[float | None, float | None]:
@@ -141,15 +148,6 @@ def agreement_kappa(answers: Sequence[Sequence[int]]) -> float | None:
     if len(judges) < 2 or len(task.K) < 2:
         return None
     return float(task.kappa() if len(judges) == 2 else task.pi())
-
-
-def _claim(result: AbResult) -> str:
-    if result.low is None or result.high is None:
-        return "Nothing is proven: too few albums for an interval."
-    return {1: "Judges prefer A: the interval lies above one half.",
-            -1: "Judges prefer B: the interval lies below one half.",
-            0: "No preference can be claimed: the interval holds one half."}[
-                side_of_zero(result.low - 0.5, result.high - 0.5)]
 
 
 def _read_key(path: Path) -> dict[str, Any]:

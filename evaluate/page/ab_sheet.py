@@ -3,8 +3,8 @@ import hashlib
 import json
 import logging
 import random
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from data.errors import UserError
 from data.files import write_json, write_text
@@ -41,7 +41,14 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
     Raises:
         UserError: if the runs have no story in common, or never differ.
     """
-    said_a, said_b = (_by_story(run, config.split, config.t) for run in (run_a, run_b))
+    said: list[dict[str, Prediction]] = []
+    for run in (run_a, run_b):
+        predictions = read_run_predictions(run, config.split)
+        if any(prediction.is_story for prediction in predictions):
+            raise UserError(f"expected single captions to judge, of the task 'next', found whole stories of {run}; "
+                            f"compare those by their scores: make compare RUNS=\"{run} OTHER\"")
+        said.append({line.story_id: line for line in predictions if line.t == config.t})
+    said_a, said_b = said
     shared = [story_id for story_id in said_a if story_id in said_b]
     differing = [story_id for story_id in shared if said_a[story_id].written != said_b[story_id].written]
     if not differing:
@@ -51,9 +58,9 @@ def write_ab_sheet(run_a: Path, run_b: Path, features: Features, out: Path, conf
     chosen = _choose(differing, said_a, config.num_stories, chance)
     a_is_left = [index % 2 == 0 for index in range(len(chosen))]
     chance.shuffle(a_is_left)
-    questions = [_question(said_a[story_id], said_b[story_id], is_left)
-                 for story_id, is_left in zip(chosen, a_is_left)]
-    sheet, text = _render(questions, features, config, dataset_root)
+    pairs = [(said_a[story_id], said_b[story_id])[::1 if is_left else -1]
+             for story_id, is_left in zip(chosen, a_is_left)]
+    sheet, text = _render(pairs, features, config, dataset_root)
     key = {"version": KEY_VERSION, "sheet": sheet, "runs": {RUN_A: str(run_a), RUN_B: str(run_b)},
            "split": config.split, "t": config.t, "seed": config.seed, "stories_shared": len(shared),
            "stories_written_alike": len(shared) - len(differing),
@@ -70,49 +77,35 @@ def key_path_of(sheet: Path) -> Path:
     return sheet.with_suffix(".key.json")
 
 
-def _by_story(run: Path, split: str, t: int) -> dict[str, Prediction]:
-    predictions = read_run_predictions(run, split)
-    if any(prediction.is_story for prediction in predictions):
-        raise UserError(f"expected single captions to judge, of the task 'next', found whole stories of {run}; compare "
-                        f"those by their scores: make compare RUNS=\"{run} OTHER\"")
-    return {prediction.story_id: prediction for prediction in predictions if prediction.t == t}
-
-
 def _choose(story_ids: list[str], said: dict[str, Prediction], wanted: int, chance: random.Random) -> list[str]:
     """A seeded choice: first one story of every album, then second ones, until there are enough."""
-    turn: dict[str, int] = {}
-    turns: list[tuple[int, int, str]] = []
+    turns: list[tuple[int, str]] = []
+    met: Counter[str] = Counter()
     for story_id in chance.sample(sorted(story_ids), len(story_ids)):
-        album_id = said[story_id].album_id
-        turn[album_id] = turn.get(album_id, 0) + 1
-        turns.append((turn[album_id], len(turns), story_id))
-    return [story_id for _, _, story_id in sorted(turns)[:wanted]]
+        met[said[story_id].album_id] += 1
+        turns.append((met[said[story_id].album_id], story_id))
+    return [story_id for _, story_id in sorted(turns, key=lambda turn: turn[0])[:wanted]]
 
 
-def _question(said_a: Prediction, said_b: Prediction, a_is_left: bool) -> dict[str, Any]:
-    left, right = (said_a, said_b) if a_is_left else (said_b, said_a)
-    return {"story": said_a.story_id, "photos": said_a.photos,
-            "left": detokenise((left.written or "").split()), "right": detokenise((right.written or "").split())}
-
-
-def _render(questions: list[dict[str, Any]], features: Features, config: AbConfig,
+def _render(pairs: list[tuple[Prediction, ...]], features: Features, config: AbConfig,
             dataset_root: Path | None) -> tuple[str, str]:
-    """The sheet's identity, a sha256 over the questions that the answers carry, and the page.
+    """The sheet's identity, a sha256 over the questions that the answers carry, and the page; pairs stand left, right.
 
     A question carries photos by number and texts; nothing in it comes from a run but its sentences.
     """
     frames, pictures = features.words(config.words).split(config.split), Pictures(features, dataset_root)
     row_of = {story_id.decode(): row for row, story_id in enumerate(frames.story_id.all())}
     shown = []
-    for question in questions:
-        row = row_of.get(question["story"])
+    for left, right in pairs:
+        row = row_of.get(left.story_id)
         if row is None:
-            raise UserError(f"expected story {question['story']!r} in the split {config.split!r} of {features.root}, "
-                            "found none; name the folder that the runs were evaluated on")
-        numbers = [pictures.number(photo_id) for photo_id in question["photos"][:config.t]]
+            raise UserError(f"expected story {left.story_id!r} in the split {config.split!r} of {features.root}, found "
+                            "none; name the folder that the runs were evaluated on")
+        numbers = [pictures.number(photo_id) for photo_id in left.photos[:config.t]]
         shown.append({"photos": [pictures.encode(number) for number in numbers],
                       "captions": [read_caption(frames, row, order) for order in range(config.t)],
-                      "left": question["left"], "right": question["right"]})
+                      "left": detokenise((left.written or "").split()),
+                      "right": detokenise((right.written or "").split())})
     sheet = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
     style = "".join((ASSETS / name).read_text("utf-8") for name in ("base.css", "ab_sheet.css"))
     script = (ASSETS / "ab_sheet.js").read_text("utf-8")

@@ -4,7 +4,6 @@ Every chart is WIDTH units wide and scales with the page. Coordinates are in tho
 """
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from evaluate.metrics import Metric
@@ -18,76 +17,14 @@ LABEL_LENGTH = 19  # characters that LABEL_WIDTH holds
 ROW_HEIGHT = 21
 TOP = 6
 CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 168, 36, 44, 20
+LABEL_GAP = 13
 LOG_RATIO = 30  # values that span more than this are drawn on a logarithmic scale
 
 _BRIEF = (("from last frame and caption", "on frame+text"), ("from last frame", "on last frame"),
           ("from all inputs", "on all inputs"), ("inputs permuted", "permuted"))
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A labelled place on an axis."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """One row of a dot chart: its value and, where there is one, its interval."""
-
-    row: str
-    kind: str  # see kind_of
-    y: float
-    x: float
-    low: float | None
-    high: float | None
-    label: str
-    spoken: str
-
-
-@dataclass(frozen=True, slots=True)
-class DotChart:
-    """A metric's rows on one scale."""
-
-    metric: Metric
-    dots: list[Dot]
-    ticks: list[Tick]
-    height: float
-    is_log: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A curve of one split; `points` is SVG's own notation."""
-
-    split: str
-    points: str
-    end_x: float
-    end_y: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class CurveChart:
-    """A loss term over the epochs."""
-
-    term: str
-    lines: list[Line]
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
-    best_x: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class TagBar:
-    """One tag's F1 ahead (from the frames before) and seen (from its own photo), in [0, 1]."""
-
-    name: str
-    support: int
-    ahead: Score
-    seen: Score
-    y: float
+Chart = dict[str, Any]  # what charts.html reads
 
 
 def brief_row(row: str) -> str:
@@ -109,7 +46,7 @@ def order_rows(rows: Iterable[str]) -> list[str]:
     return sorted(rows, key=lambda row: (places[kind_of(row)], row))
 
 
-def draw_dots(metric: Metric, scores: dict[str, Score]) -> DotChart | None:
+def draw_dots(metric: Metric, scores: dict[str, Score]) -> Chart | None:
     """Lay out one metric's rows; None where no row has a value."""
     known = {row: scores[row] for row in order_rows(scores)
              if scores[row].value is not None and is_comparable(row)}
@@ -123,9 +60,10 @@ def draw_dots(metric: Metric, scores: dict[str, Score]) -> DotChart | None:
     for index, (row, score) in enumerate(known.items()):
         assert score.value is not None
         low, high = (None if bound is None else scale(bound) for bound in (score.low, score.high))
-        dots.append(Dot(row, kind_of(row), TOP + (index + 0.5) * ROW_HEIGHT, scale(score.value), low, high,
-                        format_value(score.value), spoken(score)))
-    return DotChart(metric, dots, scale.ticks(4), TOP + len(dots) * ROW_HEIGHT, is_log)
+        dots.append({"row": row, "kind": kind_of(row), "y": TOP + (index + 0.5) * ROW_HEIGHT, "x": scale(score.value),
+                     "low": low, "high": high, "label": format_value(score.value), "spoken": spoken(score)})
+    return {"metric": metric, "dots": dots, "ticks": scale.ticks(4), "height": TOP + len(dots) * ROW_HEIGHT,
+            "is_log": is_log}
 
 
 def spoken(score: Score) -> str:
@@ -138,12 +76,11 @@ def spoken(score: Score) -> str:
     return f"{format_value(score.value)}{interval}{count}"
 
 
-def draw_curves(epochs: Sequence[dict[str, Any]]) -> list[CurveChart]:
+def draw_curves(epochs: Sequence[dict[str, Any]]) -> list[Chart]:
     """Lay out every loss term that metrics.jsonl has, train and val together."""
-    flat = [_flatten(epoch) for epoch in epochs]
+    flat, best = [_flatten(epoch) for epoch in epochs], best_epoch(epochs)
     terms = dict.fromkeys(name.split(".", 1)[1] for epoch in flat for name in epoch
                           if name.startswith(("train.", "val.")))
-    best = best_epoch(epochs)
     charts = []
     for term in terms:
         series = {split: [(epoch["epoch"], epoch[f"{split}.{term}"]) for epoch in flat
@@ -162,40 +99,34 @@ def best_epoch(epochs: Sequence[dict[str, Any]]) -> float | None:
 
 
 def draw_tags(scores: dict[str, Score], tag_names: Sequence[str], categories: dict[str, str]
-              ) -> dict[str, list[TagBar]]:
-    """F1 of every tag with support, by category, the most frequent first; scores: the model's row."""
+              ) -> dict[str, list[Chart]]:
+    """F1 of every tag with support, ahead (from the frames before) and seen (from its own photo), by category, the most
+    frequent first; scores: the model's row."""
     ahead, seen = ({name: scores[f"{kind}.f1.{name}"] for name in tag_names if f"{kind}.f1.{name}" in scores}
                    for kind in ("tags_next", "tags_seen"))
-    bars: dict[str, list[TagBar]] = {}
+    bars: dict[str, list[Chart]] = {}
     for name, score in sorted(ahead.items(), key=lambda item: -(item[1].n or 0)):
         if score.n:
             column = bars.setdefault(categories.get(name, "tag"), [])
-            column.append(TagBar(name, score.n, score, seen.get(name, Score(None)), TOP + len(column) * ROW_HEIGHT))
+            column.append({"name": name, "support": score.n, "ahead": score, "seen": seen.get(name, Score(None)),
+                           "y": TOP + len(column) * ROW_HEIGHT})
     return bars
 
 
-def _draw_curve(term: str, series: dict[str, list[tuple[float, float]]], best: float | None) -> CurveChart:
+def _draw_curve(term: str, series: dict[str, list[tuple[float, float]]], best: float | None) -> Chart:
     points = [point for line in series.values() for point in line]
     x_scale = _Scale([x for x, _ in points], CURVE_LEFT, WIDTH - CURVE_RIGHT)
     y_scale = _Scale([y for _, y in points], CURVE_HEIGHT - CURVE_BOTTOM, TOP + 4)
-    lines = []
-    for split, line in series.items():
-        if line:
-            end_x, end_y = x_scale(line[-1][0]), y_scale(line[-1][1])
-            lines.append(Line(split, " ".join(f"{x_scale(x):.1f},{y_scale(y):.1f}" for x, y in line), end_x, end_y,
-                              format_value(line[-1][1])))
-    return CurveChart(term, _part_labels(lines), x_scale.ticks(5, least=1), y_scale.ticks(4),
-                      None if best is None else x_scale(best))
-
-
-def _part_labels(lines: list[Line], gap: float = 13) -> list[Line]:
-    """Move the labels at the ends of two curves apart where they would overlap; `end_y` is the label's place."""
-    if len(lines) == 2 and abs(lines[0].end_y - lines[1].end_y) < gap:
-        upper, lower = sorted(lines, key=lambda line: line.end_y)
-        middle = (upper.end_y + lower.end_y) / 2
-        placed = {upper.split: middle - gap / 2, lower.split: middle + gap / 2}
-        return [Line(line.split, line.points, line.end_x, placed[line.split], line.label) for line in lines]
-    return lines
+    lines: list[dict[str, Any]] = [{
+        "split": split, "points": " ".join(f"{x_scale(x):.1f},{y_scale(y):.1f}" for x, y in line),
+        "end_x": x_scale(line[-1][0]), "end_y": y_scale(line[-1][1]), "label": format_value(line[-1][1])}
+        for split, line in series.items() if line]
+    upper, lower = sorted((lines[0], lines[-1]), key=lambda line: line["end_y"])
+    if len(lines) == 2 and lower["end_y"] - upper["end_y"] < LABEL_GAP:  # the labels at the ends would overlap
+        middle = (upper["end_y"] + lower["end_y"]) / 2
+        upper["end_y"], lower["end_y"] = middle - LABEL_GAP / 2, middle + LABEL_GAP / 2
+    return {"term": term, "lines": lines, "x_ticks": x_scale.ticks(5, least=1), "y_ticks": y_scale.ticks(4),
+            "best_x": None if best is None else x_scale(best)}
 
 
 def _flatten(epoch: dict[str, Any]) -> dict[str, float]:
@@ -224,18 +155,15 @@ class _Scale:
         share = (self._map(value) - self.low) / (self.high - self.low)
         return self.start + share * (self.stop - self.start)
 
-    def ticks(self, wanted: int, least: float = 0.0) -> list[Tick]:
+    def ticks(self, wanted: int, least: float = 0.0) -> list[dict[str, Any]]:
         """Round numbers inside the range, about `wanted` of them and at least `least` apart."""
         if self.is_log:
             powers = range(math.ceil(self.low), math.floor(self.high) + 1)
-            return [Tick(self(10.0 ** power), f"{10.0 ** power:,g}") for power in powers]
-        step = max(least, _round_step((self.high - self.low) / wanted))
+            return [{"at": self(10.0 ** power), "label": f"{10.0 ** power:,g}"} for power in powers]
+        rough = (self.high - self.low) / wanted
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = max(least, next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         places = [index * step for index in range(first, last + 1)]
         digits = max(0, -math.floor(math.log10(step)))
-        return [Tick(self(place), f"{place:,.{digits}f}".replace("-", "−")) for place in places]
-
-
-def _round_step(rough: float) -> float:
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999)
+        return [{"at": self(place), "label": f"{place:,.{digits}f}".replace("-", "−")} for place in places]

@@ -2,6 +2,7 @@
 import base64
 import io
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ class Pictures:
             self._number_of[key] = len(self.photo_ids)
             self.photo_ids.append(photo_id)
             self.encoded.append(None)
-            self._notes.append("" if is_whole else self._cause(row))
+            self._notes.append("not in the features folder" if row is None else
+                               "" if is_whole else STATUS[int(self._features.status[row])])
         return self._number_of[key]
 
     def encode(self, number: int) -> str:
@@ -59,9 +61,6 @@ class Pictures:
     def notes(self) -> list[str]:
         """Why each photo is not shown; "" where it is."""
         return [note or ("" if encoded else NOT_EMBEDDED) for note, encoded in zip(self._notes, self.encoded)]
-
-    def _cause(self, row: int | None) -> str:
-        return "not in the features folder" if row is None else STATUS[int(self._features.status[row])]
 
     def _read(self, photo_id: str) -> str:
         stored = self._features.thumbnail(self._features.row_of[photo_id])
@@ -81,21 +80,13 @@ def shrink(content: bytes) -> bytes:
     Raises:
         BadPhoto: if it is no photo, or a broken one.
     """
-    if _is_small_jpeg(content):
-        return content
+    if len(content) <= MAX_BYTES and content.startswith(b"\xff\xd8") and b"Exif\0\0" not in content:
+        with suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(content), formats=["JPEG"]) as small:
+            if small.width <= WIDTH and small.height <= HEIGHT:
+                return content  # shown as it is; not with EXIF, which may say where it was taken
     photo = open_picture(content, Resize("squash", HEIGHT, HEIGHT))
     photo.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
     encoded = io.BytesIO()
     photo.save(encoded, "JPEG", quality=QUALITY, optimize=True)
     return encoded.getvalue()
 
-
-def _is_small_jpeg(content: bytes) -> bool:
-    """True for a JPEG that can be shown as it is; one with EXIF is not: it may say where it was taken."""
-    if len(content) > MAX_BYTES or not content.startswith(b"\xff\xd8") or b"Exif\0\0" in content:
-        return False
-    try:
-        with Image.open(io.BytesIO(content), formats=["JPEG"]) as photo:
-            return photo.width <= WIDTH and photo.height <= HEIGHT
-    except (OSError, ValueError, SyntaxError):
-        return False

@@ -49,23 +49,23 @@ def write_report(run_path: Path, split: str, features: Features, dataset_root: P
     word_set, pictures = features.words(words), Pictures(features, dataset_root)
     browser = choose_stories(group_stories(run.predictions), word_set, split, pictures,
                              max(0, max_bytes - FRAME_BYTES), int(settings_of(run.config).get("seed", 42)))
-    text = render(run, word_set, features, pictures, browser, dataset_root)
+    style = "".join((ASSETS / name).read_text("utf-8") for name in ("base.css", "report.css"))
+    script = "".join((ASSETS / name).read_text("utf-8") for name in ("page.js", "stories.js"))
+    text = environment().get_template("report.html").render(
+        run=run, style=style, script=script, policy=content_policy(style, script),
+        **_show_numbers(run, word_set), curves=charts.draw_curves(run.epochs), best_epoch=charts.best_epoch(run.epochs),
+        recipe=features.recipe, words=word_set.identity, settings=settings_of(run.config),
+        protocol=_flatten(run.protocol), facts=_facts(run, browser), **verdict.list_cautions(run), browser=browser,
+        commands=list_commands(run.config, run.protocol, run.path, features.root, run.split, dataset_root,
+                               "storyworld" in json.dumps(word_set.info)),
+        has_photos=any(pictures.encoded), photos="\n".join(encoded or "" for encoded in pictures.encoded),
+        stories=embed_json({
+            "split": run.split, "task": run.task, "tags": word_set.tag_names,
+            "categories": [word_set.tag_categories.get(name, "") for name in word_set.tag_names],
+            "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}))
     path = write_text(run_path / "report.html", text)
     log.info("page: %s, %.1f MB, %d of %d stories", path, len(text) / 1e6, len(browser.records), browser.total)
     return path
-
-
-def render(run: EvaluatedRun, words: WordSet, features: Features, pictures: Pictures, browser: Browser,
-           dataset_root: Path | None) -> str:
-    """The page as text."""
-    style = "".join((ASSETS / name).read_text("utf-8") for name in ("base.css", "report.css"))
-    script = "".join((ASSETS / name).read_text("utf-8") for name in ("page.js", "stories.js"))
-    return environment().get_template("report.html").render(
-        run=run, style=style, script=script, policy=content_policy(style, script),
-        **_show_numbers(run, words), **_show_training(run, features, words, dataset_root),
-        facts=_facts(run, browser), notices=verdict.list_notices(run), browser=browser,
-        has_photos=any(pictures.encoded), stories=embed_json(_story_payload(run, words, pictures, browser)),
-        photos="\n".join(encoded or "" for encoded in pictures.encoded))
 
 
 def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
@@ -75,26 +75,15 @@ def _show_numbers(run: EvaluatedRun, words: WordSet) -> dict[str, Any]:
                                        run.task == "tell")
     drawn = [chart for metric in headline if (chart := charts.draw_dots(metric, {
         row: scores[metric.name] for row, scores in run.scores.items() if metric.name in scores}))]
-    statements = [(metric, said) for metric in headline if (said := verdict.state_result(run, metric))]
     model, last_t = run.scores.get(verdict.find_model_row(run), {}), run.last_t
     tags = charts.draw_tags(model, words.tag_names, words.tag_categories)
-    shown = {bar.name for bars in tags.values() for bar in bars}
+    shown = {bar["name"] for bars in tags.values() for bar in bars}
     return {"headline": headline, "rows": charts.order_rows(run.scores), "charts": drawn,
-            "statements": verdict.group_statements(statements), "order": verdict.state_order(run, headline),
-            "people": verdict.state_people(run, headline), "sense": verdict.list_sense(run),
-            "has_intervals": any(dot.low is not None for chart in drawn for dot in chart.dots),
-            "missing": verdict.list_missing(run), "tables": _tables(run, names, words.tag_names), "tags": tags,
+            **verdict.state_findings(run, headline), "sense": verdict.list_sense(run),
+            "has_intervals": any(dot["low"] is not None for chart in drawn for dot in chart["dots"]),
+            "tables": _tables(run, names, words.tag_names), "tags": tags,
             "silent_tags": [name for name in words.tag_names[2:] if name not in shown],
             "num_tags": len(words.tag_names) - 2, "last_t": last_t}
-
-
-def _show_training(run: EvaluatedRun, features: Features, words: WordSet, dataset_root: Path | None) -> dict[str, Any]:
-    """Curves, recipe and commands."""
-    return {"curves": charts.draw_curves(run.epochs), "best_epoch": charts.best_epoch(run.epochs),
-            "recipe": features.recipe, "words": words.identity, "settings": settings_of(run.config),
-            "protocol": _flatten(run.protocol),
-            "commands": list_commands(run.config, run.protocol, run.path, features.root, run.split, dataset_root,
-                                      "storyworld" in json.dumps(words.info))}
 
 
 def environment(folder: Path = ASSETS) -> jinja2.Environment:
@@ -121,12 +110,6 @@ def embed_json(value: Any) -> str:
     """JSON that can stand inside a script element: ASCII alone, and no character that HTML gives a meaning."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _story_payload(run: EvaluatedRun, words: WordSet, pictures: Pictures, browser: Browser) -> dict[str, Any]:
-    return {"split": run.split, "task": run.task, "tags": words.tag_names,
-            "categories": [words.tag_categories.get(name, "") for name in words.tag_names],
-            "photoIds": pictures.photo_ids, "notes": pictures.notes(), "stories": browser.records}
 
 
 def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -157,11 +140,9 @@ def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[d
             groups.setdefault(shown, {}).setdefault(t, []).append(name)
     return [{"group": group, "by_t": [
         {"t": t, "metrics": [verdict.describe(split_t(name)[1]) for name in groups[group][t]],
-         "rows": _table_rows(run, groups[group][t])} for t in sorted(groups[group], reverse=True)]}
+         "rows": [{"row": row, "kind": kind_of(row), "cells": [run.scores[row].get(name) for name in groups[group][t]]}
+                  for row in charts.order_rows(run.scores)
+                  if any(score.value is not None for name, score in run.scores[row].items()
+                         if name in groups[group][t])]}
+        for t in sorted(groups[group], reverse=True)]}
         for group in (STORY, *GROUPS) if group in groups]
-
-
-def _table_rows(run: EvaluatedRun, names: list[str]) -> list[dict[str, Any]]:
-    return [{"row": row, "kind": kind_of(row), "cells": [run.scores[row].get(name) for name in names]}
-            for row in charts.order_rows(run.scores)
-            if any(run.scores[row][name].value is not None for name in names if name in run.scores[row])]

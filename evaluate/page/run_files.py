@@ -37,6 +37,7 @@ class EvaluatedRun:
     protocol: dict[str, Any]
     paired: dict[str, dict[str, Score]]
     identities: dict[str, str]
+
     epoch: int | None
     predictions: list[Prediction]
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -84,6 +85,7 @@ def read_evaluated_run(run_path: Path, split: str) -> EvaluatedRun:
         protocol=_object(evaluation.get("protocol")),
         identities={kind: str(raw["id"]) for kind in ("recipe", "words")
                     if (raw := _object(evaluation.get(kind))).get("id")},
+
         epoch=_object(evaluation.get("run")).get("epoch"),
         predictions=read_run_predictions(run_path, split),
         epochs=[line for line in read_metrics(run_path) if isinstance(line, dict)],

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.stats import rankdata
+
 from data.annotations.annotation_file import NUM_FRAMES
 from data.folder.word_reader import WordSet
 from evaluate.page.pictures import Pictures
@@ -45,14 +48,11 @@ def rank_stories(stories: Sequence[Story]) -> list[int]:
     A story's place is the mean of two percentiles at its last t: the rank of the true photo, and the likelihood of
     the true caption per token. A measure that is absent everywhere does not count.
     """
-    measures = [[story[-1].rank for story in stories], [story[-1].surprise for story in stories]]
-    standing = [0.0] * len(stories)
-    for measure in measures:
+    standing = np.zeros(len(stories))
+    for measure in [story[-1].rank for story in stories], [story[-1].surprise for story in stories]:
         worst = max((value for value in measure if value is not None), default=0.0)
-        filled = [worst if value is None else value for value in measure]
-        place = {value: index for index, value in enumerate(sorted(set(filled)))}
-        for index, value in enumerate(filled):
-            standing[index] += place[value] / max(1, len(place) - 1)
+        place = rankdata([worst if value is None else value for value in measure], "dense") - 1
+        standing += place / max(1, place.max(initial=0))
     return sorted(range(len(stories)), key=lambda index: (standing[index], stories[index][0].story_id))
 
 
@@ -80,10 +80,17 @@ def choose_stories(stories: Sequence[Story], words: WordSet, split: str, picture
         new = {number for number in needed if pictures.encoded[number] is None}
         spent += len(json.dumps(record)) + sum(len(pictures.encode(number)) for number in new)
         if spent > budget and kept:
-            _forget(pictures, new)
+            for number in new:
+                pictures.encoded[number] = None
             break
         kept[index] = (reason, record)
-    _add_retrieved(kept, pictures, budget - spent)
+    for number in (number for _, record in kept.values()  # what is left goes to the retrieved photos of the earlier t
+                   for number in {number for predicted in record["n"].values() for number in predicted["r"]}):
+        if pictures.encoded[number] is None:
+            spent += len(pictures.encode(number))
+            if spent > budget:
+                pictures.encoded[number] = None
+                break
     reasons = [reason for reason, _ in kept.values()] if len(kept) < len(stories) else []
     return Browser([kept[index][1] for index in sorted(kept)], len(stories), reasons.count("best"),
                    reasons.count("worst"), reasons.count("sample"))
@@ -120,18 +127,3 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
             "p": [pictures.number(name) for name in story[0].photos],
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
 
-
-def _forget(pictures: Pictures, numbers: set[int]) -> None:
-    for number in numbers:
-        pictures.encoded[number] = None
-
-
-def _add_retrieved(kept: dict[int, tuple[str, dict[str, Any]]], pictures: Pictures, budget: int) -> None:
-    """Spend what is left on the retrieved photos of the earlier t."""
-    for _, record in kept.values():
-        for number in {number for predicted in record["n"].values() for number in predicted["r"]}:
-            if pictures.encoded[number] is None:
-                budget -= len(pictures.encode(number))
-                if budget < 0:
-                    _forget(pictures, {number})
-                    return

@@ -1,6 +1,7 @@
 """What the numbers allow to be said, in words; metrics and values as the page shows them."""
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from evaluate import metrics
 from evaluate.metrics import METRICS, SENSE, Metric, find_metric, list_metrics
@@ -14,11 +15,32 @@ def find_model_row(run: EvaluatedRun) -> str:
     return next((row for row in run.scores if kind_of(row) == MODEL), next(iter(run.scores), MODEL))
 
 
-def state_result(run: EvaluatedRun, metric: Metric) -> str:
-    """One sentence on a metric: which baselines the model beats, by paired differences where there are some.
+def state_findings(run: EvaluatedRun, headline: Sequence[Metric]) -> dict[str, Any]:
+    """What may be said of the headline's metrics: nothing where there is no interval to say it by.
 
-    A claim needs an interval: without one nothing is claimed, and nothing is said.
+    Returns:
+        {"statements": which baselines the model beats, as (metrics of which the same is said, what is said),
+        "order": on which it gets worse when the order of its inputs is broken, "people": how it stands to the people
+        who told the same, both scored on the same references; the last two "" where that was not measured}.
     """
+    said_of: dict[str, list[str]] = {}
+    for metric in headline:
+        if said := _state_result(run, metric):
+            said_of.setdefault(said, []).append(metric.label)
+    broken, people = ({metric.label: outcome for metric in headline if (outcome := _compare(run, metric, row))}
+                      for row in (PERMUTED, HUMAN))
+    worse = [label for label, outcome in broken.items() if outcome == "beats"]
+    parts = [f"{said} on {_joined(labels)}" for outcome, said in (
+        ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
+        if (labels := [label for label, found in people.items() if found == outcome])]
+    return {"statements": [(_joined(names), said) for said, names in said_of.items()],
+            "order": "With the order of its input frames broken the model is " + (
+                f"worse on {_joined(worse)}." if worse else "not measurably worse on any of these.") if broken else "",
+            "people": "Scored on the same references as the people who told these photos, the model is "
+                      f"{', '.join(parts)}." if parts else ""}
+
+
+def _state_result(run: EvaluatedRun, metric: Metric) -> str:
     model = find_model_row(run)
     baselines = [row for row in run.scores if row != model and kind_of(row) == BASELINE
                  and metric.name in run.scores[row] and run.scores[row][metric.name].value is not None]
@@ -28,47 +50,17 @@ def state_result(run: EvaluatedRun, metric: Metric) -> str:
     outcomes = {row: _compare(run, metric, row) for row in baselines}
     if None in outcomes.values():
         return ""
-    beaten = [row for row, outcome in outcomes.items() if outcome == "beats"]
-    losing = [row for row, outcome in outcomes.items() if outcome == "loses"]
-    tied = [row for row, outcome in outcomes.items() if outcome == "tied"]
-    parts = [f"beats {_listed(beaten, baselines)}"] if beaten else []
-    if tied:
-        parts.append(f"cannot be told from {_listed(tied, baselines)}")
-    if losing:
-        parts.append(f"is beaten by {_listed(losing, baselines)}")
-    return ", ".join(parts)
+    return ", ".join(f"{said} {_listed(rows, baselines)}" for outcome, said in (
+        ("beats", "beats"), ("tied", "cannot be told from"), ("loses", "is beaten by"))
+        if (rows := [row for row, found in outcomes.items() if found == outcome]))
 
 
-def group_statements(statements: Sequence[tuple[Metric, str]]) -> list[tuple[str, str]]:
-    """Join metrics of which the same is said: ("R@1, album and CIDEr-D", "beats all 3 baselines")."""
-    labels: dict[str, list[str]] = {}
-    for metric, said in statements:
-        labels.setdefault(said, []).append(metric.label)
-    return [(_joined(names), said) for said, names in labels.items()]
+def list_cautions(run: EvaluatedRun) -> dict[str, Any]:
+    """What a reader must know before believing a number.
 
-
-def state_order(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
-    """On which metrics the model gets worse when the order of its inputs is broken; "" where that was not measured."""
-    outcomes = _compare_all(run, metrics, PERMUTED)
-    if not outcomes:
-        return ""
-    worse = [label for label, outcome in outcomes.items() if outcome == "beats"]
-    said = f"worse on {_joined(worse)}" if worse else "not measurably worse on any of these"
-    return f"With the order of its input frames broken the model is {said}."
-
-
-def state_people(run: EvaluatedRun, metrics: Sequence[Metric]) -> str:
-    """How the model stands to the people who told the same, both scored on the same references; "" if not known."""
-    outcomes = _compare_all(run, metrics, HUMAN)
-    parts = [f"{said} on {_joined(labels)}" for outcome, said in (
-        ("beats", "ahead of them"), ("tied", "not told apart from them"), ("loses", "behind them"))
-             if (labels := [label for label, found in outcomes.items() if found == outcome])]
-    return f"Scored on the same references as the people who told these photos, the model is {', '.join(parts)}." \
-        if parts else ""
-
-
-def list_notices(run: EvaluatedRun) -> list[str]:
-    """What a reader must know before believing a number."""
+    Returns:
+        {"notices": sentences, "missing": why numbers are absent from the model's row, as (reason, metrics)}.
+    """
     notices, num_albums = [], run.num_albums
     if num_albums < MIN_ALBUMS:
         notices.append(f"Nothing is proven here: the split has {num_albums} album{'s' * (num_albums != 1)}. Under "
@@ -76,16 +68,12 @@ def list_notices(run: EvaluatedRun) -> list[str]:
     if run.split == "val":
         notices.append("These are validation numbers: the checkpoint and the thresholds were chosen on this split. "
                        "Publish numbers of the test split.")
-    return notices + [note for note in run.protocol.get("notes", []) if "nothing is proven" not in str(note)]
-
-
-def list_missing(run: EvaluatedRun) -> list[tuple[str, list[str]]]:
-    """Why numbers are absent from the model's row: (reason, metrics), each reason once."""
-    by_reason: dict[str, list[str]] = {}
+    notices += [note for note in run.protocol.get("notes", []) if "nothing is proven" not in str(note)]
+    missing: dict[str, list[str]] = {}
     for name, score in run.scores.get(find_model_row(run), {}).items():
         if score.value is None and score.reason:
-            by_reason.setdefault(score.reason, []).append(name)
-    return list(by_reason.items())
+            missing.setdefault(score.reason, []).append(name)
+    return {"notices": notices, "missing": list(missing.items())}
 
 
 def _compare(run: EvaluatedRun, metric: Metric, row: str) -> str | None:
@@ -95,11 +83,6 @@ def _compare(run: EvaluatedRun, metric: Metric, row: str) -> str | None:
         return None
     better = judge({"low": paired.low, "high": paired.high}, metric.direction)
     return {True: "beats", False: "loses", None: "tied"}[better]
-
-
-def _compare_all(run: EvaluatedRun, metrics: Sequence[Metric], row: str) -> dict[str, str]:
-    """The same by the labels of the metrics that have an interval."""
-    return {metric.label: outcome for metric in metrics if (outcome := _compare(run, metric, row)) is not None}
 
 
 def _joined(names: list[str]) -> str:
@@ -112,31 +95,23 @@ def _listed(rows: list[str], all_rows: list[str]) -> str:
     return _joined([row.replace("_", " ") for row in rows])
 
 
-@dataclass(frozen=True, slots=True)
-class SenseRow:
-    """One task: its scores by photo and caption together, by the photo, by the caption, and by guessing."""
+def list_sense(run: EvaluatedRun) -> list[dict[str, Any]]:
+    """A row for every task of story sense that was measured; none where it was switched off.
 
-    label: str
-    scores: tuple[Score, Score, Score]
-    chance: Score
-    verdict: str  # against guessing, both halves together; "" where nothing can be claimed
-
-
-def list_sense(run: EvaluatedRun) -> list[SenseRow]:
-    """The tasks that were measured; none where story sense was switched off."""
-    model, chance = run.scores.get(find_model_row(run), {}), run.scores.get(CHANCE, {})
-    absent = Score(None)
-    names = [metric.name for metric in METRICS.values() if metric.group == SENSE]
-    return [SenseRow(describe(name).label,
-                     (model[name], model.get(f"{name}.photo", absent), model.get(f"{name}.caption", absent)),
-                     chance.get(name, absent), _judge(run.paired.get(CHANCE, {}).get(name, absent)))
-            for name in names if name in model and model[name].value is not None]
-
-
-def _judge(difference: Score) -> str:
-    if difference.low is None:
-        return ""
-    return {1: "above", -1: "below", 0: "not told apart"}[side_of_zero(difference.low, difference.high)]
+    Returns:
+        {"label", "scores" (by photo and caption together, by the photo, by the caption), "chance" (by guessing),
+        "verdict" (against guessing, both halves together; "" where nothing can be claimed)} of each.
+    """
+    model, chance, absent = run.scores.get(find_model_row(run), {}), run.scores.get(CHANCE, {}), Score(None)
+    rows = []
+    for name in (metric.name for metric in METRICS.values() if metric.group == SENSE):
+        if name in model and model[name].value is not None:
+            difference = run.paired.get(CHANCE, {}).get(name, absent)
+            claim = "" if difference.low is None else {1: "above", -1: "below", 0: "not told apart"}[
+                side_of_zero(difference.low, difference.high)]
+            rows.append({"label": describe(name).label, "chance": chance.get(name, absent), "verdict": claim,
+                         "scores": [model[name], *(model.get(name + half, absent) for half in (".photo", ".caption"))]})
+    return rows
 
 
 def describe(name: str) -> Metric:

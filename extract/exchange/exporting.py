@@ -13,7 +13,6 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -45,9 +44,9 @@ def export_features(root: Path, out: Path, form: str) -> str:
     if out.exists():
         raise UserError(f"expected nothing at {out}, found a {'folder' if out.is_dir() else 'file'}; name another one")
     require_room(out, "exported features", len(rows) * features.width * 2)
-    write = {"npy": _write_npy, "parquet": _write_parquet, "arrow": _write_arrow, "webdataset": _write_tars}[form]
+    write = {"npy": _write_npy, "parquet": _write_table, "arrow": _write_table, "webdataset": _write_tars}[form]
     with replace_folder(out) as folder:
-        write(folder, features, rows)
+        write(folder, features, rows, form)
         write_json(folder / "recipe.json", {"recipe": features.recipe, "source": features.source,
                                             "versions": features.manifest.versions})
     return (f"{out}: {len(rows)} features of width {features.width} as {form}; {features.num_photos - len(rows)} "
@@ -60,7 +59,7 @@ def _blocks(features: Features, rows: np.ndarray, size: int = BLOCK_ROWS) -> Ite
         yield [name.decode() for name in features.photo_id.take(part)], features.feature.take(part)
 
 
-def _write_npy(folder: Path, features: Features, rows: np.ndarray) -> None:
+def _write_npy(folder: Path, features: Features, rows: np.ndarray, form: str) -> None:
     matrix = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, (len(rows), features.width))
     start = 0
     with open(folder / "photo_ids.txt", "w", encoding="ascii") as file:
@@ -71,32 +70,19 @@ def _write_npy(folder: Path, features: Features, rows: np.ndarray) -> None:
     matrix.flush()
 
 
-def _batches(features: Features, rows: np.ndarray) -> Iterator[Any]:
-    pyarrow = require_extra("pyarrow", "exchange", "export-features")
-    for names, block in _blocks(features, rows):
-        vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), features.width)
-        yield pyarrow.RecordBatch.from_arrays([pyarrow.array(names), vectors], ["photo_id", "feature"])
-
-
-def _schema(features: Features) -> Any:
-    pyarrow = require_extra("pyarrow", "exchange", "export-features")
-    vector = pyarrow.list_(pyarrow.float16(), features.width)
-    return pyarrow.schema([("photo_id", pyarrow.string()), ("feature", vector)])
-
-
-def _write_parquet(folder: Path, features: Features, rows: np.ndarray) -> None:
-    parquet = require_extra("pyarrow.parquet", "exchange", "export-features")
-    with parquet.ParquetWriter(folder / "features.parquet", _schema(features)) as writer:
-        for batch in _batches(features, rows):
-            writer.write_batch(batch)
-
-
-def _write_arrow(folder: Path, features: Features, rows: np.ndarray) -> None:
-    ipc = require_extra("pyarrow.ipc", "exchange", "export-features")
+def _write_table(folder: Path, features: Features, rows: np.ndarray, form: str) -> None:
+    pyarrow, parquet, ipc = (require_extra(f"pyarrow{part}", "exchange", "export-features")
+                             for part in ("", ".parquet", ".ipc"))
+    schema = pyarrow.schema([("photo_id", pyarrow.string()),
+                             ("feature", pyarrow.list_(pyarrow.float16(), features.width))])
     name = "data-00000-of-00001.arrow"
-    with ipc.new_stream(str(folder / name), _schema(features)) as writer:
-        for batch in _batches(features, rows):
-            writer.write_batch(batch)
+    with (parquet.ParquetWriter(folder / "features.parquet", schema) if form == "parquet"
+          else ipc.new_stream(str(folder / name), schema)) as writer:
+        for names, block in _blocks(features, rows):
+            vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), features.width)
+            writer.write_batch(pyarrow.RecordBatch.from_arrays([pyarrow.array(names), vectors], schema.names))
+    if form == "parquet":
+        return
     write_json(folder / "dataset_info.json", {"features": {
         "photo_id": {"dtype": "string", "_type": "Value"},
         "feature": {"feature": {"dtype": "float16", "_type": "Value"}, "length": features.width, "_type": "List"}}})
@@ -105,7 +91,7 @@ def _write_arrow(folder: Path, features: Features, rows: np.ndarray) -> None:
         "_format_kwargs": {}, "_format_type": None, "_output_all_columns": False, "_split": None})
 
 
-def _write_tars(folder: Path, features: Features, rows: np.ndarray) -> None:
+def _write_tars(folder: Path, features: Features, rows: np.ndarray, form: str) -> None:
     for number, (names, block) in enumerate(_blocks(features, rows, TAR_ROWS)):
         with tarfile.open(folder / f"features-{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
             for place, name in enumerate(names):

@@ -50,14 +50,6 @@ class Gathered:
     dtype: str = ""
     digests: dict[str, bytes] = field(default_factory=dict)
 
-    @property
-    def sha256(self) -> str:
-        """Over ids and values, in the order of the ids."""
-        digest = hashlib.sha256()
-        for name in sorted(self.digests):
-            digest.update(name.encode("utf-8", "replace") + b"\t" + self.digests[name])
-        return digest.hexdigest()
-
 
 def run(arguments: argparse.Namespace) -> None:
     """Import, then compare with features of our own where --check says so."""
@@ -90,7 +82,11 @@ def import_features(config: ExtractConfig, source: Source, licence: str) -> Path
         scratch = config.out / LOCAL / SCRATCH
         try:
             gathered = _gather(source, plan, scratch)
-            recipe = _describe(config.backbone, gathered)
+            values = b"".join(name.encode("utf-8", "replace") + b"\t" + gathered.digests[name]
+                              for name in sorted(gathered.digests))
+            recipe = identify({"version": VERSION, "imported": True, "backbone": config.backbone,
+                               "source": hashlib.sha256(values).hexdigest(), "given_as": gathered.dtype,
+                               "storage": "float16"})
             if manifest is not None:
                 require_same("recipe", manifest.recipe, recipe, f"features folder {config.out}", str(source.path),
                              "name another folder with --out")
@@ -122,7 +118,19 @@ def _gather(source: Source, plan: Plan, scratch: Path) -> Gathered:
         if block.shape[1] != found.feature.shape[1] or block.dtype.name != found.dtype:
             raise UserError(f"expected {found.feature.shape[1]} numbers of {found.dtype} for every id in "
                             f"{source.path}, found {block.shape[1]} of {block.dtype.name} for {names[0]}; keep those")
-        _take(names, np.ascontiguousarray(block), rows, found, source.path)
+        block = np.ascontiguousarray(block)
+        with np.errstate(over="ignore"):  # what float16 does not hold becomes no number, and is told of
+            half = block.astype(np.float16)
+        for name, whole, vector in zip(names, block, half):
+            digest = hashlib.sha256(whole.tobytes()).digest()
+            if found.digests.setdefault(name, digest) != digest:
+                raise UserError(f"expected one feature of every photo in {source.path}, found two of {name}; keep one "
+                                "of them")
+            if (row := rows.get(name)) is not None:
+                is_finite = np.isfinite(vector).all()
+                found.status[row] = OK if is_finite else UNREADABLE
+                found.feature[row] = vector if is_finite else 0
+                found.content[row] = np.frombuffer(digest, np.uint8)
     used = int((found.status != MISSING).sum())
     if not used:
         first = ", ".join(list(found.digests)[:3]) or "none"
@@ -131,26 +139,6 @@ def _gather(source: Source, plan: Plan, scratch: Path) -> Gathered:
     log.info("%d of %d photos are in %s, which holds %d", used, len(plan), source.path, len(found.digests))
     return found
 
-
-def _take(names: list[str], block: np.ndarray, rows: dict[str, int], found: Gathered, path: Path) -> None:
-    with np.errstate(over="ignore"):  # what float16 does not hold becomes no number, and is told of
-        half = block.astype(np.float16)
-    finite = np.atleast_1d(np.isfinite(half).all(axis=1))
-    assert found.feature is not None
-    for place, name in enumerate(names):
-        digest = hashlib.sha256(block[place].tobytes()).digest()
-        if found.digests.setdefault(name, digest) != digest:
-            raise UserError(f"expected one feature of every photo in {path}, found two of {name}; keep one of them")
-        row = rows.get(name)
-        if row is not None:
-            found.status[row] = OK if finite[place] else UNREADABLE
-            found.feature[row] = half[place] if finite[place] else 0
-            found.content[row] = np.frombuffer(digest, np.uint8)
-
-
-def _describe(backbone: str, gathered: Gathered) -> Identity:
-    return identify({"version": VERSION, "imported": True, "backbone": backbone, "source": gathered.sha256,
-                     "given_as": gathered.dtype, "storage": "float16"})
 
 
 def _publish(folder: Path, plan: Plan, work: Work, gathered: Gathered, recipe: Identity,

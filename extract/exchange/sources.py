@@ -64,6 +64,7 @@ class Source:
 
     def _choose(self) -> Iterable[Block]:
         path = self.path
+        tables = {".parquet": self._read_tables, ".arrow": self._read_tables, ".tar": _read_tars}
         if path.is_dir():
             if (path / "data.mdb").exists():
                 return self._read_lmdb()
@@ -72,29 +73,23 @@ class Source:
             if (path / "features.npy").exists() and (path / "photo_ids.txt").exists():
                 names = (path / "photo_ids.txt").read_text(encoding="utf-8").splitlines()
                 return _cut(names, _load_matrix(path / "features.npy"))
-            for suffix, read in ((".parquet", self._read_tables), (".arrow", self._read_tables), (".tar", _read_tars)):
+            for suffix, read in tables.items():
                 if found := sorted(path.glob(f"*{suffix}")):
                     return read(found)
-            return self._read_photos()
+            paths = sorted(path for path in path.rglob("*.np[yz]") if path.is_file())
+            if not paths:
+                raise UserError(f"expected features below {path}, found no .npy, .npz, .parquet, .arrow, .tar or LMDB; "
+                                "name another folder")
+            return (([path.stem], self._one_vector(path.read_bytes(), path.name)) for path in paths)
         kind = path.suffix.lower()
-        if kind in (".parquet", ".arrow"):
-            return self._read_tables([path])
+        if kind in tables:
+            return tables[kind]([path])
         if kind in (".h5", ".hdf5"):
             return self._read_hdf5()
-        if kind == ".tar":
-            return _read_tars([path])
         if kind in (".lmdb", ".mdb"):
             return self._read_lmdb()
         raise UserError(f"expected a folder, or .h5, .parquet, .arrow, .tar or LMDB, at {path}, found "
                         f"{kind or 'no ending'}; see README for the layouts that are known")
-
-    def _read_photos(self) -> Iterator[Block]:
-        paths = sorted(path for path in self.path.rglob("*.np[yz]") if path.is_file())
-        if not paths:
-            raise UserError(f"expected features below {self.path}, found no .npy, .npz, .parquet, .arrow, .tar or "
-                            "LMDB; name another folder")
-        for path in paths:
-            yield [path.stem], self._one_vector(path.read_bytes(), path.name)
 
     def _one_vector(self, content: bytes, where: str) -> np.ndarray:
         """(1, D) from the bytes of a .npy or .npz file."""
@@ -135,7 +130,12 @@ class Source:
                 vectors = [name for name, kind in kinds.items() if re.search(r"list<.*(float|double)", kind)]
                 features = self._pick(self.features, vectors, list(kinds))
                 ids = self._pick(self.ids, [name for name in ID_NAMES if name in kinds], list(kinds))
-                yield [str(text) for text in batch.column(ids).to_pylist()], _to_matrix(batch.column(features), path)
+                column = batch.column(features)
+                if column.null_count or len(set(column.value_lengths().to_pylist())) != 1:
+                    raise UserError(f"expected a vector of one length in every row of {path}, found others or none; "
+                                    "leave them out")
+                yield ([str(text) for text in batch.column(ids).to_pylist()],
+                       column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1))
 
     def _read_clip_retrieval(self) -> Iterator[Block]:
         matrices, tables = ({re.sub(r"\D", "", path.stem): path for path in (self.path / folder).glob(pattern)}
@@ -161,17 +161,17 @@ class Source:
                 for key, value in reading.cursor():
                     if key.startswith(b"__"):  # what its writer noted of the whole
                         continue
-                    yield [key.decode("utf-8", "replace")], self._from_value(key, value)
+                    name = key.decode("utf-8", "replace")
+                    if value.startswith(NPY):
+                        yield [name], self._one_vector(value, f"{self.path}, key {key!r:.60}")
+                    elif self.dtype is None or len(value) % np.dtype(self.dtype).itemsize:
+                        raise UserError(f"expected the bytes of a .npy file under {key!r:.60} in {self.path}, found "
+                                        f"{len(value)} others; name what numbers they are with --dtype (pickles are "
+                                        "refused)")
+                    else:
+                        yield [name], np.frombuffer(value, self.dtype)[None]
         except lmdb.Error as error:
             raise UserError(f"expected an LMDB at {self.path}, found {error}; get it again") from None
-
-    def _from_value(self, key: bytes, value: bytes) -> np.ndarray:
-        if value.startswith(NPY):
-            return self._one_vector(value, f"{self.path}, key {key!r:.60}")
-        if self.dtype is None or len(value) % np.dtype(self.dtype).itemsize:
-            raise UserError(f"expected the bytes of a .npy file under {key!r:.60} in {self.path}, found {len(value)} "
-                            "others; name what numbers they are with --dtype (pickles are refused)")
-        return np.frombuffer(value, self.dtype)[None]
 
     def _pick(self, named: str | None, fitting: list[str], there: list[str]) -> str:
         if named is not None and named in there:
@@ -227,12 +227,6 @@ def _read_batches(path: Path) -> Iterator[Any]:
         raise UserError(f"expected a table in {path}, found {str(error)[:200]}; get it again") from None
 
 
-def _to_matrix(column: Any, path: Path) -> np.ndarray:
-    if column.null_count or len(set(column.value_lengths().to_pylist())) != 1:
-        raise UserError(f"expected a vector of one length in every row of {path}, found others or none; leave them out")
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-
-
 def _read_tars(paths: list[Path]) -> Iterator[Block]:
     for path in paths:
         names: dict[str, str] = {}
@@ -242,7 +236,8 @@ def _read_tars(paths: list[Path]) -> Iterator[Block]:
                     key, _, ending = member.name.rpartition(".")
                     file = tar.extractfile(member) if ending in ("npy", "json") else None
                     if file is not None and ending == "json":
-                        names[key] = _id_of(json.loads(file.read()), key)
+                        told = json.loads(file.read())
+                        names[key] = str(told.get("photo_id", key)) if isinstance(told, dict) else key
                     elif file is not None:
                         yield [names.pop(key, key)], Source(path)._one_vector(file.read(), f"{path}, {member.name}")
         except UserError:
@@ -251,7 +246,3 @@ def _read_tars(paths: list[Path]) -> Iterator[Block]:
             raise UserError(f"expected a WebDataset tar of .npy and .json at {path}, found {type(error).__name__}: "
                             f"{str(error)[:120]}; get it again") from None
 
-
-def _id_of(content: Any, key: str) -> str:
-    """The photo id that a sample's JSON tells, or its key."""
-    return str(content.get("photo_id", key)) if isinstance(content, dict) else key

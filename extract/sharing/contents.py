@@ -1,25 +1,30 @@
-"""What of a features folder is handed on: some splits and word sets, with the photo rows that their stories name."""
+"""What of a features folder is handed on: some splits and word sets, with the photo rows that their stories name.
+
+Beside it lies croissant.json: its files as data catalogues read them (MLCommons Croissant 1.0, JSON-LD).
+"""
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data.annotations.stories import SPLITS
 from data.errors import UserError
-from data.files import sha256_file
+from data.files import format_json, sha256_file
 from data.folder.manifest import MANIFEST, Manifest, Shard, load_manifest
 from data.folder.part import PART, format_part, read_lacks
 from data.folder.published import map_published, refuse_links
 from data.folder.shards import BESIDE
-from extract.sharing.croissant import CROISSANT, describe_dataset
 from extract.sharing.transport import THREADS
 from extract.verification.check_files import OWN_FILES
 
-SUMS = "SHA256SUMS"
+SUMS, CROISSANT = "SHA256SUMS", "croissant.json"
+TYPES = {".h5": "application/x-hdf5", ".json": "application/json", ".csv": "text/csv", ".md": "text/markdown"}
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,8 @@ def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard
 
 def choose_texts(manifest: Manifest, choice: Choice) -> list[File]:
     """The card, the list of what was skipped, and the JSON files of the chosen word sets."""
-    left = {f"words/{name}/" for name in manifest.words if choice.words and name not in choice.words}
-    return [file for file in list_files(manifest).values()
-            if file.bytes is None and not any(file.name.startswith(folder) for folder in left)]
+    left = tuple(f"words/{name}/" for name in manifest.words if choice.words and name not in choice.words)
+    return [file for file in list_files(manifest).values() if file.bytes is None and not file.name.startswith(left)]
 
 
 def choose_rows(root: Path, manifest: Manifest, stories: Sequence[Shard], choice: Choice) -> list[Shard]:
@@ -143,8 +147,15 @@ def gather(root: Path, manifest: Manifest, lacks: frozenset[str], choice: Choice
     """
     stories = choose_stories(manifest, choice, str(root))
     shards = [shard for shard in [*stories, *choose_rows(root, manifest, stories, choice)] if shard.name not in lacks]
-    files = sorted([*map(File.of, shards), *choose_texts(manifest, choice)], key=lambda file: file.name)
-    return Parcel(root, files, {file.name: _require_size(root, file) for file in files})
+    parcel = Parcel(root, sorted([*map(File.of, shards), *choose_texts(manifest, choice)], key=lambda file: file.name))
+    for file in parcel.files:
+        refuse_links(root, file.name)
+        size = (root / file.name).stat().st_size if (root / file.name).is_file() else -1
+        if size < 0 or file.bytes not in (None, size):
+            raise UserError(f"expected {file.bytes or 'a number of'} bytes in {root / file.name}, found "
+                            f"{size if size >= 0 else 'no such file'}; run verify")
+        parcel.sizes[file.name] = size
+    return parcel
 
 
 def check_contents(parcel: Parcel) -> Iterator[File]:
@@ -167,17 +178,24 @@ def write_notes(parcel: Parcel, whole: Manifest, lacks: Iterable[str]) -> None:
     parcel.notes = {MANIFEST: (parcel.root / MANIFEST).read_bytes()}
     if names := sorted(lacks):
         parcel.notes[PART] = format_part(names).encode()
-    parcel.notes[CROISSANT] = describe_dataset(whole, [(file.name, file.sha256, parcel.sizes[file.name])
-                                                       for file in parcel.files]).encode()
+    parcel.notes[CROISSANT] = format_json(_describe_dataset(whole, parcel)).encode()
     sums = {file.name: file.sha256 for file in parcel.files}
     sums |= {name: hashlib.sha256(text).hexdigest() for name, text in parcel.notes.items()}
     parcel.notes[SUMS] = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
 
 
-def _require_size(root: Path, file: File) -> int:
-    refuse_links(root, file.name)
-    size = (root / file.name).stat().st_size if (root / file.name).is_file() else -1
-    if size < 0 or file.bytes not in (None, size):
-        raise UserError(f"expected {file.bytes or 'a number of'} bytes in {root / file.name}, found "
-                        f"{size if size >= 0 else 'no such file'}; run verify")
-    return size
+def _describe_dataset(manifest: Manifest, parcel: Parcel) -> dict[str, Any]:
+    """What croissant.json says: nothing that the clock, the machine or the place decides."""
+    fields = manifest.recipe["fields"]
+    return {
+        **json.loads(Path(__file__).with_name(CROISSANT).read_text("ascii")),
+        "name": f"visual-storytelling-features-{manifest.source['id']:.12}",
+        "description": f"Features of {sum(shard.rows for shard in manifest.shards['photos'])} photos by "
+                       f"{fields.get('backbone')} ({manifest.width} numbers each, recipe {manifest.recipe['id']:.12}), "
+                       f"captions as token ids and tags (word sets {', '.join(sorted(manifest.words))}). The terms of "
+                       "the photos and captions that they were made from hold for them too.",
+        "license": str(manifest.versions.get("licence", "unknown")),
+        "distribution": [{
+            "@type": "cr:FileObject", "@id": file.name, "name": file.name, "contentUrl": file.name,
+            "contentSize": f"{parcel.sizes[file.name]} B", "sha256": file.sha256,
+            "encodingFormat": TYPES.get(Path(file.name).suffix, "application/octet-stream")} for file in parcel.files]}

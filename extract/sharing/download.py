@@ -1,12 +1,15 @@
-"""Files from a source: asked for again when it fails, resumed, and only published when their sha256 is right."""
+"""The files of a features folder somewhere else, a folder or one tar of which single files are read: asked for again
+when it fails, resumed, and only published when their sha256 is right."""
 import hashlib
+import io
 import os
 import random
+import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from data.errors import UserError
 from data.files import sha256_file, sync
@@ -14,16 +17,86 @@ from data.folder.part import PULLING
 from data.folder.published import refuse_links
 from data.progress import Progress
 from extract.sharing.contents import File
-from extract.sharing.source import Source
-from extract.sharing.transport import Absent, Failed, IgnoresRanges
+from extract.sharing.transport import Absent, Address, Failed, IgnoresRanges, make_transport
 
 ATTEMPTS = 6  # without getting further
 BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, MAX_WAIT_SECONDS = 0.5, 30.0, 300.0
 GOT_FURTHER = 1 << 16
 MAX_TEXT_BYTES = 1 << 28
 MEGABYTE = 20
+HEADER_BYTES = 1 << 14  # read at a time while a tar's headers are looked through
+MAX_MEMBERS = 1 << 20
 
 T = TypeVar("T")
+
+
+class Source:
+    """Reads files by their names inside a folder; nothing that it holds is trusted to be a path.
+
+    Attributes:
+        members: where each plain file of a tar lies, (first byte, size) by name; None for a folder.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address, self.transport = address, make_transport(address)
+        self.members: dict[str, tuple[int, int]] | None = None
+
+    def stream(self, name: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes of a file, of the tar itself for "", from `start` on; see `Transport.stream`."""
+        if self.members is None or not name:
+            return self.transport.stream(self.address.inside(name), start, stop)
+        if name not in self.members:
+            raise Absent(name)
+        first, size = self.members[name]
+        return self.transport.stream(self.address.inside(""), first + start, first + min(size, size if stop is None
+                                                                                         else stop))
+
+    def use_tar(self, read: Callable[[int, int], bytes]) -> None:
+        """Read from a tar from now on.
+
+        Args:
+            read: its bytes from a first position up to another, fewer at its end.
+
+        Raises:
+            UserError: if it is no whole tar.
+        """
+        self.members = {}
+        raw: Any = _Bytes(read)
+        try:
+            with tarfile.open(fileobj=io.BufferedReader(raw, HEADER_BYTES), mode="r:") as tar:
+                for number, member in enumerate(tar):
+                    if member.isreg() and not member.issparse():
+                        self.members[member.name.removeprefix("./")] = (member.offset_data, member.size)
+                    if number > MAX_MEMBERS:
+                        raise tarfile.ReadError(f"more than {MAX_MEMBERS} members")
+        except (tarfile.TarError, OverflowError) as error:
+            raise UserError(f"expected an uncompressed tar at {self.address.shown}, found: {error}; get it again, or "
+                            "make one with: make pack") from None
+
+
+class _Bytes(io.RawIOBase):
+    """A file of which only pieces are read."""
+
+    def __init__(self, read: Callable[[int, int], bytes]) -> None:
+        self._read, self._place = read, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("the end is not known")
+        self._place = offset + (self._place if whence == io.SEEK_CUR else 0)
+        return self._place
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        piece = self._read(self._place, self._place + len(buffer))
+        buffer[:len(piece)] = piece
+        self._place += len(piece)
+        return len(piece)
 
 
 class Download:
@@ -47,17 +120,14 @@ class Download:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """A small file, or a piece of one; None where there is none."""
         def attempt() -> bytes:
-            pieces, size, limit = [], 0, MAX_TEXT_BYTES if stop is None else stop - start
+            content, limit = bytearray(), MAX_TEXT_BYTES if stop is None else stop - start
             with closing(self.source.stream(name, start, stop)) as stream:  # type: ignore[type-var]
-                for piece in stream:
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size >= limit:
-                        break
-            if size > limit and stop is None:
+                while len(content) < limit and (piece := next(stream, b"")):
+                    content += piece
+            if len(content) > limit and stop is None:
                 raise UserError(f"expected at most {limit} bytes in {name} of {self.source.address.shown}, found more; "
                                 "this is no features folder")
-            return b"".join(pieces)[:limit]
+            return bytes(content[:limit])
 
         try:
             return self._insist(attempt, name or "a file")
@@ -68,8 +138,7 @@ class Download:
         """Bring a whole tar, from its beginning."""
         def attempt() -> None:
             with open(path, "wb") as out, closing(self.source.stream("")) as stream:  # type: ignore[type-var]
-                for piece in stream:
-                    out.write(piece)
+                out.writelines(stream)
 
         self._insist(attempt, "the tar")
 

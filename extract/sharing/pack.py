@@ -47,8 +47,17 @@ def pack_folder(folder: Path, target: Path, choice: Choice) -> Path:
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text))
         for file in check_contents(parcel):
-            _append(tar, parcel, file.name)
-            progress.add(parcel.sizes[file.name] >> 20)
+            member, path = tarfile.TarInfo(file.name), parcel.root / file.name
+            member.size = parcel.sizes[file.name]
+            with open(path, "rb") as source:
+                try:
+                    tar.addfile(member, source)
+                except OSError as error:
+                    if error.errno is not None:  # of the disk; tarfile's own has no number
+                        raise
+                    raise UserError(f"expected {member.size - source.tell()} more bytes in {path}, found its end; run "
+                                    "verify") from None
+            progress.add(member.size >> 20)
     progress.close()
     return target
 
@@ -61,15 +70,3 @@ def prepare(folder: Path, choice: Choice) -> tuple[Parcel, Manifest]:
     write_notes(parcel, whole, list_files(whole).keys() - parcel.sizes.keys())
     return parcel, whole
 
-
-def _append(tar: tarfile.TarFile, parcel: Parcel, name: str) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = parcel.sizes[name]
-    with open(parcel.root / name, "rb") as source:
-        try:
-            tar.addfile(member, source)
-        except OSError as error:
-            if error.errno is not None:  # of the disk; tarfile's own has no number
-                raise
-            raise UserError(f"expected {member.size - source.tell()} more bytes in {parcel.root / name}, found its "
-                            "end; run verify") from None

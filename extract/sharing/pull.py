@@ -4,9 +4,9 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from data.errors import UserError, printable, shell_word
@@ -16,22 +16,11 @@ from data.folder.manifest import MANIFEST, Manifest, load_manifest
 from data.folder.part import PART, PULLING, REST, describe_lacks, read_lacks, without, write_part
 from extract.folder.garbage import hold_alone
 from extract.folder.ledger import read_ledger
-from extract.sharing.address import Address, parse_address
 from extract.sharing.contents import Choice, File, choose_rows, choose_stories, choose_texts, list_files, read_offer
-from extract.sharing.download import Download
-from extract.sharing.source import Source
-from extract.sharing.transport import THREADS, Files, IgnoresRanges
+from extract.sharing.download import Download, Source
+from extract.sharing.transport import THREADS, IgnoresRanges, parse_address
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What a place has: its manifest as it stands there, and read; the files that lack there."""
-
-    text: bytes
-    whole: Manifest
-    lacks: frozenset[str]
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -64,29 +53,37 @@ def pull_folder(url: str, root: Path, choice: Choice) -> tuple[int, int]:
     address = parse_address(url)
     download = Download(Source(address), root)
     if address.is_tar:
-        _open_tar(download, address)
-    offer = _read_offer(download)
-    visible = without(offer.whole, offer.lacks)
-    stories = choose_stories(visible, choice, download.source.address.shown)
-    _check_target(root, offer)
+        _open_tar(download)
+    text, part = download.read(MANIFEST), download.read(PART)
+    if text is None:
+        raise UserError(f"expected a features folder or a tar of one at {address.shown}, found no {MANIFEST} there; "
+                        "check the address, or wait for the push that is under way to end")
+    whole, lacks = read_offer(text, part, address.shown)
+    visible = without(whole, lacks)
+    stories = choose_stories(visible, choice, address.shown)
+    _check_target(root, text, whole)
     require_room(root, "a features folder")
     with hold_alone(root, "pull"):
         (root / PULLING).mkdir(exist_ok=True)
         with closing(download.show(sum(shard.bytes for shard in stories))):
             fetched = _fetch_all(download, map(File.of, stories))
-        rows = [shard for shard in choose_rows(root, visible, stories, choice) if shard.name not in offer.lacks]
+        rows = [shard for shard in choose_rows(root, visible, stories, choice) if shard.name not in lacks]
         total = sum(shard.bytes for shard in rows if not (root / shard.name).exists())
         require_room(root, "a features folder", total)
         story_bytes = download.fetched_bytes
         with closing(download.show(sum(shard.bytes for shard in rows))):
             fetched += _fetch_all(download, map(File.of, rows))
             fetched += _fetch_all(download, choose_texts(visible, choice))
-        _publish(root, offer)
+        write_part(root, (name for name in list_files(whole) if not (root / name).exists()))
+        settle_text(root / MANIFEST, text.decode("utf-8"))  # from now on there is a folder
+        shutil.rmtree(root / PULLING)
     return fetched, story_bytes + download.fetched_bytes
 
 
-def _open_tar(download: Download, address: Address) -> None:
+def _open_tar(download: Download) -> None:
     """Look through a tar's headers; where a server only sends it from its beginning, get it whole first."""
+    address = download.source.address
+
     def read(start: int, stop: int) -> bytes:
         piece = download.read("", start, stop)
         if piece is None:
@@ -94,36 +91,26 @@ def _open_tar(download: Download, address: Address) -> None:
         return piece
 
     try:
-        download.source.use_tar(address, download.source.transport, read)
+        download.source.use_tar(read)
     except IgnoresRanges:
         log.info("%s cannot be read in pieces: the whole tar is fetched first", address.shown)
         path = download.root / PULLING / "whole.tar"
         path.parent.mkdir(parents=True, exist_ok=True)
         download.save(path)
-        local = Source(replace(address, scheme="file", place=str(path), query=""))
-        files = Download(local, download.root)
-        download.source.use_tar(local.address, Files(), lambda start, stop: files.read("", start, stop) or b"")
+        download.source = Source(replace(address, scheme="file", place=str(path), query=""))
+        download.source.use_tar(read)
 
 
-def _read_offer(download: Download) -> Offer:
-    shown = download.source.address.shown
-    manifest, part = download.read(MANIFEST), download.read(PART)
-    if manifest is None:
-        raise UserError(f"expected a features folder or a tar of one at {shown}, found no {MANIFEST} there; check the "
-                        "address, or wait for the push that is under way to end")
-    return Offer(manifest, *read_offer(manifest, part, shown))
-
-
-def _check_target(root: Path, offer: Offer) -> None:
+def _check_target(root: Path, text: bytes, whole: Manifest) -> None:
     """Refuse to mix two folders."""
     is_there = (root / MANIFEST).exists()
-    if is_there and (root / MANIFEST).read_bytes() == offer.text:
+    if is_there and (root / MANIFEST).read_bytes() == text:
         return
     if read_ledger(root):
         raise UserError(f"expected another folder to pull into, found that {root} was made here from photos and is not "
                         "what is pulled; name another one")
     if is_there:
-        require_same("recipe", load_manifest(root).recipe, offer.whole.recipe, f"features folder {root}",
+        require_same("recipe", load_manifest(root).recipe, whole.recipe, f"features folder {root}",
                      "what is pulled", "pull into another folder")
 
 
@@ -132,20 +119,8 @@ def _fetch_all(download: Download, files: Iterable[File]) -> int:
     with ThreadPoolExecutor(THREADS) as pool:
         tasks = [pool.submit(download.fetch, file) for file in files]
         try:
-            wait(tasks, return_when=FIRST_EXCEPTION)
-        finally:
-            is_done = all(task.done() and not task.exception() for task in tasks)
-            if not is_done:
-                download.stopped.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-        errors = [task.exception() for task in tasks if task.done() and not task.cancelled() and task.exception()]
-        if errors:
-            raise errors[0]  # type: ignore[misc]
-        return sum(task.result() for task in tasks)
-
-
-def _publish(root: Path, offer: Offer) -> None:
-    """Note what lacks, then write the manifest: from now on there is a folder."""
-    write_part(root, (name for name in list_files(offer.whole) if not (root / name).exists()))
-    settle_text(root / MANIFEST, offer.text.decode("utf-8"))
-    shutil.rmtree(root / PULLING)
+            return sum(task.result() for task in as_completed(tasks))
+        except BaseException:
+            download.stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,18 +1,21 @@
-"""Bytes from a place, from any position on: one kind of reader for files, web servers, S3 and the Hugging Face hub.
+"""Bytes from a path or an http(s), s3 or hf address, from any position on: one kind of reader for each.
 
 A reader tries once; who asks again, and when, is decided in `extract.sharing.download`.
 """
 import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
 
 from data.errors import UserError
 from data.fetch.retry_after import read_retry_after
 from extract.extras import require_extra
-from extract.sharing.address import Address
 
+SCHEMES = ("file", "http", "https", "s3", "hf")
 CHUNK_BYTES = 1 << 20
 RANGE_BYTES = 1 << 23  # asked of an object store at a time
 CONNECT_SECONDS, SILENCE_SECONDS = 30.0, 60.0
@@ -35,6 +38,56 @@ class Absent(Exception):
 
 class IgnoresRanges(Exception):
     """The server sends files from their beginning only."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A place that was named.
+
+    Attributes:
+        scheme: one of SCHEMES. place: a local path, an address, or what follows hf:// or s3://. query: what follows
+        its "?" (a signature, a token). shown: for messages and logs, without user, password and query.
+    """
+
+    scheme: str
+    place: str
+    query: str
+    shown: str
+
+    @property
+    def is_tar(self) -> bool:
+        """Whether a tar is meant, not a folder."""
+        return self.place.endswith(".tar") and not (self.scheme == "file" and Path(self.place).is_dir())
+
+    def inside(self, name: str) -> str:
+        """The place of a file in this folder; of a tar ("" as name) itself."""
+        place = f"{self.place.rstrip('/')}/{name}" if name else self.place
+        return f"{place}?{self.query}" if self.query else place
+
+
+def parse_address(url: str) -> Address:
+    """Read a path or an address.
+
+    Raises:
+        UserError: if it is of no known kind.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return Address("file", url, "", url)
+    if scheme not in SCHEMES or "::" in url or not rest.strip("/"):
+        known = " or ".join(f"{name}://" for name in SCHEMES)
+        raise UserError(f"expected a path, or an address that begins with {known}, found {_hide(url)!r:.200}; name one "
+                        "of those")
+    if scheme in ("http", "https"):
+        parts = urlsplit(url)
+        return Address(scheme, urlunsplit((scheme, parts.netloc, parts.path, "", "")), parts.query, _hide(url))
+    return Address(scheme, rest, "", _hide(url))
+
+
+def _hide(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".partition("?")[0] if scheme.startswith("http") else url
 
 
 def make_transport(address: Address) -> "Transport":
@@ -105,7 +158,15 @@ class Web:
         except FileNotFoundError:
             raise Absent(place) from None
         except self._errors as error:
-            raise _explain(error) from None
+            status = getattr(error, "status", None)
+            if status in NOT_ALLOWED:
+                raise UserError(f"expected to be allowed to read, found the answer {status}; ask for access, or for "
+                                "another address") from None
+            if status == 416:
+                raise IgnoresRanges from None
+            wait = read_retry_after((getattr(error, "headers", None) or {}).get("Retry-After", ""))
+            what = f"the answer {status}" if status else f"{type(error).__name__}: {error!s:.200}"
+            raise Failed(what, wait) from None
 
 
 class Store:
@@ -144,13 +205,3 @@ def first_line(error: Exception) -> str:
 
 Transport: TypeAlias = Files | Web | Store  # `stream` raises Absent, Failed, IgnoresRanges, or UserError
 
-
-def _explain(error: Exception) -> Exception:
-    status = getattr(error, "status", None)
-    if status in NOT_ALLOWED:
-        return UserError(f"expected to be allowed to read, found the answer {status}; ask for access, or for another "
-                         "address")
-    if status == 416:
-        return IgnoresRanges()
-    wait = read_retry_after((getattr(error, "headers", None) or {}).get("Retry-After", ""))
-    return Failed(f"the answer {status}" if status else f"{type(error).__name__}: {error!s:.200}", wait)

@@ -1,5 +1,6 @@
 """Checks of a folder's files: what the manifest names is there and whole, and nothing else is."""
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,7 @@ MAX_CARD_BYTES = 1 << 28
 
 
 def check_manifest(root: Path, manifest: Manifest, report: Report) -> None:
-    """Check that the manifest is what was written, and that its identities follow from their fields."""
+    """Check that the manifest is what was written, that its identities follow from their fields, and its own files."""
     if not is_sealed(root):
         report.damage(MANIFEST, "expected the sha256 that it carries over itself, found another: it was changed after "
                       "it was written, so what it says of the other files may be wrong too")
@@ -32,17 +33,12 @@ def check_manifest(root: Path, manifest: Manifest, report: Report) -> None:
     width = manifest.recipe["fields"].get("width", manifest.width)
     if width != manifest.width:
         report.contradict(MANIFEST, f"expected the width of the recipe, {width}, found {manifest.width}")
-
-
-def check_own_files(root: Path, manifest: Manifest, report: Report) -> None:
-    """Check the card and the list of what was skipped."""
-    for name in OWN_FILES:
-        expected = manifest.files.get(name)
-        if expected is None:
+    for name in OWN_FILES:  # the card, and the list of what was skipped
+        if name not in manifest.files:
             report.note(name, "the manifest has no sha256 of it: it was not checked")
             continue
         with report.blame(name):
-            require_digest(root, name, expected, MAX_CARD_BYTES)
+            require_digest(root, name, manifest.files[name], MAX_CARD_BYTES)
 
 
 def require_digest(root: Path, name: str, expected: str | None, max_bytes: int) -> None:
@@ -62,8 +58,14 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     known = set(report.damaged_files)
     shards = [shard for shard in shards if shard.name not in known]
     progress = Progress(sum(shard.bytes for shard in shards) >> 20, "MB")
+    def look(shard: Shard) -> str:
+        try:
+            return sha256_file(root / shard.name)
+        except OSError as error:
+            return f"nothing ({error.strerror})"
+
     with ThreadPoolExecutor(count_cores()) as pool:  # hashing lets go of the interpreter
-        for shard, found in zip(shards, pool.map(lambda shard: _hash(root / shard.name), shards)):
+        for shard, found in zip(shards, pool.map(look, shards)):
             progress.add(shard.bytes >> 20)
             if found != shard.sha256:
                 twin = next((other.name for other in shards if other.sha256 == found), None)
@@ -73,17 +75,11 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     report.facts["bytes"] = f"{sum(shard.bytes for shard in shards)} read and compared in {len(shards)} shards"
 
 
-def _hash(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError as error:
-        return f"nothing ({error.strerror})"
-
 
 def check_foreign(root: Path, named: Iterable[str], report: Report) -> None:
     """Say which files are not the folder's, and which of its own nobody names any more."""
     expected, published = set(named), set(read_ledger(root))
-    foreign: dict[str, list[str]] = {"stranger": [], "unnamed": [], "partial": []}
+    foreign: dict[str, list[str]] = defaultdict(list)
     for path, folders, names in os.walk(root):
         if Path(path) == root and LOCAL in folders:
             folders.remove(LOCAL)

@@ -41,14 +41,19 @@ def check_weights(root: Path, weights: str, report: Report, backbone_name: str |
     Raises:
         UserError: if the folder has no canaries, or its backbone is not to be had.
     """
+    from extract.backbones.backbone import spec_fields
     features = Features.open(root)
     fields = features.recipe["fields"]
     canaries = _read_canaries(features)
     backbone = _build(fields, weights, backbone_name)
-    _compare_recipes(backbone, fields, report)
+    here = {"backbone": backbone.name, "weights": backbone.weights_sha256, **spec_fields(backbone.spec)}
+    for name, value in here.items():
+        if fields.get(name) != value:
+            report.differ(f"recipe: {name}", f"expected {fields.get(name)!s:.80} as the folder was made with, "
+                          f"found {value!s:.80} here", REMEDY)
     if backbone.spec.width != features.width:
         return  # told above
-    look = _make_looker(backbone, fields, features.manifest.made_by, device, report)
+    look = _make_looker(backbone, features, device, report)
     rows = np.flatnonzero(features.usable)
     mean, deviation = measure_statistics(features.feature, rows if len(rows) else canaries["photo"])
     ids = features.photo_id.take(canaries["photo"])
@@ -83,26 +88,16 @@ def _build(fields: dict[str, Any], weights: str, backbone_name: str | None) -> "
     return build_backbone(backbone_name or name, weights, resize if resize in ("squash", "crop") else None)
 
 
-def _compare_recipes(backbone: "Backbone", fields: dict[str, Any], report: Report) -> None:
-    from extract.backbones.backbone import spec_fields
-    here = {"backbone": backbone.name, "weights": backbone.weights_sha256, **spec_fields(backbone.spec)}
-    for name, value in here.items():
-        if fields.get(name) != value:
-            report.differ(f"recipe: {name}", f"expected {fields.get(name)!s:.80} as the folder was made with, "
-                          f"found {value!s:.80} here", REMEDY)
-
-
-def _make_looker(backbone: "Backbone", fields: dict[str, Any], made_by: tuple[dict[str, Any], ...], device_name: str,
-                 report: Report) -> Any:
+def _make_looker(backbone: "Backbone", features: Features, device_name: str, report: Report) -> Any:
     import torch
 
     from extract.backbones.mapper import PRECISIONS, Mapper, choose_device
     device = choose_device(device_name, 0)
-    precision = fields.get("precision", "float32")
+    precision = features.recipe["fields"].get("precision", "float32")
     if precision not in PRECISIONS or (precision == "float16" and device.type == "cpu"):
         report.note("precision", f"the folder was made with {precision!s:.20}; compared with float32 here")
         precision = "float32"
-    sizes = [made["batch_shape"][0] for made in made_by]  # the same shape gives the same bits on the same machine
+    sizes = [made["batch_shape"][0] for made in features.manifest.made_by]  # the same shape gives the same bits
     mapper = Mapper(backbone, device, precision, min(sizes[0], BATCH_ROWS) if sizes else BATCH_ROWS)
     report.facts["compared on"] = f"{device}, {precision}, torch {torch.__version__}"
 

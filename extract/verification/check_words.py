@@ -89,7 +89,14 @@ def describe_bad_stories(arrays: dict[str, np.ndarray], num_photos: int, num_wor
             yield f"expected plain names as {name}, found {len(odd)} that are none (first: {min(odd)[:60]!r})"
     if len(set(arrays["story_id"].tolist())) != stories:
         yield "expected every story once, found some more often"
-    yield from _describe_bad_captions(arrays)
+    blob, offset = arrays["caption"], arrays["offset"]
+    if offset[0] != 0 or offset[-1] != len(blob) or (np.diff(offset) < 0).any():
+        yield f"expected caption offsets that rise from 0 to {len(blob)}, found {offset[0]} to {offset[-1]}"
+        return
+    try:
+        blob.tobytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        yield f"expected captions in UTF-8, found other bytes at {error.start}"
 
 
 def _look_at_frames(arrays: dict[str, np.ndarray], num_photos: int, num_words: int | None) -> dict[str, np.ndarray]:
@@ -111,13 +118,3 @@ def _look_at_frames(arrays: dict[str, np.ndarray], num_photos: int, num_words: i
         "captions marked as split on white space (1) or not (0)": arrays["tokenised"] > 1,
     }
 
-
-def _describe_bad_captions(arrays: dict[str, np.ndarray]) -> Iterator[str]:
-    blob, offset = arrays["caption"], arrays["offset"]
-    if offset[0] != 0 or offset[-1] != len(blob) or (np.diff(offset) < 0).any():
-        yield f"expected caption offsets that rise from 0 to {len(blob)}, found {offset[0]} to {offset[-1]}"
-        return
-    try:
-        blob.tobytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        yield f"expected captions in UTF-8, found other bytes at {error.start}"

@@ -7,6 +7,7 @@ is set aside in `.local/damaged` where this machine can make it again; it is nev
 import argparse
 import json
 import os
+from itertools import chain, count
 from pathlib import Path
 
 from data.errors import UserError, shell_word
@@ -55,9 +56,16 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
     with report.blame(PART):
         report.lacks = read_lacks(root)
     is_ours = bool(read_ledger(root))
-    if not (root / MANIFEST).exists() and is_ours:
+    manifest: Manifest | None = None
+    if (root / MANIFEST).exists():
+        with report.blame(MANIFEST):
+            manifest = load_manifest(root)
+    elif is_ours:
         _check_unfinished(root, full, report)
-    elif (manifest := _load(root, report)) is not None:
+    else:
+        raise UserError(f"expected a features folder's manifest at {root / MANIFEST}, found no such file; get the "
+                        "folder again, or make it with: make features")
+    if manifest is not None:
         _check_finished(root, manifest, full, report)
         is_ours = check_files.check_ledger(root, manifest, report)
     for finding in report.damaged:
@@ -68,15 +76,6 @@ def verify_folder(root: Path, full: bool = False, keep: bool = False) -> Report:
     return report
 
 
-def _load(root: Path, report: Report) -> Manifest | None:
-    if not (root / MANIFEST).exists():
-        raise UserError(f"expected a features folder's manifest at {root / MANIFEST}, found no such file; get the "
-                        "folder again, or make it with: make features")
-    with report.blame(MANIFEST):
-        return load_manifest(root)
-    return None
-
-
 def _check_finished(root: Path, manifest: Manifest, full: bool, report: Report) -> None:
     fields = manifest.recipe["fields"]
     report.facts["recipe"] = f"{manifest.recipe['id']:.12} ({fields.get('backbone')}, {fields.get('precision')})"
@@ -84,23 +83,19 @@ def _check_finished(root: Path, manifest: Manifest, full: bool, report: Report) 
         report.note(PART, f"the folder is a part, what is there was looked at: it lacks "
                     f"{describe_lacks(manifest, report.lacks)}; {REST}")
     check_files.check_manifest(root, manifest, report)
-    check_files.check_own_files(root, manifest, report)
+
     check_photos(root, manifest, report)
     check_beside(root, manifest, report)
     check_canaries(root, manifest, report)
     check_words(root, manifest, report)
+    shards = [shard for shards in manifest.shards.values() for shard in shards]
     if full:
-        check_files.check_hashes(root, [shard for shards in manifest.shards.values() for shard in shards], report)
+        check_files.check_hashes(root, shards, report)
     else:
         report.facts["bytes"] = "sizes compared, contents not: --full finds any flipped bit"
-    check_files.check_foreign(root, name_files(manifest), report)
-
-
-def name_files(manifest: Manifest) -> list[str]:
-    """Every file that a folder may have, by its path inside it."""
-    shards = (shard.name for shards in manifest.shards.values() for shard in shards)
-    return [MANIFEST, PART, *FOR_THE_WAY, *check_files.OWN_FILES, *shards,
-            *(f"words/{name}/{file}" for name, entry in manifest.words.items() for file in {*FILES, *entry.files})]
+    texts = (f"words/{name}/{file}" for name, entry in manifest.words.items() for file in {*FILES, *entry.files})
+    check_files.check_foreign(root, {MANIFEST, PART, *FOR_THE_WAY, *check_files.OWN_FILES, *texts,
+                                     *(shard.name for shard in shards)}, report)
 
 
 def _check_unfinished(root: Path, full: bool, report: Report) -> None:
@@ -121,21 +116,15 @@ def _set_aside(root: Path, report: Report) -> None:
     try:
         with hold_alone(root, "verify"):
             for name in names:
-                _move(root, name, report)
+                if not os.path.lexists(source := root / name):
+                    continue
+                places = chain([root / DAMAGED / name], (root / DAMAGED / f"{name}.{turn}" for turn in count(1)))
+                target = next(path for path in places if not os.path.lexists(path))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(source, target)
+                sync(source.parent)
+                for finding in report.damaged:
+                    if finding.file == name:
+                        finding.set_aside = target.relative_to(root).as_posix()
     except (UserError, OSError) as error:  # held by somebody, or a disk that is read only
         report.warn("setting aside", f"nothing was moved: {error}")
-
-
-def _move(root: Path, name: str, report: Report) -> None:
-    source, target = root / name, root / DAMAGED / name
-    if os.path.lexists(source):
-        generation = 1
-        while os.path.lexists(target):
-            target = root / DAMAGED / f"{name}.{generation}"
-            generation += 1
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(source, target)
-        sync(source.parent)
-        for finding in report.damaged:
-            if finding.file == name:
-                finding.set_aside = target.relative_to(root).as_posix()

@@ -17,8 +17,7 @@ def main() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # equal sums on CUDA too
     let_threads_sleep()
     require_folder(command.features_path)
-    from train.finetune.session import run_finetuning
-    from train.finetune.summary import print_summary
+    from train.finetune.session import print_summary, run_finetuning
 
     run_finetuning(command)
     if is_writer:

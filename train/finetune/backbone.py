@@ -62,8 +62,8 @@ class PhotoEncoder:
         self.spec, self.device, self.autocast, self.photos_at_once = backbone.spec, device, autocast, photos_at_once
         self.module = backbone.module.eval().to(device).to(memory_format=torch.channels_last)
         self.parameters = _thaw(self.module, trainable)
-        if checkpointing:
-            _checkpoint_blocks(self.module)
+        for block in (list(_find_blocks(self.module)) or [self.module]) if checkpointing else ():
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
         scale = torch.tensor([self.spec.mean, self.spec.std], dtype=torch.float32, device=device) * 255
         self._mean, self._std = (part.view(1, 3, 1, 1) for part in scale)
         self._waiting: tuple[tuple[Tensor, ...], Tensor, Tensor | None] | None = None
@@ -138,12 +138,6 @@ def _thaw(module: nn.Module, trainable: str) -> list[nn.Parameter]:
     for parameter in chosen:
         parameter.requires_grad_()
     return chosen
-
-
-def _checkpoint_blocks(module: nn.Module) -> None:
-    blocks = list(_find_blocks(module))
-    for block in blocks or [module]:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def _find_blocks(module: nn.Module) -> Iterator[nn.Module]:

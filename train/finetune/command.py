@@ -7,8 +7,8 @@ from typing import Any
 
 from data.errors import CommandParser, UserError
 from train.config import TrainConfig
-from train.finetune.config import CHANGEABLE, TRAINABLE, Command, FinetuneConfig
-from train.settings import CHOICES, check_settings, read_table
+from train.finetune.config import CHANGEABLE, Command, FinetuneConfig
+from train.settings import add_setting, check_settings, read_table
 
 OWN = {known.name: known for known in fields(FinetuneConfig)}
 RUN = {known.name: known for known in fields(TrainConfig) if known.name in CHANGEABLE}
@@ -69,20 +69,9 @@ def make_parser() -> CommandParser:
                         help="TOML file of settings, or a fine-tuned run's config.json to replay it")
     parser.add_argument("--force", action="store_true", default=False,
                         help="start anew; the run that is there is moved beside")
-    for name, known in OWN.items():
+    for known in OWN.values():
         shown = known.metadata["help"] + (f" (default {known.default})" if known.default != "" else "")
-        _add_flag(parser, name, known.default, shown, TRAINABLE if name == "trainable" else None)
-    for name, known in RUN.items():
-        choices = CHOICES.get(name)
-        _add_flag(parser, name, known.default, f"{known.metadata['help']} (default: the run's)",
-                  tuple(choices) if choices else None)
+        add_setting(parser, known, shown)
+    for known in RUN.values():
+        add_setting(parser, known, f"{known.metadata['help']} (default: the run's)")
     return parser
-
-
-def _add_flag(parser: CommandParser, name: str, default: object, shown: str, choices: tuple[str, ...] | None) -> None:
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(default, bool):
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=shown)
-    else:
-        parser.add_argument(flag, type=type(default), choices=choices, help=shown,
-                            metavar=None if choices else name.upper())

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.settings import setting
+from data.settings import Checked, setting
 from train.config import TrainConfig
 
 TRAINABLE = ("all", "last")
@@ -17,29 +17,30 @@ CHANGEABLE = ("missing", "fraction", "limit", "seed", "weight_decay", "clip", "p
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
+class FinetuneConfig(Checked):
     """Settings of a fine-tuning beside those of TrainConfig."""
 
-    epochs: int = setting(3, "passes over the train stories")
-    batch_size: int = setting(16, "stories of a step, over all processes together")
+    epochs: int = setting(3, "passes over the train stories", least=1)
+    batch_size: int = setting(16, "stories of a step, over all processes together", least=1)
     lr: float = setting(1e-4, "learning rate of the story model")
     backbone_lr: float = setting(1e-5, "learning rate of the backbone")
-    trainable: str = setting("all", "all of the backbone, or its last stage; batch norm stays as it is")
+    trainable: str = setting("all", "all of the backbone, or its last stage; batch norm stays as it is",
+                             choices=TRAINABLE)
     photos_at_once: int = setting(80, "photos whose activations are held; a step with more of them looks at each "
-                                      "twice, with the same result")
+                                      "twice, with the same result", least=1)
     checkpointing: bool = setting(False, "hold the activations between the backbone's blocks alone, compute the others "
                                          "again")
     augmentation: bool = setting(True, "flip, crop, turn and colour train photos, drawn once per story and epoch")
     weights: str = setting("", "random, imagenet or a file: the weights that the features were made with, where the "
                                "folder does not tell")
-    readers: int = setting(0, "threads that decode photos; 0: one a core")
+    readers: int = setting(0, "threads that decode photos; 0: one a core", least=0)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("photos_at_once", 1), ("readers", 0)):
-            _require(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
+        super().__post_init__()
         for name in ("lr", "backbone_lr"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        _require(self.trainable in TRAINABLE, "trainable", self.trainable, f"one of {', '.join(TRAINABLE)}")
+            if not getattr(self, name) > 0:
+                raise UserError(f"setting {name}: expected more than 0, found {getattr(self, name)!r}; change "
+                                f"--{name.replace('_', '-')}")
 
     def lasting(self) -> dict[str, Any]:
         """The settings that decide what comes out and that TrainConfig lacks."""
@@ -70,8 +71,3 @@ def change_config(begun: TrainConfig, command: Command) -> TrainConfig:
     return replace(begun, **{"init": "", "views": False, "reader": "mapped",
                              "epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr,
                              "carry_lr": config.lr, "steps": 0, "patience_steps": 0, **command.changes})
-
-
-def _require(holds: bool, name: str, found: object, expected: str) -> None:
-    if not holds:
-        raise UserError(f"setting {name}: expected {expected}, found {found!r}; change --{name.replace('_', '-')}")

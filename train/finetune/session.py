@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from data.errors import UserError
+from data.errors import UserError, shell_word
 from data.files import sha256_file
+from data.folder.folder import Features
+from train.batches import Batch
 from train.distributed import World, join_world
-from train.finetune.backbone import PhotoEncoder, open_backbone
+from train.finetune.backbone import PhotoEncoder, extraction_flags, open_backbone
 from train.finetune.config import Command, change_config
 from train.finetune.photos import PhotoDataset, PhotoFeatures
-from train.finetune.trainer import FinetuneTrainer
 from train.order import share_batch
 from train.prepare import COMPLETE, FRESH, agree_on_plan, open_splits, resolve
 from train.run_folder.runs import BACKBONE, BEST, RunRecord, load_run, measure_sizes, read_record, require_same_folder
 from train.session import TrainingRun, build_trainer, open_run
+from train.summary import print_summary as print_training
+from train.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +83,48 @@ def _run_in_world(command: Command, world: World, stack: ExitStack) -> None:
     open_run(FinetuneRun, command.run_path, record, trainer, train_set, val_set, plan).finish()
 
 
+class FinetuneTrainer(Trainer):
+    """A `Trainer` that learns the backbone's weights too, at their own learning rate.
+
+    What is seen comes from the backbone; what is to be predicted stays the folder's features, so that the two cannot
+    agree on something simple.
+    """
+
+    def __init__(self, *settings: Any, encoder: PhotoEncoder, backbone_lr: float) -> None:
+        super().__init__(*settings)
+        self.encoder = encoder
+        self.optimizer.add_param_group({"params": encoder.parameters, "lr": backbone_lr})
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the progress."""
+        return {**super().parts, "backbone": self.encoder.module}
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What the gradient norm is taken over: story model and backbone together."""
+        return [*super().parameters, *self.encoder.parameters]
+
+    def move(self, batch: Batch) -> Batch:
+        """A batch with its pictures looked at."""
+        moved = super().move(batch)
+        features, mask = self.encoder.look(moved.pop("pictures")), moved["photo_mask"]
+        shown = features.new_zeros(*mask.shape, features.shape[-1])                        # (B, K, D)
+        shown[mask] = features
+        return {**moved, "input_features": shown}
+
+    def backward(self, total: Tensor) -> None:
+        """Give story model and backbone their gradients."""
+        super().backward(total)
+        self.encoder.backward()
+        if self.world.size == 1:
+            return
+        for parameter in self.encoder.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)  # no photo in this process's share
+            self.world.sum(parameter.grad).div_(self.world.size)  # as DistributedDataParallel does for the model
+
+
 class FinetuneRun(TrainingRun):
     """The loop of training, which keeps the backbone of the best epoch too and decodes photos ahead."""
 
@@ -94,3 +141,19 @@ class FinetuneRun(TrainingRun):
         size, world = self.config.batch_size, self.trainer.world
         for first in (start, start + size) if is_first else (start + size,):
             self.train_set.prefetch(share_batch(order[first:first + size], world.rank, world.size))
+
+
+def print_summary(command: Command) -> None:
+    """Print what lies where and how the loop closes: features through the new backbone, and training on them.
+
+    The fine-tuned model predicts features of the frozen backbone; on a folder of the new one, numbers about photos
+    mean something once a run was trained there.
+    """
+    run, features = command.run_path, command.features_path
+    print_training(run, features, next_step="")
+    made = f"{features}-finetuned"
+    print(f"backbone {run / BACKBONE}")
+    print(f"next:   make features DATA={shell_word(command.photos_path)} FEATURES={shell_word(made)} "
+          f"WEIGHTS={shell_word(run / BACKBONE)} ARGS='{extraction_flags(Features.open(features).recipe)}'")
+    print(f"        make train FEATURES={shell_word(made)} RUN={shell_word(f'{run}-trained')} "
+          f"ARGS={shell_word(f'--init {shell_word(run)}')}")

@@ -109,19 +109,19 @@ def read_record(run_path: Path) -> RunRecord:
                         f"{remedy}") from None
 
 
-def load_run(run_path: Path, device: str | torch.device = "cpu", weights: str = BEST) -> LoadedRun:
-    """Open a run's best model (or the file named by `weights`) in evaluation mode.
+def load_run(run_path: Path, device: str | torch.device = "cpu") -> LoadedRun:
+    """Open a run's best model in evaluation mode.
 
     Raises:
         UserError: if the folder is no run, has no weights yet, or the two do not fit each other.
     """
     record = read_record(run_path)
     model = build_model(record.config, record.sizes)
-    tensors, metadata = read_weights(run_path / weights)
+    tensors, metadata = read_weights(run_path / BEST)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"expected the weights of {run_path / CONFIG} in {run_path / weights}, found others: "
+        raise UserError(f"expected the weights of {run_path / CONFIG} in {run_path / BEST}, found others: "
                         f"{error}; train the run again with --force") from None
     return LoadedRun(run_path, record.config, model.to(device).eval(), read_recipe(run_path, record), record.words,
                      record.source, int(metadata.get("epoch", 0)), record.features)
@@ -215,11 +215,6 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     except (SafetensorError, OSError) as error:
         raise UserError(f"expected trained weights in {path}, found {type(error).__name__}: {error}; train the run "
                         "again with --force") from None
-
-
-def load_epoch(path: Path) -> int:
-    """The epoch, from 1, whose weights a safetensors file holds."""
-    return int(read_weights(path)[1].get("epoch", 0))
 
 
 def read_metrics(run_path: Path) -> list[dict[str, Any]]:
