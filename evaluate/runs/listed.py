@@ -45,9 +45,8 @@ def read_card(url: str) -> ListedRun:
     Raises:
         UserError: if there is none, or it is larger than any, or not what a card is, field by field.
     """
-    from extract.sharing.address import parse_address
-    from extract.sharing.download import Download
-    from extract.sharing.source import Source
+    from extract.sharing.download import Download, Source
+    from extract.sharing.transport import parse_address
     address = parse_address(url)
     text = Download(Source(address), Path()).read("", 0, MAX_CARD_BYTES + 1)
     if text is None:
