@@ -185,7 +185,8 @@ def _differences(first: dict, second: dict) -> float:
 
 
 @pytest.mark.parametrize("more, said", [
-    (["--task", "tell"], "expected --task next"), (["--folds", "1"], "at least 2"), (["--epochs", "0"], "epochs"),
+    (["--task", "tell", "--word-attention"], "word_attention"), (["--folds", "1"], "at least 2"),
+    (["--epochs", "0"], "epochs"),
     (["--features-args=--views=99"], "--views"), (["--no-such"], "--no-such"), (["--words", "x"], "--words"),
     (["--folds", "25"], "share photos or sentences")])
 def test_bad_settings_are_refused_before_anything_is_made(more, said, books, tmp_path, capsys):

@@ -8,13 +8,15 @@ import torch
 from data.folder.folder import Features
 from evaluate.__main__ import main
 from evaluate.baselines.text_lstm import LSTMConfig, TextLSTM, write_story
-from evaluate.baselines.whole_stories import find_nearest, join_true, list_story_rows
+from evaluate.baselines.whole_stories import StoryBaselines, find_nearest, join_true
+from evaluate.evaluation.stories import join_sentences
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
 from tests.tiny_runs import write_run
 from train.model.ngrams import NgramModel
 from train.writing.config import WritingConfig
 
+TAG_ROWS = ("tag prior", "linear probe", "no tags")
 BASELINES = ("nearest train story", "trigram", "text-only LSTM", "unigram")
 
 
@@ -35,7 +37,8 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
     assert len(lines) == 44 and all(len(line["sentences"]) == len(line["photos"]) == 5 for line in lines)
     assert lines[3]["story"] == " ".join(lines[3]["sentences"]) and lines[3]["nll"] > 0
-    assert {"model", "constant story", "human", "model, scored as human", *BASELINES} == set(evaluation["rows"])
+    assert {"model", "constant story", "human", "model, scored as human", *BASELINES, *TAG_ROWS} == set(
+        evaluation["rows"])
     assert all(name in printed for name in ("constant story", "human", "perpl.", "Story   "))
     model = evaluation["rows"]["model"]
     assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None
@@ -82,18 +85,29 @@ def test_the_scorer_gives_the_same_numbers(run, tmp_path):
 def test_baselines_of_whole_stories_by_hand(run, monkeypatch):
     train, val, test = open_splits(run.parent / "features", "train", "val", "test")
     space = PhotoSpace(test.features, np.full(16, 3.0), np.full(16, 2.0))
-    rows = {row.name: row for row in list_story_rows(test, train, val, space, None)}
-    assert tuple(rows) == ("nearest train story", "unigram", "trigram", "text-only LSTM")
+    baselines = StoryBaselines(train, val, space, None)
+    rows = {row.name: row for row in baselines.rows(test)}
+    stories = {name: join_sentences(row) for name, row in rows.items() if row.written}
+    assert tuple(rows) == ("nearest train story", "unigram", "trigram", "text-only LSTM", "tag prior", "linear probe",
+                           "no tags")
     mean = [(test.features.feature.take(part.units.photo.ravel()).astype(float).reshape(len(part), 5, 16) / 2 - 1.5
              ).mean(axis=1) for part in (test, train)]
     own, theirs = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in mean)
     expected = (own @ theirs.T).argmax(axis=1)
     assert len(set(expected.tolist())) > 1
-    assert rows["nearest train story"].stories == [join_true(train, place) for place in expected]
+    assert stories["nearest train story"] == [join_true(train, place) for place in expected]
     trigram = NgramModel.fit(train.token.reshape(-1, 30), val.token.reshape(-1, 30), 3, len(test.words.vocabulary))
-    np.testing.assert_allclose(rows["trigram"].nll[0, :, 0], trigram.nll(test.token[:, 0]))
-    assert rows["unigram"].stories is None and len(set(rows["text-only LSTM"].stories)) == 1
-    assert all(row.nll.shape == (2, 44, 5) for row in rows.values() if row.nll is not None)
+    np.testing.assert_allclose(rows["trigram"].nll[0], trigram.nll(test.token[:, 0]))
+    assert "unigram" not in stories and len(set(stories["text-only LSTM"])) == len(set(stories["trigram"])) == 1
+    assert all(list(row.nll) == list(row.nll_known) == list(range(5)) for row in rows.values() if row.nll)
+    for kind in ("seen", "next"):  # the tags of photo t, 0..4
+        for t in (0, 4):
+            said = {name: row.tags[kind][t] for name, row in rows.items() if row.tags}
+            np.testing.assert_allclose(said["tag prior"].probs, np.tile(train.tag[:, t].mean(axis=0), (44, 1)))
+            np.testing.assert_array_equal(said["nearest train story"].predicted, train.tag[expected, t] > 0)
+            photos = space.read(test.units.photo[:, t])
+            np.testing.assert_allclose(said["linear probe"].probs, baselines.linear.tag_scores(photos))
+            assert not said["no tags"].predicted.any()
 
 
 def test_an_unusable_photo_does_not_move_an_albums_mean(make_features, run):

@@ -12,7 +12,7 @@ from data.files import write_text
 from data.folder.folder import Features
 from data.folder.word_reader import WordSet
 from evaluate.config import HEADLINE_T
-from evaluate.metrics import GROUPS, STORY, name_group, order_of, split_t
+from evaluate.metrics import GROUPS, TOLD, name_group, order_of, split_t
 from evaluate.page import charts, verdict
 from evaluate.page.commands import list_commands, settings_of
 from evaluate.page.pictures import Pictures
@@ -158,7 +158,7 @@ def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[d
     return [{"group": group, "by_t": [
         {"t": t, "metrics": [verdict.describe(split_t(name)[1]) for name in groups[group][t]],
          "rows": _table_rows(run, groups[group][t])} for t in sorted(groups[group], reverse=True)]}
-        for group in (STORY, *GROUPS) if group in groups]
+        for group in (*TOLD.values(), *GROUPS) if group in groups]
 
 
 def _table_rows(run: EvaluatedRun, names: list[str]) -> list[dict[str, Any]]:
