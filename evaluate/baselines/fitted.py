@@ -34,7 +34,7 @@ from train.writing.config import WritingConfig
 LOCAL = ".local"
 NUM_FREQUENT, NUM_DRAWN = 40, 40  # candidates for the constant: the commonest train captions and others at random
 NUM_UNITS = 400  # units it is chosen on
-TEXT_LSTM, PLAIN_LSTM = "text-only LSTM", "LSTM without context"
+TEXT_LSTM, PLAIN_LSTM = "text-only LSTM", "LSTM, no context"
 NGRAMS = {"unigram": 1, "trigram": 3}
 
 logger = logging.getLogger(__name__)
