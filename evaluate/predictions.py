@@ -11,7 +11,7 @@ tokens, how many these are; nll_known and tokens_known: both without <UNK>.
 
 Task `tell`, a line per story: album_id, story_id; story: what was written; sentences: its five; reference: the true
 story's words as they are scored; photos: five ids; tags, tags_seen, tags_next: for each photo as above, next: said of
-it after a look at all five; nll: nats of the true story's words and <END>s, and tokens.
+it after a look at all five; nll: nats of the true story's words and <END>s, and tokens; nll_known and tokens_known.
 """
 import json
 import math
@@ -71,7 +71,8 @@ class Prediction:
         if self.is_story:
             return {"album_id": self.album_id, "story_id": self.story_id, "story": self.written,
                     "sentences": self.sentences, "reference": self.reference, "photos": self.photos, **self.tags_told,
-                    "nll": self.nll, "tokens": self.tokens}
+                    "nll": self.nll, "tokens": self.tokens, "nll_known": self.nll_known,
+                    "tokens_known": self.tokens_known}
         return {"story_id": self.story_id, "album_id": self.album_id, "t": self.t, "photos": self.photos,
                 "caption": self.caption, "reference": self.reference, "written": self.written, "tags": self.tags,
                 "described": self.described, **{f"tags_{kind}": self.guessed.get(kind) for kind in KINDS},
@@ -181,6 +182,7 @@ def _parse(raw: Any, place: str) -> Prediction:
             story_id=str(raw.get("story_id", "")), album_id=raw["album_id"], t=NUM_FRAMES,
             photos=_names(raw, "photos") or (), written=raw["story"], reference=raw.get("reference"),
             sentences=_names(raw, "sentences") or (), nll=plain_number(raw.get("nll")), tokens=_count(raw, "tokens"),
+            nll_known=plain_number(raw.get("nll_known")), tokens_known=_count(raw, "tokens_known"),
             tags_told={key: tuple(_names({key: tags}, key) for tags in raw[key]) for key in TAG_KEYS
                        if isinstance(raw.get(key), list) and len(raw[key]) == NUM_FRAMES},
             is_story=True)

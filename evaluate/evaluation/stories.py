@@ -123,7 +123,8 @@ def list_stories(split: EvaluatedSplit, row: Row) -> Iterator[Prediction]:
     """What a row told, story by story."""
     units, frames = split.units, list(row.written)
     names = [name.decode() for name in split.features.photo_id.take(units.photo.ravel())]
-    nll, tokens = np.sum(list(row.nll.values()), axis=0), split.num_tokens.sum(axis=1)
+    nll, nll_known = (np.sum(list(nats.values()), axis=0) for nats in (row.nll, row.nll_known))
+    tokens, unknown = (counts.sum(axis=1) for counts in (split.num_tokens, split.num_unknown))
     said = {kind: [guess.predicted for guess in row.tags[kind].values()] for kind in KINDS}
     for place, story in enumerate(join_sentences(row)):
         tags = {"tags": tuple(name_tags(split, split.tag[place, t]) for t in frames), **{
@@ -133,4 +134,5 @@ def list_stories(split: EvaluatedSplit, row: Row) -> Iterator[Prediction]:
             album_id=units.album_ids[place], story_id=units.story_ids[place], t=len(frames), is_story=True,
             written=story, sentences=tuple(" ".join(row.written[t][place]) for t in frames),
             reference=join_true(split, place), photos=tuple(names[place * len(frames):][:len(frames)]),
-            tags_told=tags, nll=float(nll[place]), tokens=int(tokens[place]))
+            tags_told=tags, nll=float(nll[place]), tokens=int(tokens[place]), nll_known=float(nll_known[place]),
+            tokens_known=int(tokens[place] - unknown[place]))
