@@ -4,14 +4,19 @@ import json
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from data.folder.folder import Features
+from data.folder.identity import identify
 from evaluate.__main__ import main
 from evaluate.baselines.text_lstm import LSTMConfig, TextLSTM, write_story
 from evaluate.baselines.whole_stories import StoryBaselines, find_nearest, join_true
+from evaluate.comparison.story_lines import count_learned
 from evaluate.evaluation.stories import join_sentences
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
+from tests.conftest import TAG_NAMES
 from tests.tiny_runs import write_run
 from train.model.ngrams import NgramModel
 from train.writing.config import WritingConfig
@@ -56,6 +61,69 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
             model["perplexity_known"]["value"] - rows[row]["perplexity_known"]["value"])
     assert rows["trigram"]["perplexity"]["value"] < model["perplexity"]["value"]  # this model was never trained
     assert all(row in printed for row in BASELINES) and "dR" in printed
+
+
+def test_tags_of_all_photos_are_scored_together(run, capsys):
+    """By scikit-learn from what the predictions say; who says the same of every photo ranks none above another."""
+    assert main(["--run", str(run), "--no-meteor", "--resamples", "50"]) == 0
+    rows = json.loads((run / "eval-test.json").read_text())["rows"]
+    lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
+    true, *said = (MultiLabelBinarizer(classes=TAG_NAMES[2:]).fit_transform(
+        [tags for line in lines for tags in line[key]]) for key in ("tags", "tags_seen", "tags_next"))
+    assert len(true) == 220 and not np.array_equal(*said)
+    for kind, flags in zip(("seen", "next"), said):
+        assert rows["model"][f"tags_{kind}.micro_f1"]["value"] == pytest.approx(f1_score(true, flags, average="micro"))
+        found = rows["model"][f"tags_{kind}.map"]
+        assert found["low"] < found["value"] < found["high"] and found["n"] == 110  # two tellings of every photo
+        assert f"tags_{kind}.f1.dog" in rows["model"] and f"tags_{kind}.f1.dog" not in rows["no tags"]
+    words = Features.open(run.parent / "features").words().split("test")
+    np.testing.assert_array_equal(true, words.tag.all().reshape(220, -1)[:, 2:])
+    printed = capsys.readouterr().out
+    assert "Tags, all photos seen" in printed and "Seen tags" in printed and "Next tags" not in printed
+    page = (run / "report.html").read_text()
+    assert "Tags of all photos" in page and "Tags of frame" not in page
+
+
+def test_no_photo_no_tags_seen_in_it(run, make_features):
+    other = make_features("other", stories={"train": 4, "val": 4, "test": 44}, bad_photos=(22,))
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0", "--features", str(other)]) == 0
+    lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
+    assert [tags is None for tags in lines[0]["tags_seen"]] == [False, False, True, False, False]
+    assert all(None not in line["tags_next"] for line in lines) and None not in lines[2]["tags_seen"]
+
+
+def test_a_split_that_was_dealt_from_train_is_no_test_split_of_its_dataset(run, make_features):
+    arguments = ["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0"]
+    said = []
+    for files in ({"train.story-in-sequence.json": "x"}, {"test.story-in-sequence.json": "x"}):
+        path = run.parent / "features/manifest.json"
+        manifest = json.loads(path.read_text())
+        identity = identify({"version": 1, "length": 30, "annotations": files})
+        manifest["words"]["default"] |= identity
+        path.write_text(json.dumps(manifest))
+        record = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps({**record, "words": identity}))
+        assert main(arguments) == 0
+        said.append(str(json.loads((run / "eval-test.json").read_text())["protocol"]["notes"]))
+    assert "dealt by album from train.story-in-sequence.json: not the dataset's own" in said[0]
+    assert "dealt by album" not in said[1]
+
+
+def test_no_published_figures_beside_a_run_that_learned_from_the_references(run, tmp_path, monkeypatch, capsys):
+    def score():
+        assert main(["score", "--predictions", str(run / "predictions-test.jsonl"), "--no-meteor", "--resamples", "0",
+                     "--out", str(tmp_path / "score.json")]) == 0
+        return json.loads((tmp_path / "score.json").read_text())["published"], capsys.readouterr().out
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0", "--split", "test"]) == 0
+    monkeypatch.setattr("evaluate.comparison.score.find_published", lambda references: {"AREL": {"bleu_1": 0.6}})
+    published, said = score()
+    assert published and "learned from" not in said
+    later = write_run(tmp_path / "later", run.parent / "features", task="tell", init=str(run))
+    assert count_learned(later, ["train-album-0", "train-album-1", "test-album-0"]) == 2
+    lines = (run / "predictions-test.jsonl").read_text()
+    (run / "predictions-test.jsonl").write_text(lines.replace("test-album-0", "train-album-1"))
+    published, said = score()
+    assert published == {} and "the run learned from 1 of these albums" in " ".join(said.split())
 
 
 def test_cautions_are_told_beside_the_numbers(run, make_features, capsys):

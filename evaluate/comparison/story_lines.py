@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from data.folder.folder import Features
 from evaluate.comparison.story_files import A_LINE
 from evaluate.predictions import KINDS, Prediction, read_predictions, read_text
 from evaluate.statistics.bootstrap import Estimate, Resamples
 from evaluate.stories.scorer import SYSTEM, Corpus, PublishedScorer
+from train.run_folder.runs import CONFIG, read_record
 
 
 def read_story_lines(path: Path) -> list[Prediction]:
@@ -20,6 +22,21 @@ def read_story_lines(path: Path) -> list[Prediction]:
     content = read_text(path, "predictions")
     lines = read_predictions(path, content) if A_LINE.match(content) else []
     return lines if all(line.is_story for line in lines) else []
+
+
+def count_learned(run_path: Path, album_ids: Sequence[str]) -> int:
+    """How many of these albums the run in a folder was trained on, or the run it began with; 0 where that is no run,
+    or its features folder is gone."""
+    learned: set[str] = set()
+    while (run_path / CONFIG).is_file():
+        record = read_record(run_path)
+        if Path(record.features).is_dir():
+            words = Features.open(Path(record.features)).words(record.config.words)
+            learned |= {album.decode() for album in words.split("train").album_id.all()}
+        if not record.config.init:
+            break
+        run_path = Path(record.config.init)
+    return len(learned.intersection(album_ids))
 
 
 def measure_stories(lines: Sequence[Prediction], num_resamples: int, seed: int, left_out: frozenset[str] = frozenset()

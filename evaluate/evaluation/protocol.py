@@ -92,6 +92,9 @@ def list_cautions(config: EvalConfig, split: EvaluatedSplit) -> list[str]:
                      "numbers")
     if config.limit:
         notes.append(f"--limit {config.limit}: these are not the numbers of the whole split")
+    files = split.words.identity["fields"].get("annotations", {})
+    if files and not any(name.startswith(f"{split.name}.") for name in files):
+        notes.append(f"the {split.name} split was dealt by album from {', '.join(files)}: not the dataset's own")
     if split.name == "train":
         notes.append("the train split: these numbers say how much was learnt by heart")
     return notes
