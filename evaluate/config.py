@@ -58,6 +58,7 @@ class EvalConfig(Checked):
     device: str = setting("auto", "where to run", choices=DEVICES)
     strict: bool = setting(False, "refuse a folder with other photos than the run's")
     baselines: bool = setting(True, "the model alone")
+    plain_lstm: bool = setting(False, "one row more: an LSTM trained on sentences without those before them")
     meteor: bool = setting(True, "spare METEOR's time")
     sense: int | None = setting(None, "stories to put back in order (default: a twentieth of the split, at most 200); "
                                       "0: none, and no endings to choose", least=0, metavar="N")

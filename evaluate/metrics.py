@@ -17,7 +17,9 @@ TAGS = {"tags_next.": "Next tags", "tags_next.undescribed.": "Next tags, undescr
         "tags_seen.": "Seen tags", "tags_seen.undescribed.": "Seen tags, undescribed photos"}  # by prefix
 AGREEMENT, SENSE, ORIGINAL, TRAINING, OTHER = ("Agreement", "Story sense", "Original's protocol", "Training", "Other")
 GROUPS = (PHOTO, PIXELS, CAPTION, *TAGS.values(), AGREEMENT, SENSE, ORIGINAL, TRAINING, OTHER)
-STORY = "Story"        # what CAPTION is called where whole stories are written
+STORY = "Story"
+TOLD = {CAPTION: STORY, **{TAGS[prefix]: TAGS[prefix].replace("Next tags", "Tags, all photos seen")
+                           for prefix in ("tags_next.", "tags_next.undescribed.")}}  # where whole stories are told
 LOSS = "val loss"  # image + text, what training selects by
 
 
@@ -124,7 +126,7 @@ _TAG_ROWS = (("map", "mAP", 1), ("micro_f1", "micro F1", 1), ("micro_precision",
              ("micro_recall", "micro recall", 1), ("macro_f1", "macro F1", 1),
              ("macro_precision", "macro precision", 1), ("macro_recall", "macro recall", 1),
              ("hamming", "Hamming loss", -1), ("num_supported", "tags with support", 0))
-_TAG_USES = {"tags_next.map": "printed headline listed", "tags_seen.map": "printed headline",
+_TAG_USES = {"tags_next.map": "printed headline story listed", "tags_seen.map": "printed headline story",
              "tags_next.micro_f1": "printed tested", "tags_seen.micro_f1": "printed tested",
              "tags_next.hamming": "printed", "tags_next.undescribed.micro_f1": "tested",
              "tags_seen.undescribed.micro_f1": "tested"}
@@ -137,7 +139,7 @@ def find_metric(name: str) -> Metric:
 
 def name_group(group: str, task: str) -> str:
     """A group's name as a title, for a run of some task."""
-    return STORY if group == CAPTION and not TASKS.get(task, NEXT).looks_ahead else group
+    return group if TASKS.get(task, NEXT).looks_ahead else TOLD.get(group, group)
 
 
 def list_metrics(use: str) -> tuple[Metric, ...]:

@@ -10,7 +10,8 @@ the true photo, 1 = best, the mean where it ties, null where it is missing, an i
 tokens, how many these are; nll_known and tokens_known: both without <UNK>.
 
 Task `tell`, a line per story: album_id, story_id; story: what was written; sentences: its five; reference: the true
-story's words as they are scored; photos: five ids; nll: nats of the true story's words and <END>s, and tokens.
+story's words as they are scored; photos: five ids; tags, tags_seen, tags_next: for each photo as above, next: said of
+it after a look at all five; nll: nats of the true story's words and <END>s, and tokens; nll_known and tokens_known.
 """
 import json
 import sys
@@ -25,6 +26,7 @@ from data.files import replace_file, take_each_key_once
 
 POOLS = ("all", "album", "1_of_5", "1_of_100")  # in which the true photo has a rank
 KINDS = ("seen", "next")
+TAG_KEYS = ("tags", *(f"tags_{kind}" for kind in KINDS))
 STORY_KEYS, CAPTION_KEYS = ("album_id", "story"), ("album_id", "photos", "t", "story_id", "caption")
 
 
@@ -50,6 +52,7 @@ class Prediction:
     nll_known: float | None = None
     tokens_known: int = 0
     sentences: tuple[str, ...] = ()
+    tags_told: dict[str, tuple[tuple[str, ...] | None, ...]] = field(default_factory=dict)  # by TAG_KEYS: of each photo
     is_story: bool = False
 
     @property
@@ -67,8 +70,9 @@ class Prediction:
         """The keys and values of its line, in order."""
         if self.is_story:
             return {"album_id": self.album_id, "story_id": self.story_id, "story": self.written,
-                    "sentences": self.sentences, "reference": self.reference, "photos": self.photos, "nll": self.nll,
-                    "tokens": self.tokens}
+                    "sentences": self.sentences, "reference": self.reference, "photos": self.photos, **self.tags_told,
+                    "nll": self.nll, "tokens": self.tokens, "nll_known": self.nll_known,
+                    "tokens_known": self.tokens_known}
         return {"story_id": self.story_id, "album_id": self.album_id, "t": self.t, "photos": self.photos,
                 "caption": self.caption, "reference": self.reference, "written": self.written, "tags": self.tags,
                 "described": self.described, **{f"tags_{kind}": self.guessed.get(kind) for kind in KINDS},
@@ -178,6 +182,9 @@ def _parse(raw: Any, place: str) -> Prediction:
             story_id=str(raw.get("story_id", "")), album_id=raw["album_id"], t=NUM_FRAMES,
             photos=_names(raw, "photos") or (), written=raw["story"], reference=raw.get("reference"),
             sentences=_names(raw, "sentences") or (), nll=plain_number(raw.get("nll")), tokens=_count(raw, "tokens"),
+            nll_known=plain_number(raw.get("nll_known")), tokens_known=_count(raw, "tokens_known"),
+            tags_told={key: tuple(_names({key: tags}, key) for tags in raw[key]) for key in TAG_KEYS
+                       if isinstance(raw.get(key), list) and len(raw[key]) == NUM_FRAMES},
             is_story=True)
     _require(raw, CAPTION_KEYS, (str, list, int, str, str), place)
     described = raw.get("described")

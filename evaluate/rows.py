@@ -14,7 +14,8 @@ CONSTANT_CAPTION, CONSTANT_STORY, NEAREST = "constant caption", "constant story"
 BASELINE, REFERENCE = "baseline", "reference"  # kinds, beside MODEL and ORACLE
 ROW_ORDER = (MODEL, ORACLE, HUMAN, AS_HUMAN, PERMUTED, CHANCE, "train mean", COPY, "mean of inputs", "recency blend",
              "ridge from last frame", "ridge from last frame and caption", "ridge from all inputs", CONSTANT_CAPTION,
-             CONSTANT_STORY, NEAREST, "unigram", "trigram", "text-only LSTM", "tag prior", "copy last tags",
+             CONSTANT_STORY, NEAREST, "unigram", "trigram", "text-only LSTM",
+             "LSTM, no context", "tag prior", "copy last tags",
              "linear probe", "no tags")
 
 Captions = Sequence[Sequence[str]]  # one a story, each a list of words

@@ -115,7 +115,9 @@ def write_told_run(run_path: Path, folder: Path, split: str = "test", seed: int 
             sentences = ["once we came here .", *(line["written"] for line in lines)]
             file.write(json.dumps({
                 "story_id": story_id, "album_id": lines[0]["album_id"], "photos": lines[0]["photos"],
-                "story": " ".join(sentences), "sentences": sentences, "nll": lines[0]["nll"] * 5, "tokens": 55}) + "\n")
+                "story": " ".join(sentences), "sentences": sentences,
+                **{name: [lines[0][name], *(line[name] for line in lines)] for name in (
+                    "tags", "tags_seen", "tags_next")}, "nll": lines[0]["nll"] * 5, "tokens": 55}) + "\n")
     return run_path
 
 

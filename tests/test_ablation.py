@@ -66,6 +66,22 @@ def test_a_grid_is_trained_once_and_goes_on(grid, started, make_features, tmp_pa
     assert "epochs: 1 there, 2 here" in capsys.readouterr().err and len(started) == 10
 
 
+def test_a_grid_of_runs_that_tell_is_held_against_one_row_too(grid, started, make_features, tmp_path, capsys):
+    grid.write_text(GRID.replace("[1, 2]", "[1]").replace("epochs = 1", 'epochs = 1, task = "tell"'))
+    folder, out = make_features(stories={"train": 8, "val": 44}), tmp_path / "out"
+    arguments = ["ablate", "--features", str(folder), "--grid", str(grid), "--out", str(out), "--resamples", "50"]
+    assert main(arguments) == 0 and len(started) == 4 and "22 albums" in capsys.readouterr().out
+    rows = {(row["row"], row["metric"]): row for row in csv.DictReader((out / "ablation.csv").open())}
+    for row, run in (("whole", "whole"), ("no text!", "no-text")):
+        folder = out / run / "seed-1"
+        table = json.loads((folder / "eval-val.json").read_text())["rows"]["model"]
+        for metric in ("cider", "bleu_4", "perplexity", "perplexity_known", "tags_next.micro_f1", "tags_seen.micro_f1"):
+            assert float(rows[row, metric]["mean"]) == pytest.approx(table[metric]["value"]), metric
+        epoch = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+        assert float(rows[row, "val loss"]["mean"]) == pytest.approx(epoch["val"]["text"])
+    assert float(rows["no text!", "perplexity"]["low"]) <= float(rows["no text!", "perplexity"]["high"])
+
+
 def test_a_learning_curve_trains_what_the_grid_has_not(grid, started, make_features, tmp_path, capsys):
     grid.write_text(GRID.partition('"no text!"')[0].replace("[1, 2]", "[1]"))
     folder, out = make_features(stories={"train": 24, "val": 44}), tmp_path / "out"

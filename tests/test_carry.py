@@ -154,3 +154,21 @@ def test_a_photo_head_that_carries_alone_is_told(make_features, tmp_path, capsys
     write_weights(run / "best.safetensors", loaded.model, loaded.epoch)
     print_summary(run, features)
     assert ("what the decoder adds does not hold on val" in capsys.readouterr().out) == is_told
+
+
+@pytest.mark.parametrize("task", ["next", "tell"])
+def test_the_probe_of_a_photo_speaks_ahead_only_where_the_photo_is_seen(task):
+    config = make_config({**TINY, "tag_probe": True, "task": task, "preset": "paper"})
+    torch.manual_seed(0)
+    model = StoryModel(config, 6, 12, 7).eval()
+    batch = {"image_features": torch.randn(2, 5, 6), "photo_mask": torch.ones(2, 5, dtype=torch.bool),
+             "token_ids": torch.zeros(2, 5, 9, dtype=torch.int64), "tag_targets": torch.zeros(2, 5, 7)}
+    batch["photo_mask"][0, 3] = False
+    with torch.no_grad():
+        before = model.encode(batch)
+        model.seen_probe.weight[4, 2] = 3.0
+        after = model.encode(batch)
+    moved = {kind: (after[f"{kind}_logits"] - before[f"{kind}_logits"])[..., 4] for kind in ("seen", "next")}
+    of_photo = 3 * batch["image_features"][..., 2] * batch["photo_mask"]
+    torch.testing.assert_close(moved["seen"], of_photo)
+    torch.testing.assert_close(moved["next"], of_photo if task == "tell" else torch.zeros(2, 4))

@@ -157,7 +157,8 @@ def test_told_stories_bring_their_references(tmp_path, make_features, capsys):
     assert result["albums"] == 24 and {pair["metric"] for pair in result["pairs"]} >= {"cider", "bleu_4", "rouge_l"}
     for run in runs:
         table = json.loads((run / "eval-test.json").read_text())["rows"]["model"]
-        assert result["systems"][run.name]["bleu_1"]["value"] == pytest.approx(table["bleu_1"]["value"])
+        for metric in ("bleu_1", "perplexity", "perplexity_known", "tags_next.micro_f1", "tags_seen.micro_f1"):
+            assert result["systems"][run.name][metric]["value"] == pytest.approx(table[metric]["value"]), metric
     assert main(["score", "--predictions", str(runs[0] / "predictions-test.jsonl"), "--no-meteor"]) == 0
     assert "the true stories in the predictions themselves" in capsys.readouterr().out
     captions = write_lines(tmp_path / "captions.jsonl", 0.5)

@@ -59,7 +59,7 @@ def read(path: Path) -> dict:
 def read_predictions(out: Path, t: int = 4) -> list[dict]:
     lines = [json.loads(line) for fold in range(3)
              for line in (out / f"fold-{fold}/predictions-test.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["t"] == t]
+    return [line for line in lines if line.get("t", 5) == t]
 
 
 def test_the_pooled_numbers_are_those_of_all_folds(finished):
@@ -185,7 +185,8 @@ def _differences(first: dict, second: dict) -> float:
 
 
 @pytest.mark.parametrize("more, said", [
-    (["--task", "tell"], "expected --task next"), (["--folds", "1"], "at least 2"), (["--epochs", "0"], "epochs"),
+    (["--task", "tell", "--word-attention"], "word_attention"), (["--folds", "1"], "at least 2"),
+    (["--epochs", "0"], "epochs"),
     (["--features-args=--views=99"], "--views"), (["--no-such"], "--no-such"), (["--words", "x"], "--words"),
     (["--folds", "25"], "share photos or sentences")])
 def test_bad_settings_are_refused_before_anything_is_made(more, said, books, tmp_path, capsys):
@@ -236,6 +237,33 @@ def test_kept_numbers_pool_to_what_all_stories_give():
 def test_places_within_a_fold_by_hand():
     assert place_within(np.array([[.9, 1], [.1, 1], [.5, 1], [.5, 1]])).tolist() == [
         [.875, .5], [.125, .5], [.5, .5], [.5, .5]]
+
+
+def test_whole_stories_are_pooled_over_the_folds(books, tmp_path, started, capsys):
+    arguments = [*command(books, tmp_path / "out"), "--task", "tell"]
+    assert main(arguments) == 0
+    pooled, lines = read(tmp_path / "out/crossval.json"), read_predictions(tmp_path / "out", 5)
+    rows, protocol = pooled["rows"], pooled["protocol"]
+    assert len(lines) == protocol["stories"] == protocol["albums"] == 24 and protocol["intervals"]["drawn"]
+    nats, tokens = (sum(line[name] for line in lines) for name in ("nll", "tokens"))
+    assert rows["model"]["perplexity"]["value"] == pytest.approx(math.exp(nats / tokens))
+    scores = score_units([line["story"].split() for line in lines], range(24),
+                         [[line["reference"].split()] for line in lines]).scores()
+    said, true = (sum(len(tags) for line in lines for tags in line[name]) for name in ("tags_next", "tags"))
+    both = sum(len(set(told) & set(there)) for line in lines for told, there in zip(line["tags_next"], line["tags"]))
+    assert rows["model"]["tags_next.micro_f1"]["value"] == pytest.approx(2 * both / (said + true))
+    for metric in ("cider", "bleu_1", "rouge_l"):
+        assert rows["model"][metric]["value"] == pytest.approx(scores[metric])
+    for row, metric in (("text-only LSTM", "perplexity"), ("nearest train story", "cider"), ("constant story", "cider"),
+                        ("tag prior", "tags_next.map"), ("linear probe", "tags_seen.map")):
+        assert pooled["differences"][row][metric]["low"] <= pooled["differences"][row][metric]["high"], (row, metric)
+    page = (tmp_path / "out/crossval.md").read_text()
+    assert all(said in page for said in ("## Story", "all photos seen", "album by album", "no human row"))
+    assert "all folds' references" in str(protocol["captions"]) and "Story" in capsys.readouterr().out
+    assert len(started) == 6
+    (tmp_path / "out/fold-1/eval-test.json").unlink()
+    assert main(arguments) == 0 and [arguments[0] for arguments in started[6:]] == ["train", "evaluate"]
+    assert read(tmp_path / "out/crossval.json")["rows"] == rows
 
 
 @pytest.mark.slow

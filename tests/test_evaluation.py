@@ -216,7 +216,7 @@ def test_val_is_evaluated_without_a_word_of_test(make_run, monkeypatch):
     def choose(*arguments: object, **settings: object) -> np.ndarray | None:
         found.append(choose_thresholds(*arguments, **settings))
         return found[-1]
-    monkeypatch.setattr("evaluate.evaluation.frames.choose_thresholds", choose)
+    monkeypatch.setattr("evaluate.evaluation.scoring.choose_thresholds", choose)
     assert main(["--run", str(run), "--split", "val", "--no-meteor", "--no-page"]) == 0
     assert "from the other half" in read_evaluation(run, "val")[0]["protocol"]["thresholds"]
     assert not (run / "eval-test.json").exists()

@@ -257,13 +257,15 @@ def test_a_story_is_written_as_the_teacher_forced_pass_reads_it(settings, method
             assert sentence.log_prob == pytest.approx(told, abs=1e-4)
 
 
-def test_a_story_never_says_four_words_twice_in_two_sentences():
+@pytest.mark.parametrize("method", [dict(), dict(method="beam"), dict(method="sample", top_p=0.9, temperature=0.3)],
+                         ids=["greedy", "beam", "nucleus"])
+def test_a_story_never_says_four_words_twice_in_two_sentences(method):
     model, batch = make_model(task="tell", **EVERYTHING), make_batch()
     context = Context.of(model.encode(batch))
 
     def list_grams(size):
         writing = WritingConfig(no_repeat_ngram=0, repetition_penalty=1.0, no_repeat_across=size, max_words=12,
-                                min_words=8)
+                                min_words=8, **method)
         for story in write_stories(model.text_decoder, context, writing, np.arange(10).reshape(2, 5)):
             yield [{tuple(words[i:i + 4]) for i in range(len(words) - 3)} for words in (one.token_ids for one in story)]
     for story in list_grams(4):

@@ -35,8 +35,8 @@ def rewrite(folder: Path, name: str, kind: str, change) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def overwrite_frame(folder: Path, frame: int, same_length: bool) -> None:
-    """Other features, words and tags in one frame of every test story."""
+def overwrite_frame(folder: Path, frame: int, same_length: bool, photos: bool = True) -> None:
+    """Other words and tags in one frame of every test story, and other features."""
     random = np.random.default_rng(9)
 
     def change_words(arrays):
@@ -54,7 +54,7 @@ def overwrite_frame(folder: Path, frame: int, same_length: bool) -> None:
         arrays["feature"][chosen] = random.standard_normal((int(chosen.sum()), arrays["feature"].shape[1])) * 9
 
     rewrite(folder, "words/default/test-00000.h5", "words", change_words)
-    for path in sorted((folder / "photos").glob("*.h5")):
+    for path in sorted((folder / "photos").glob("*.h5")) * photos:
         rewrite(folder, f"photos/{path.name}", "photos", change_photos)
 
 
@@ -63,18 +63,15 @@ def predict(model, folder: Path) -> dict[str, torch.Tensor | list]:
     batch = StoryDataset(Features.open(folder), "test", missing="mask").__getitems__(range(6))
     outputs = model(batch)
     written = write_captions(model.text_decoder, Context.of(outputs).flatten(), WritingConfig(max_words=12))
+    words = torch.tensor([(list(row.token_ids) + [PAD] * 12)[:12] for row in written])
     return {"predicted feature": outputs["predicted_features"], "query": outputs["query_features"],
-            "next-tag logits": outputs["next_logits"],
-            "first-word logits": outputs["caption_logits"][:, :, 0],
-            "written": torch.tensor([(list(row.token_ids) + [PAD] * 12)[:12] for row in written]).unflatten(0, (6, 4))}
+            "next-tag logits": outputs["next_logits"], "first-word logits": outputs["caption_logits"][:, :, 0],
+            "written": words.unflatten(0, (6, -1)), "seen-tag logits": outputs["seen_logits"]}
 
 
-@pytest.mark.parametrize("preset", ["paper", "base"])
-@pytest.mark.parametrize("same_length", [True, False])
-@pytest.mark.parametrize("frame", [1, 2, 3, 4])
-def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_features, frame, same_length, preset):
-    folder = make_features()
-    features, config = Features.open(folder), make_config({"preset": preset, **SIZES})
+def make_model(folder: Path, **settings):
+    """A model whose every part tells something."""
+    features, config = Features.open(folder), make_config({**settings, **SIZES})
     dataset = StoryDataset(features, "train")
     torch.manual_seed(0)
     model = build_model(config, measure_sizes(config, features.width, dataset.words)).eval()
@@ -89,9 +86,19 @@ def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_feat
         model.photo_query.is_used.fill_(1)
     if model.text_decoder.ngrams is not None:
         model.text_decoder.ngram_share.fill_(0.4)
+    return model
+
+
+@pytest.mark.parametrize("preset", ["paper", "base"])
+@pytest.mark.parametrize("same_length", [True, False])
+@pytest.mark.parametrize("frame", [1, 2, 3, 4])
+def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_features, frame, same_length, preset):
+    folder = make_features()
+    model = make_model(folder, preset=preset)
     before = predict(model, folder)
     overwrite_frame(folder, frame, same_length)
     after = predict(model, folder)
+    del before["seen-tag logits"]  # of the frame itself: they read its photo
     for name, value in before.items():
         if same_length or name == "written":
             assert torch.equal(value[:, :frame], after[name][:, :frame]), name
@@ -99,3 +106,21 @@ def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_feat
             torch.testing.assert_close(value[:, :frame], after[name][:, :frame], atol=1e-5, rtol=0)
         if frame < 4 and name != "written":
             assert not torch.equal(value[:, frame:], after[name][:, frame:]), f"{name}: the overwriting did nothing"
+
+
+@pytest.mark.parametrize("preset", ["paper", "base"])
+@pytest.mark.parametrize("same_length", [True, False])
+@pytest.mark.parametrize("frame", [0, 2, 4])
+def test_a_sentence_overwritten_in_the_folder_leaves_what_is_told_of_its_photo_alone(make_features, frame, same_length,
+                                                                                     preset):
+    """Its tags too are overwritten, and move nothing at all; the sentences after it may read it."""
+    folder = make_features()
+    model = make_model(folder, preset=preset, task="tell")
+    before = predict(model, folder)
+    overwrite_frame(folder, frame, same_length, photos=False)
+    after = predict(model, folder)
+    for name, value in before.items():
+        told = slice(None) if "tag" in name else slice(frame + 1)
+        torch.testing.assert_close(value[:, told], after[name][:, told], rtol=0, atol=0 if same_length else 1e-5)
+    if preset == "base" and frame < 4:
+        assert not torch.equal(before["first-word logits"][:, frame + 1:], after["first-word logits"][:, frame + 1:])

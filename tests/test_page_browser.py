@@ -232,6 +232,9 @@ def test_whole_stories_are_shown_sentence_by_sentence(browser, tmp_path):
     pairs = browser.run(f"return [...{card}.querySelectorAll('.sentences .pair')].map(pair => pair.textContent)")
     assert len(pairs) == 5 and "<b onclick='window.hacked=3'>bold</b> & brave." in pairs[0]
     assert "once we came here" in pairs[0]
+    said = json.loads((tmp_path / "told/predictions-test.jsonl").read_text().splitlines()[0])
+    chips = f"[...{card}.querySelectorAll('.pair')].map(pair => pair.querySelectorAll('.chip.hit, .chip.miss').length)"
+    assert browser.run(f"return {chips}") == [len(tags) for tags in said["tags"]]
     choose(browser, "order", "unlikely")
     unlikely = first_story(browser)
     choose(browser, "order", "likely")

@@ -118,6 +118,9 @@ def test_whole_stories_have_a_page_of_their_own_kind(tmp_path, folder):
     assert content["task"] == "tell" and len(content["stories"]) == 44
     story = content["stories"][3]
     assert len(story["w"]) == len(story["c"]) == len(story["p"]) == 5 and list(story["n"]) == ["5"]
+    line = json.loads((tmp_path / "told/predictions-test.jsonl").read_text().splitlines()[3])
+    assert [[[content["tags"][tag] for tag in tags] for tags in told] for told in story["tags"]] == [
+        [tags or [] for tags in line[name]] for name in ("tags", "tags_seen", "tags_next")]
     assert all(page.block("photo-data").split("\n")[number] for number in story["p"])
 
 

@@ -4,17 +4,24 @@ import json
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from data.folder.folder import Features
+from data.folder.identity import identify
 from evaluate.__main__ import main
 from evaluate.baselines.text_lstm import LSTMConfig, TextLSTM, write_story
-from evaluate.baselines.whole_stories import find_nearest, join_true, list_story_rows
+from evaluate.baselines.whole_stories import StoryBaselines, find_nearest, join_true
+from evaluate.comparison.story_lines import count_learned
+from evaluate.evaluation.stories import join_sentences
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
+from tests.conftest import TAG_NAMES
 from tests.tiny_runs import write_run
 from train.model.ngrams import NgramModel
 from train.writing.config import WritingConfig
 
+TAG_ROWS = ("tag prior", "linear probe", "no tags")
 BASELINES = ("nearest train story", "trigram", "text-only LSTM", "unigram")
 
 
@@ -35,7 +42,8 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
     lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
     assert len(lines) == 44 and all(len(line["sentences"]) == len(line["photos"]) == 5 for line in lines)
     assert lines[3]["story"] == " ".join(lines[3]["sentences"]) and lines[3]["nll"] > 0
-    assert {"model", "constant story", "human", "model, scored as human", *BASELINES} == set(evaluation["rows"])
+    assert {"model", "constant story", "human", "model, scored as human", *BASELINES, *TAG_ROWS} == set(
+        evaluation["rows"])
     assert all(name in printed for name in ("constant story", "human", "perpl.", "Story   "))
     model = evaluation["rows"]["model"]
     assert model["cider"]["n"] == 22 and model["bleu_1"]["low"] is not None
@@ -53,6 +61,69 @@ def test_stories_are_written_and_scored_by_album(run, capsys):
             model["perplexity_known"]["value"] - rows[row]["perplexity_known"]["value"])
     assert rows["trigram"]["perplexity"]["value"] < model["perplexity"]["value"]  # this model was never trained
     assert all(row in printed for row in BASELINES) and "dR" in printed
+
+
+def test_tags_of_all_photos_are_scored_together(run, capsys):
+    """By scikit-learn from what the predictions say; who says the same of every photo ranks none above another."""
+    assert main(["--run", str(run), "--no-meteor", "--resamples", "50"]) == 0
+    rows = json.loads((run / "eval-test.json").read_text())["rows"]
+    lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
+    true, *said = (MultiLabelBinarizer(classes=TAG_NAMES[2:]).fit_transform(
+        [tags for line in lines for tags in line[key]]) for key in ("tags", "tags_seen", "tags_next"))
+    assert len(true) == 220 and not np.array_equal(*said)
+    for kind, flags in zip(("seen", "next"), said):
+        assert rows["model"][f"tags_{kind}.micro_f1"]["value"] == pytest.approx(f1_score(true, flags, average="micro"))
+        found = rows["model"][f"tags_{kind}.map"]
+        assert found["low"] < found["value"] < found["high"] and found["n"] == 110  # two tellings of every photo
+        assert f"tags_{kind}.f1.dog" in rows["model"] and f"tags_{kind}.f1.dog" not in rows["no tags"]
+    words = Features.open(run.parent / "features").words().split("test")
+    np.testing.assert_array_equal(true, words.tag.all().reshape(220, -1)[:, 2:])
+    printed = capsys.readouterr().out
+    assert "Tags, all photos seen" in printed and "Seen tags" in printed and "Next tags" not in printed
+    page = (run / "report.html").read_text()
+    assert "Tags of all photos" in page and "Tags of frame" not in page
+
+
+def test_no_photo_no_tags_seen_in_it(run, make_features):
+    other = make_features("other", stories={"train": 4, "val": 4, "test": 44}, bad_photos=(22,))
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0", "--features", str(other)]) == 0
+    lines = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
+    assert [tags is None for tags in lines[0]["tags_seen"]] == [False, False, True, False, False]
+    assert all(None not in line["tags_next"] for line in lines) and None not in lines[2]["tags_seen"]
+
+
+def test_a_split_that_was_dealt_from_train_is_no_test_split_of_its_dataset(run, make_features):
+    arguments = ["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0"]
+    said = []
+    for files in ({"train.story-in-sequence.json": "x"}, {"test.story-in-sequence.json": "x"}):
+        path = run.parent / "features/manifest.json"
+        manifest = json.loads(path.read_text())
+        identity = identify({"version": 1, "length": 30, "annotations": files})
+        manifest["words"]["default"] |= identity
+        path.write_text(json.dumps(manifest))
+        record = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps({**record, "words": identity}))
+        assert main(arguments) == 0
+        said.append(str(json.loads((run / "eval-test.json").read_text())["protocol"]["notes"]))
+    assert "dealt by album from train.story-in-sequence.json: not the dataset's own" in said[0]
+    assert "dealt by album" not in said[1]
+
+
+def test_no_published_figures_beside_a_run_that_learned_from_the_references(run, tmp_path, monkeypatch, capsys):
+    def score():
+        assert main(["score", "--predictions", str(run / "predictions-test.jsonl"), "--no-meteor", "--resamples", "0",
+                     "--out", str(tmp_path / "score.json")]) == 0
+        return json.loads((tmp_path / "score.json").read_text())["published"], capsys.readouterr().out
+    assert main(["--run", str(run), "--no-meteor", "--no-page", "--resamples", "0", "--split", "test"]) == 0
+    monkeypatch.setattr("evaluate.comparison.score.find_published", lambda references: {"AREL": {"bleu_1": 0.6}})
+    published, said = score()
+    assert published and "learned from" not in said
+    later = write_run(tmp_path / "later", run.parent / "features", task="tell", init=str(run))
+    assert count_learned(later, ["train-album-0", "train-album-1", "test-album-0"]) == 2
+    lines = (run / "predictions-test.jsonl").read_text()
+    (run / "predictions-test.jsonl").write_text(lines.replace("test-album-0", "train-album-1"))
+    published, said = score()
+    assert published == {} and "the run learned from 1 of these albums" in " ".join(said.split())
 
 
 def test_cautions_are_told_beside_the_numbers(run, make_features, capsys):
@@ -82,18 +153,29 @@ def test_the_scorer_gives_the_same_numbers(run, tmp_path):
 def test_baselines_of_whole_stories_by_hand(run, monkeypatch):
     train, val, test = open_splits(run.parent / "features", "train", "val", "test")
     space = PhotoSpace(test.features, np.full(16, 3.0), np.full(16, 2.0))
-    rows = {row.name: row for row in list_story_rows(test, train, val, space, None)}
-    assert tuple(rows) == ("nearest train story", "unigram", "trigram", "text-only LSTM")
+    baselines = StoryBaselines(train, val, space, None)
+    rows = {row.name: row for row in baselines.rows(test)}
+    stories = {name: join_sentences(row) for name, row in rows.items() if row.written}
+    assert tuple(rows) == ("nearest train story", "unigram", "trigram", "text-only LSTM", "tag prior", "linear probe",
+                           "no tags")
     mean = [(test.features.feature.take(part.units.photo.ravel()).astype(float).reshape(len(part), 5, 16) / 2 - 1.5
              ).mean(axis=1) for part in (test, train)]
     own, theirs = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in mean)
     expected = (own @ theirs.T).argmax(axis=1)
     assert len(set(expected.tolist())) > 1
-    assert rows["nearest train story"].stories == [join_true(train, place) for place in expected]
+    assert stories["nearest train story"] == [join_true(train, place) for place in expected]
     trigram = NgramModel.fit(train.token.reshape(-1, 30), val.token.reshape(-1, 30), 3, len(test.words.vocabulary))
-    np.testing.assert_allclose(rows["trigram"].nll[0, :, 0], trigram.nll(test.token[:, 0]))
-    assert rows["unigram"].stories is None and len(set(rows["text-only LSTM"].stories)) == 1
-    assert all(row.nll.shape == (2, 44, 5) for row in rows.values() if row.nll is not None)
+    np.testing.assert_allclose(rows["trigram"].nll[0], trigram.nll(test.token[:, 0]))
+    assert "unigram" not in stories and len(set(stories["text-only LSTM"])) == len(set(stories["trigram"])) == 1
+    assert all(list(row.nll) == list(row.nll_known) == list(range(5)) for row in rows.values() if row.nll)
+    for kind in ("seen", "next"):  # the tags of photo t, 0..4
+        for t in (0, 4):
+            said = {name: row.tags[kind][t] for name, row in rows.items() if row.tags}
+            np.testing.assert_allclose(said["tag prior"].probs, np.tile(train.tag[:, t].mean(axis=0), (44, 1)))
+            np.testing.assert_array_equal(said["nearest train story"].predicted, train.tag[expected, t] > 0)
+            photos = space.read(test.units.photo[:, t])
+            np.testing.assert_allclose(said["linear probe"].probs, baselines.linear.tag_scores(photos))
+            assert not said["no tags"].predicted.any()
 
 
 def test_an_unusable_photo_does_not_move_an_albums_mean(make_features, run):

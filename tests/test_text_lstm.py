@@ -1,4 +1,5 @@
 """The text-only LSTM: likelihood by steps and in one pass agree, captions before help, and it is trained once."""
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,24 @@ def test_it_learns_from_the_captions_before_and_writes_them(folder):
         assert written[t] == [[vocabulary[4 + story % 4]] for story in range(6)]
 
 
+def test_without_context_no_caption_knows_of_those_before(folder):
+    train, test = open_split(folder, "train"), open_split(folder, "test")
+    repeat_one_word(train)
+    repeat_one_word(test)
+    model = train_text_lstm(train, None, replace(CONFIG, reads_on=False))
+    found, known = score_text_lstm(model, test, batch_size=4)
+    assert found.shape == (6, 4) and found == pytest.approx(np.log(4), abs=0.3)  # one of four words
+    np.testing.assert_array_equal(found, known)
+    before = test.token.copy()
+    test.token[:, :3] = np.roll(before[:, :3], 1, axis=0)  # captions 1 to 3 of another story
+    assert (score_text_lstm(model, test, batch_size=4)[0][:, 2:] == found[:, 2:]).all()
+    whole = score_text_lstm(model, test, first=1)[0]
+    with torch.inference_mode():
+        ids = torch.from_numpy(test.token[5, 4, :3].astype(np.int64))[None]
+        alone = torch.nn.functional.cross_entropy(model(model.read(ids[:, :-1]))[0], ids[0, 1:], reduction="sum")
+    assert whole[5, 4] == pytest.approx(float(alone), rel=1e-5)
+
+
 def test_training_is_seeded_keeps_the_best_epoch_and_leaves_the_global_generator(folder):
     train, val = open_split(folder, "train"), open_split(folder, "val")
     config = LSTMConfig(embedding_dim=12, hidden_dim=16, lr=3e-2, batch_size=8, epochs=6, patience=2)
@@ -156,3 +175,21 @@ def test_the_length_of_training_follows_the_stories():
     few, some, many = (choose_config(stories, 6000) for stories in (140, 1500, 40_000))
     assert few.batch_size < some.batch_size < many.batch_size and few.dropout > some.dropout
     assert some.epochs == many.epochs == 3 and choose_config(1500, 300).epochs == 5
+
+
+@pytest.mark.parametrize("task", ["next", "tell"])
+def test_a_row_without_context_stands_in_the_table_where_it_is_asked_for(task, folder, tmp_path, capsys, caplog,
+                                                                         monkeypatch):
+    monkeypatch.setattr("evaluate.baselines.fitted.choose_config", lambda *_: LSTMConfig(8, 8, epochs=1))
+    run = write_run(tmp_path / "run", folder, task=task)
+    arguments = ["--run", str(run), "--no-meteor", "--no-page"]
+    caplog.set_level("INFO")
+    assert main(arguments) == 0 and "LSTM, no context" not in capsys.readouterr().out
+    assert "one-sentence LSTM" not in caplog.text
+    assert main([*arguments, "--plain-lstm"]) == 0 and "one-sentence LSTM, epoch 1" in caplog.text
+    rows = json.loads((run / "eval-test.json").read_text())["rows"]
+    assert all(rows["LSTM, no context"][metric]["value"] != rows["text-only LSTM"][metric]["value"]
+               for metric in ("perplexity", "perplexity_known", "perplexity_word"))
+    assert rows["LSTM, no context"].keys() == rows["unigram"].keys()
+    caplog.clear()
+    assert main([*arguments, "--plain-lstm"]) == 0 and "epoch" not in caplog.text

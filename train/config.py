@@ -45,7 +45,7 @@ class ModelConfig:
     photo_carry: bool = setting(False, "the predicted photo begins as a blend of the photos seen")
     photo_query: bool = setting(False, "the next photo is sought with less of what all photos vary in, where val gains")
     tag_carry: bool = setting(False, "tags begin as those of the frames before")
-    tag_probe: bool = setting(False, "tags seen begin as what a linear probe of the photo says")
+    tag_probe: bool = setting(False, "tags of a photo that is seen begin as what a linear probe of it says")
     reads_on: bool = setting(False, "the caption is written after reading those before it, as one text")
     word_copying: bool = setting(False, "the caption may copy words of the captions seen")
     ngram_blend: bool = setting(False, "words are blended with a trigram of train, as much as makes val's likeliest")

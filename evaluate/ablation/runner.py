@@ -17,6 +17,7 @@ from data.folder.folder import Features
 from data.folder.identity import differences
 from evaluate.ablation.grid import DEFAULT_GRID, Grid, Training, plan_trainings, read_grid, spread_fractions
 from evaluate.comparison.lines import lines_by_frame, measure_lines
+from evaluate.comparison.story_lines import measure_stories, read_story_lines
 from evaluate.config import HEADLINE_T, AblationConfig
 from evaluate.metrics import LOSS, METRICS
 from evaluate.processes import Processes, work_off
@@ -100,10 +101,16 @@ def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_r
     num_albums = 0
     keys: dict[Training, frozenset[tuple[str, int]]] = {}
     for training in trainings:
-        lines = lines_by_frame(training.run_path / f"predictions-{SPLIT}.jsonl")
-        told = [line for key, line in sorted(lines.items()) if key[1] == HEADLINE_T]
-        keys[training] = frozenset(lines)
-        of_run, num_albums = measure_lines(told, num_resamples, seed, frozenset(left_out))
+        path = training.run_path / f"predictions-{SPLIT}.jsonl"
+        told = read_story_lines(path)
+        if told:
+            keys[training] = frozenset((line.story_id, line.t) for line in told)
+            of_run, num_albums = measure_stories(told, num_resamples, seed, frozenset(left_out))
+        else:
+            lines = lines_by_frame(path)
+            told = [line for key, line in sorted(lines.items()) if key[1] == HEADLINE_T]
+            keys[training] = frozenset(lines)
+            of_run, num_albums = measure_lines(told, num_resamples, seed, frozenset(left_out))
         measured[training.row][training.seed] = {**of_run, LOSS: _val_loss(training, of_run)}
     _refuse_unequal(keys)
     metrics = [metric for metric in (*SHOWN, LOSS) if all(
@@ -125,8 +132,9 @@ def measure_ablation(grid: Grid, trainings: Sequence[Training], out: Path, num_r
 
 def _val_loss(training: Training, estimates: dict[str, Estimate]) -> Estimate:
     """The best epoch's unweighted loss: known for the whole val split only, so the same in every draw."""
-    losses = [line["val"]["image"] + line["val"]["text"] for line in read_metrics(training.run_path)
-              if line.get("val") and None not in (line["val"].get("image"), line["val"].get("text"))]
+    terms = [[line["val"].get(name) for name in ("image", "text")] for line in read_metrics(training.run_path)
+             if line.get("val")]
+    losses = [sum(known) for of_epoch in terms if (known := [term for term in of_epoch if term is not None])]
     like = next(iter(estimates.values()))
     return Estimate(np.full(len(like.draws), min(losses, default=np.nan)), like.n)
 

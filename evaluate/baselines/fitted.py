@@ -5,7 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ from train.writing.config import WritingConfig
 LOCAL = ".local"
 NUM_FREQUENT, NUM_DRAWN = 40, 40  # candidates for the constant: the commonest train captions and others at random
 NUM_UNITS = 400  # units it is chosen on
-TEXT_LSTM = "text-only LSTM"
+TEXT_LSTM, PLAIN_LSTM = "text-only LSTM", "LSTM, no context"
 NGRAMS = {"unigram": 1, "trigram": 3}
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Baselines:
             photos. constants: by t one caption,
             in words. ngrams: by name "unigram", "trigram".
         tag_prior: (K, G) share of the train frames at each place that carry a tag.
-        text_lstm: a language model of whole stories.
+        text_lstm: a language model of whole stories. plain_lstm: one of single captions, where it is asked for.
     """
 
     train: EvaluatedSplit
@@ -61,16 +61,18 @@ class Baselines:
     ngrams: dict[str, NgramModel]
     tag_prior: np.ndarray
     text_lstm: TextLSTM
+    plain_lstm: TextLSTM | None = None
 
     @classmethod
     def fit(cls, train: EvaluatedSplit, val: EvaluatedSplit | None, chosen_on: EvaluatedSplit, space: PhotoSpace,
-            seed: int, cache: Path | None = None, device: str = "cpu") -> "Baselines":
+            seed: int, cache: Path | None = None, device: str = "cpu", plain_lstm: bool = False) -> "Baselines":
         """Fit everything that is not cached.
 
         Args:
             train: see `open_train`. val: for penalties and mixing weights, if there is one.
             chosen_on: where the constant captions are chosen; never the evaluated split.
-            cache: folder to keep the slow parts in. device: where the text-only LSTM is trained and asked.
+            cache: folder to keep the slow parts in. device: where LSTMs are trained and asked.
+            plain_lstm: whether an LSTM without context is fitted too.
         """
         width, num_words = train.token.shape[-1], len(train.words.vocabulary)
         tokens, held_out = (part.token[:, 1:].reshape(-1, width) if part is not None
@@ -79,7 +81,8 @@ class Baselines:
         return cls(
             train, space, linear, all_inputs, {t: choose_constant(train, chosen_on, t, seed) for t in TS},
             {name: NgramModel.fit(tokens, held_out, order, num_words) for name, order in NGRAMS.items()},
-            train.tag.mean(axis=0), text_lstm)
+            train.tag.mean(axis=0), text_lstm,
+            fit_kept_lstm(train, val, cache, device, reads_on=False) if plain_lstm else None)
 
     def list_absent(self, split: EvaluatedSplit) -> list[str]:
         """Which rows a split lacks, and why."""
@@ -127,10 +130,12 @@ class Baselines:
                 ids = model.write(split.token.shape[-1] - 2)
                 row.written = {t: [[split.words.vocabulary[index] for index in ids]] * len(split) for t in TS}
             yield row
-        nll, known = score_text_lstm(self.text_lstm, split)
         writing = WritingConfig(max_words=split.token.shape[-1] - 2)
-        yield Row(TEXT_LSTM, nll={t: nll[:, t - 1] for t in TS}, nll_known={t: known[:, t - 1] for t in TS},
-                  written=dict(write_text_lstm(self.text_lstm, split, writing)))
+        for name, lstm in ((TEXT_LSTM, self.text_lstm), (PLAIN_LSTM, self.plain_lstm)):
+            if lstm is not None:
+                nll, known = score_text_lstm(lstm, split)
+                yield Row(name, nll={t: nll[:, t - 1] for t in TS}, nll_known={t: known[:, t - 1] for t in TS},
+                          written=dict(write_text_lstm(lstm, split, writing)) if lstm.reads_on else {})
 
     def _tag_rows(self, split: EvaluatedSplit) -> Iterator[Row]:
         frames, num_tags = (0, *TS), split.tag.shape[-1]
@@ -209,24 +214,35 @@ def train_baselines(features_path: Path, words: str = "default") -> Path:
 def fit_kept(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace, cache: Path | None,
              device: str = "cpu") -> tuple[LinearMaps | None, AllInputs | None, TextLSTM]:
     """The parts that take long and are kept; those that look at photos are None where train has no whole stories."""
-    linear = all_inputs = None
-    if train.usable.all():
-        seen = val if val is not None and val.usable.any() else None
-        key = _cache_key(train, seen, space.mean, space.std)
-        linear = LinearMaps(**_keep(cache, f"linear-{VERSION}-{key}", lambda: vars(fit_linear(train, seen, space))))
-        maps = linear
-        kept = _keep(cache, f"all-inputs-{ALL_INPUTS_VERSION}-{key}",
+    linear, all_inputs = fit_kept_linear(train, val, space, cache), None
+    if linear is not None:
+        seen, maps = _with_photos(val), linear
+        kept = _keep(cache, f"all-inputs-{ALL_INPUTS_VERSION}-{_cache_key(train, seen, space.mean, space.std)}",
                      lambda: fit_all_inputs(train, seen, space, maps).arrays())
         all_inputs = AllInputs.of_arrays(kept)
     return linear, all_inputs, fit_kept_lstm(train, val, cache, device)
 
 
-def fit_kept_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, cache: Path | None, device: str = "cpu"
-                  ) -> TextLSTM:
-    """The text-only LSTM, trained where it is not kept; on `device`."""
+def fit_kept_linear(train: EvaluatedSplit, val: EvaluatedSplit | None, space: PhotoSpace, cache: Path | None
+                    ) -> LinearMaps | None:
+    """The ridges and the probe, fitted where they are not kept; None where a train story lacks a photo."""
+    if not train.usable.all():
+        return None
+    seen = _with_photos(val)
+    return LinearMaps(**_keep(cache, f"linear-{VERSION}-{_cache_key(train, seen, space.mean, space.std)}",
+                              lambda: vars(fit_linear(train, seen, space))))
+
+
+def _with_photos(val: EvaluatedSplit | None) -> EvaluatedSplit | None:
+    return val if val is not None and val.usable.any() else None
+
+
+def fit_kept_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, cache: Path | None, device: str = "cpu",
+                  reads_on: bool = True) -> TextLSTM:
+    """The text-only LSTM, or the one without context, trained where it is not kept; on `device`."""
     num_words = len(train.words.vocabulary)
-    config = choose_config(len(train), num_words)
-    weights = _keep(cache, f"text-lstm-{LSTM_VERSION}-{_cache_key(train, val)}",
+    config = replace(choose_config(len(train), num_words), reads_on=reads_on)
+    weights = _keep(cache, f"{'text' if reads_on else 'plain'}-lstm-{LSTM_VERSION}-{_cache_key(train, val)}",
                     lambda: train_text_lstm(train, val, config, device).arrays())
     return TextLSTM.of_arrays(weights, num_words, config).to(device)
 

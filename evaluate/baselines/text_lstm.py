@@ -1,7 +1,8 @@
 """A language model of stories: an LSTM that reads a story's captions as one stream of words and sees no photo.
 
 How far it comes says how much of the next caption the captions before it give away. Like the story model it is
-asked for caption t + 1 after captions 1..t, for every t in one pass.
+asked for caption t + 1 after captions 1..t, for every t in one pass. With `reads_on` off every caption is a stream of
+its own, in training too: a plain language model of captions, without their context.
 """
 import logging
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ class LSTMConfig:
     patience: int = 2  # epochs without a better val loss
     clip: float = 1.0
     seed: int = 42
+    reads_on: bool = True  # off: what came before a caption is withheld
 
 
 class StreamState(NamedTuple):
@@ -58,6 +60,7 @@ class TextLSTM(nn.Module):
 
     def __init__(self, vocabulary_size: int, config: LSTMConfig) -> None:
         super().__init__()
+        self.reads_on = config.reads_on
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
         self.lstm = nn.LSTM(config.embedding_dim, config.hidden_dim, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
@@ -130,7 +133,7 @@ def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: L
         for epoch in range(1, config.epochs + 1):
             model.train()
             shown = np.where(is_rare & (random.random(is_rare.shape) < RARE_SHARE), UNK, train.token)
-            for token_ids, _ in _batches(shown[random.permutation(len(train))], config.batch_size, model.device):
+            for token_ids, _ in _batches(model, shown[random.permutation(len(train))], config.batch_size):
                 target = token_ids[:, 1:]
                 loss = F.cross_entropy(model(model.read(token_ids[:, :-1])[target != PAD]), target[target != PAD])
                 optimiser.zero_grad()
@@ -141,7 +144,8 @@ def train_text_lstm(train: EvaluatedSplit, val: EvaluatedSplit | None, config: L
                 continue
             surprise, _ = score_text_lstm(model, val, config.batch_size)
             reached = float(surprise.sum() / val.num_tokens[:, 1:].sum())
-            logger.info("text-only LSTM, epoch %d: val %.4f nats a token", epoch, reached)
+            logger.info("%s LSTM, epoch %d: val %.4f nats a token", "text-only" if config.reads_on else "one-sentence",
+                        epoch, reached)
             since = 0 if reached < best[0] else since + 1
             if since == 0:
                 best = reached, {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -162,24 +166,25 @@ def score_text_lstm(model: TextLSTM, split: EvaluatedSplit, batch_size: int = 64
     """
     model.eval()
     parts = []
-    for token_ids, frame in _batches(split.token, batch_size, model.device):
+    frames = split.token.shape[1] if model.reads_on else 1
+    for token_ids, frame in _batches(model, split.token, batch_size):
         target = token_ids[:, 1:]
         logits = model(model.read(token_ids[:, :-1])).transpose(1, 2)                      # (B, V, L - 1)
         nll = F.cross_entropy(logits, target, ignore_index=PAD, reduction="none").double()
         told = frame[:, 1:] * (frame[:, 1:] == frame[:, :-1])  # a caption's <START> is given, as it is to every model
         parts.append(torch.stack([torch.stack([(part * (told == number)).sum(dim=1)
-                                               for number in range(first, 6)], dim=1)
-                                  for part in (nll, nll * (target != UNK))]).cpu().numpy())      # (2, B, 6 - first)
-    both, known = np.concatenate(parts, axis=1)
+                                               for number in range(1, frames + 1)], dim=1)
+                                  for part in (nll, nll * (target != UNK))]).cpu().numpy())      # (2, B, frames)
+    both, known = np.concatenate(parts, axis=1).reshape(2, *split.token.shape[:2])[..., first - 1:]
     return both, known
 
 
 @torch.inference_mode()
 def write_text_lstm(model: TextLSTM, split: EvaluatedSplit, writing: WritingConfig, batch_size: int = 64
                     ) -> dict[int, list[list[str]]]:
-    """Captions t + 1 after the true captions 1..t, in words, by t."""
+    """Captions t + 1 after the true captions 1..t, in words, by t; of a model that reads on."""
     written: dict[int, list[list[str]]] = {t: [] for t in TS}
-    for token_ids, frame in _batches(split.token, batch_size, model.device):
+    for token_ids, frame in _batches(model, split.token, batch_size):
         for t in TS:
             lengths = ((frame > 0) & (frame <= t)).sum(dim=1).cpu()
             captions = write_captions(model, model.states_after(token_ids, lengths), writing)
@@ -200,12 +205,17 @@ def write_story(model: TextLSTM, num_sentences: int, writing: WritingConfig) -> 
     return sentences
 
 
-def _batches(token: np.ndarray, batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Streams (B, L) int64 of the captions of (S, K, T), padded; and the frame 1..5 of each id, 0 at padding."""
+def _batches(model: TextLSTM, token: np.ndarray, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Streams (B, L) int64 of the captions of (S, K, T), padded; and the frame 1..5 of each id, 0 at padding.
+
+    Where the model does not read on, every caption is a stream and its own frame 1, K times as many in a batch.
+    """
+    if not model.reads_on:
+        token, batch_size = token.reshape(-1, 1, token.shape[-1]), batch_size * token.shape[1]
     for start in range(0, len(token), batch_size):
         rows = token[start:start + batch_size]                                             # (B, K, T)
         streams = [row[row != PAD].astype(np.int64) for row in rows]
         frames = [np.repeat(np.arange(1, len(row) + 1), (row != PAD).sum(axis=1)) for row in rows]
         token_ids, frame = (pad_sequence([torch.from_numpy(ids) for ids in part], batch_first=True)  # PAD is 0
                             for part in (streams, frames))
-        yield token_ids.to(device), frame.to(device)
+        yield token_ids.to(model.device), frame.to(model.device)

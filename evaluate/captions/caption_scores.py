@@ -123,9 +123,9 @@ def score_meteor(split: EvaluatedSplit, t: int, written: Mapping[str, Captions],
             for name, rows in zip(written, best)}
 
 
-def score_surprise(split: EvaluatedSplit, t: int, nll: np.ndarray, nll_known: np.ndarray | None = None
+def score_surprise(split: EvaluatedSplit, t: int | Sequence[int], nll: np.ndarray, nll_known: np.ndarray | None = None
                    ) -> dict[str, Estimate]:
-    """Perplexity of the true captions at t + 1; every caption counts once.
+    """Perplexity of the true captions at t + 1, or at several together; every caption counts once.
 
     Args:
         nll: (S,) float64, summed negative log-likelihood of a caption's real words and <END>, in nats.
@@ -136,8 +136,9 @@ def score_surprise(split: EvaluatedSplit, t: int, nll: np.ndarray, nll_known: np
         of the raw caption, comparable between vocabularies beside `unknown_share`, the share of words that the
         vocabulary lacks.
     """
-    tokens, words = split.num_tokens[:, t].astype(float), split.num_raw_words[:, t]
-    known = split.num_unknown[:, t].astype(float), np.maximum(tokens - 1, 0)
+    tokens, words, unknown, without_end = (counts[:, np.atleast_1d(t)].sum(axis=1).astype(float) for counts in (
+        split.num_tokens, split.num_raw_words, split.num_unknown, np.maximum(split.num_tokens - 1, 0)))
+    known = unknown, without_end
     ratio = split.resamples.ratio
     estimates = {"perplexity": ratio(nll, tokens, len(split), _exp),
                  "perplexity_word": ratio(nll, words, len(split), _exp), "unknown_share": ratio(*known, len(split))}

@@ -15,6 +15,7 @@ from data.errors import UserError
 from data.files import write_json
 from evaluate.comparison.lines import level_lines, lines_by_frame, measure_lines
 from evaluate.comparison.story_files import Stories, choose_references, read_stories
+from evaluate.comparison.story_lines import measure_told, read_story_lines
 from evaluate.config import CompareConfig
 from evaluate.metrics import find_metric, format_interval, list_metrics
 from evaluate.predictions import find_predictions
@@ -137,11 +138,13 @@ def _measure_stories(config: CompareConfig, names: Sequence[str], paths: Sequenc
     notes += [f"{name}: {len(told) - len(common)} of its albums are not common to all and are left out"
               for name, told in zip(names, systems) if len(told) > len(common)]
     estimates, num_albums = {}, 0
-    for name, told in zip(names, systems):
+    for name, path, told in zip(names, paths, systems):
         scorer = PublishedScorer(Corpus(common, [told[album] for album in common],
                                         [references[album] for album in common]), config.resamples, config.seed,
                                  redundant=False)
-        estimates[name], num_albums = scorer.score()[SYSTEM], scorer.resamples.num_albums
+        lines = [line for line in read_story_lines(path) if line.album_id in common]
+        estimates[name] = scorer.score()[SYSTEM] | measure_told(lines, config.resamples, config.seed)
+        num_albums = scorer.resamples.num_albums
     return estimates, num_albums, notes
 
 

@@ -10,6 +10,7 @@ from data.files import write_json
 from evaluate.captions.ngrams import VARIETY_NAMES
 from evaluate.comparison.outside_scores import OUTSIDE, score_outside
 from evaluate.comparison.story_files import Stories, choose_references, read_stories
+from evaluate.comparison.story_lines import count_learned
 from evaluate.config import ScoreConfig
 from evaluate.metrics import find_metric
 from evaluate.predictions import Prediction
@@ -76,6 +77,10 @@ def score_predictions(config: ScoreConfig) -> dict[str, Any]:
               "protocol": _describe_protocol(config, matched, scored, no_meteor, isinstance(predictions, list))}
     corpus = matched.corpus
     result["published"] = find_published(dict(zip(corpus.album_ids, corpus.references)))
+    if result["published"] and (learned := count_learned(config.predictions.parent, corpus.album_ids)):
+        result["published"] = {}
+        result["protocol"]["notes"].append(f"the run learned from {learned} of these albums: this is no score of a "
+                                           "test split, and no published figure stands beside it")
     if no_meteor:
         for found in result["rows"].values():
             found["meteor"] = {"value": None, "low": None, "high": None, "n": 0}

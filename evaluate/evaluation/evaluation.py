@@ -88,7 +88,8 @@ class Evaluation:
             return None
         chosen_on = self.val if self.val is not None and self.config.split == "test" else self.train
         return Baselines.fit(self.train, self.val, chosen_on, self.space, self.config.seed,
-                             cache_folder(self.features, self.config.run / "baselines"), self.device)
+                             cache_folder(self.features, self.config.run / "baselines"), self.device,
+                             self.config.plain_lstm)
 
 
 def check_source(run: LoadedRun, features: Features, config: EvalConfig) -> str:

@@ -12,9 +12,17 @@ from evaluate.captions.caption_scores import score_meteor
 from evaluate.captions.meteor import MeteorAligner, MeteorUnavailable
 from evaluate.config import HEADLINE_T, TS
 from evaluate.evaluation.evaluation import Evaluation
-from evaluate.evaluation.predicting import permute_inputs, predict_split
+from evaluate.evaluation.predicting import name_tags, permute_inputs, predict_split
 from evaluate.evaluation.protocol import NO_TRAIN, describe_protocol
-from evaluate.evaluation.scoring import Result, Scores, merge_scores, score_captions, score_photos, score_tag_rows
+from evaluate.evaluation.scoring import (
+    Result,
+    Scores,
+    decide_tags,
+    merge_scores,
+    score_captions,
+    score_photos,
+    score_tag_rows,
+)
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
 from evaluate.photos.pixels import score_pixels
 from evaluate.photos.pools import draw_candidates
@@ -23,7 +31,7 @@ from evaluate.rows import CHANCE, CONSTANT_CAPTION, COPY, MODEL, NEAREST, ORACLE
 from evaluate.split import EvaluatedSplit
 from evaluate.stories.alignment import load_table, score_agreement, score_caption_choice
 from evaluate.stories.sense import chance_of_sense, score_cloze, score_ordering
-from evaluate.tags.tag_scores import FIRST_TAG, choose_thresholds, describe_left_out
+from evaluate.tags.tag_scores import describe_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -155,9 +163,6 @@ def list_predictions(split: EvaluatedSplit, row: Row, photos: dict[int, PhotoRes
     used = used[used >= 0]
     photo_ids = dict(zip(used.tolist(), (name.decode() for name in split.features.photo_id.take(used))))
 
-    def name_tags(flags: np.ndarray) -> tuple[str, ...]:
-        return tuple(split.words.tag_names[column] for column in np.flatnonzero(flags).tolist() if column >= FIRST_TAG)
-
     means = {t: {pool: places.mean for pool, places in photos[t].ranks.items()} for t in TS}
     for story in range(len(split)):
         for t in TS:
@@ -166,9 +171,9 @@ def list_predictions(split: EvaluatedSplit, row: Row, photos: dict[int, PhotoRes
                 story_id=units.story_ids[story], album_id=units.album_ids[story], t=t,
                 photos=tuple(photo_ids[photo] for photo in units.photo[story].tolist()),
                 caption=units.captions[story][t], reference=" ".join(split.caption_words[story][t]),
-                written=" ".join(row.written[t][story]), tags=name_tags(split.tag[story, t]),
+                written=" ".join(row.written[t][story]), tags=name_tags(split, split.tag[story, t]),
                 described=bool(split.tag_source[story, t] & DII),
-                guessed={kind: name_tags(guess[story]) for kind, guess in guesses.items()
+                guessed={kind: name_tags(split, guess[story]) for kind, guess in guesses.items()
                          if guess is not None and (kind == "next" or split.usable[story, t])},
                 retrieved=tuple(photo_ids[photo] for photo in photos[t].retrieved[story].tolist() if photo >= 0),
                 ranks={pool: None if np.isnan(rank := ranks[story]) else float(rank)
@@ -180,19 +185,11 @@ def list_predictions(split: EvaluatedSplit, row: Row, photos: dict[int, PhotoRes
 
 
 def _decide_tags(evaluation: Evaluation, rows: Sequence[Row]) -> None:
-    """Turn tag probabilities into decisions, with thresholds tuned on val."""
     config, val = evaluation.config, evaluation.val
-    on_val: dict[str, Row] = {}
+    on_val: list[Row] = []
     if val is not None:
-        others = evaluation.baselines.rows(val, written=False) if evaluation.baselines is not None else []
+        on_val += [predict_split(evaluation.run.model, val, config.batch_size, evaluation.device)]
+        on_val += evaluation.baselines.rows(val, written=False) if evaluation.baselines is not None else []
         knowing = oracle_row(val) if any(row.name == ORACLE for row in rows) else None
-        predicted = predict_split(evaluation.run.model, val, config.batch_size, evaluation.device)
-        on_val = {row.name: row for row in (predicted, *others, knowing) if row is not None}
-    for row in rows:
-        tuned = on_val.get(MODEL if row.name == PERMUTED else row.name)
-        for kind, guesses in row.tags.items():
-            thresholds = None
-            if tuned is not None and val is not None:
-                thresholds = choose_thresholds(val, tuned.tags[kind], evaluation.counted_tags,
-                                               cross_fit=config.split == "val")
-            row.tags[kind] = {t: guess.decide(thresholds) for t, guess in guesses.items()}
+        on_val += [knowing] if knowing is not None else []
+    decide_tags(rows, on_val, val, evaluation.counted_tags, config.split == "val")

@@ -8,13 +8,16 @@ from torch.nn import functional as F
 
 from data.words.tokens import PAD, UNK
 from evaluate.config import TS
+from evaluate.predictions import KINDS
 from evaluate.rows import MODEL, Row, TagGuess
 from evaluate.split import EvaluatedSplit
+from evaluate.tags.tag_scores import FIRST_TAG
 from train.batches import Batch
 from train.model.story_model import StoryModel
 from train.model.text import Context
 from train.writing.captions import write_captions
 from train.writing.config import WritingConfig
+from train.writing.stories import write_stories
 
 Rearrange = Callable[[Batch, np.ndarray], Batch]
 
@@ -62,6 +65,43 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
     if ts == TS:
         row.tags["seen"] = {t: TagGuess(seen_probs[:, t]) for t in (0, *TS)}
     return row
+
+
+@torch.inference_mode()
+def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str,
+               writing: WritingConfig | None = None) -> Row:
+    """Tell every story: its sentences, how likely the true ones are, and tags, by the place 0..K - 1 of the photo.
+
+    Args:
+        model: of the task `tell`, in evaluation mode, on `device`.
+        writing: how to write sentences; None neither writes nor scores the true ones.
+    """
+    frames = range(split.token.shape[1])
+    parts: list[list[np.ndarray]] = []
+    written: list[list[list[str]]] = []
+    for start in range(0, len(split), batch_size):
+        batch = {name: tensor.to(device) for name, tensor in split.dataset.__getitems__(
+            np.arange(start, min(start + batch_size, len(split)))).items()}
+        outputs = model(batch) if writing else model.encode(batch)
+        tags = [outputs[f"{kind}_logits"].sigmoid() for kind in KINDS]
+        surprise = caption_nll(outputs["caption_logits"], batch["token_ids"]) if writing else ()
+        parts.append([part.cpu().numpy() for part in (*tags, *surprise)])
+        if writing:
+            keys = batch["story_index"].cpu().numpy()[:, None] * len(frames) + np.arange(len(frames))
+            written += [[[split.words.vocabulary[index] for index in sentence.token_ids] for sentence in story]
+                        for story in write_stories(model.text_decoder, Context.of(outputs), writing, keys)]
+    seen, ahead, *surprises = (np.concatenate(column) for column in zip(*parts))
+    row = Row(MODEL, tags={kind: {t: TagGuess(probs[:, t]) for t in frames}
+                           for kind, probs in zip(KINDS, (seen, ahead))})
+    if writing:
+        row.written = {t: [story[t] for story in written] for t in frames}
+        row.nll, row.nll_known = ({t: nats[:, t] for t in frames} for nats in surprises)
+    return row
+
+
+def name_tags(split: EvaluatedSplit, flags: np.ndarray) -> tuple[str, ...]:
+    """The tags whose columns are set in (G,) flags."""
+    return tuple(split.words.tag_names[column] for column in np.flatnonzero(flags).tolist() if column >= FIRST_TAG)
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:

@@ -24,10 +24,7 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
         "units": split.units.num_units, "stories_left_out": split.dataset.num_dropped,
         "unit": "a distinct sequence of five photos; stories that share it are averaged, their captions are each "
                 "other's references",
-        "frames_without_photo": int((~split.usable).sum()),
-        "described_frames": int((split.tag_source & DII > 0).sum()),
-        "tags": "labels from the story's caption and the photo's descriptions; where only some photos are described, "
-                "those count and the others stand under 'undescribed'",
+        **_describe_frames(split),
         "retrieval": {"similarity": SIMILARITY, "candidates": len(split.candidates),
                       "equal_contents": "count once", "own_inputs": "no candidates",
                       "ties": "in random order: every score is its expectation",
@@ -44,6 +41,27 @@ def describe_protocol(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedS
         "story_sense": {"ordered": config.sense, "by": "the model's own unweighted loss"},
         "thresholds": _thresholds(split, val),
         "notes": list_cautions(config, split) + absent + _list_next_cautions(split)}
+
+
+def describe_stories(config: EvalConfig, split: EvaluatedSplit, val: EvaluatedSplit | None, absent: list[str]
+                     ) -> dict[str, Any]:
+    """The same of whole stories."""
+    frames = _describe_frames(split)
+    return {**(common := describe_common(config, split)), "task": "tell", "stories_left_out": split.dataset.num_dropped,
+            "unit": "an album: one string a story, all its stories as references", **frames,
+            "tags": f"of all photos together; next: said of a photo after a look at all of them; {frames['tags']}",
+            "captions": {**common["captions"], "document_frequencies": "this split's references",
+                         "perplexity": "exp(sum of nats / number of real words and <END>) of the true stories, each "
+                                       "sentence after the true ones before it; known: both without <UNK>"},
+            "thresholds": _thresholds(split, val),
+            "notes": list_cautions(config, split) + absent + _list_undescribed(split)}
+
+
+def _describe_frames(split: EvaluatedSplit) -> dict[str, Any]:
+    return {"frames_without_photo": int((~split.usable).sum()),
+            "described_frames": int((split.tag_source & DII > 0).sum()),
+            "tags": "labels from the story's caption and the photo's descriptions; where only some photos are "
+                    "described, those count and the others stand under 'undescribed'"}
 
 
 def describe_common(config: EvalConfig, split: EvaluatedSplit) -> dict[str, Any]:
@@ -74,16 +92,21 @@ def list_cautions(config: EvalConfig, split: EvaluatedSplit) -> list[str]:
                      "numbers")
     if config.limit:
         notes.append(f"--limit {config.limit}: these are not the numbers of the whole split")
+    files = split.words.identity["fields"].get("annotations", {})
+    if files and not any(name.startswith(f"{split.name}.") for name in files):
+        notes.append(f"the {split.name} split was dealt by album from {', '.join(files)}: not the dataset's own")
     if split.name == "train":
         notes.append("the train split: these numbers say how much was learnt by heart")
     return notes
 
 
+def _list_undescribed(split: EvaluatedSplit) -> list[str]:
+    return [] if (split.tag_source & DII).any() else [
+        "no photo descriptions: tags come from the stories' sentences alone, a missing tag may still be in the photo"]
+
+
 def _list_next_cautions(split: EvaluatedSplit) -> list[str]:
-    notes = []
-    if not (split.tag_source & DII).any():
-        notes.append("no photo descriptions: tags come from the stories' sentences alone, a missing tag may still be "
-                     "in the photo")
+    notes = _list_undescribed(split)
     if np.any(~split.usable):
         notes.append(f"{int((~split.usable).sum())} frames have no usable photo; they are masked as inputs and have no "
                      "photo scores as targets")

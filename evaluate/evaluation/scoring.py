@@ -1,5 +1,5 @@
 """Rows of predictions to estimates: every metric of every row, and how the model differs from each row."""
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,10 @@ from evaluate.captions.caption_scores import CaptionScorer, score_surprise
 from evaluate.config import HEADLINE_T, TS
 from evaluate.metrics import find_metric
 from evaluate.photos.photo_scores import PhotoResult, PhotoScorer
-from evaluate.rows import AS_HUMAN, CHANCE, CONSTANT_CAPTION, HUMAN, MODEL, Row
+from evaluate.rows import AS_HUMAN, CHANCE, CONSTANT_CAPTION, HUMAN, MODEL, PERMUTED, Row
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate, judge
-from evaluate.tags.tag_scores import score_tags
+from evaluate.tags.tag_scores import choose_thresholds, score_tags
 
 Scores = dict[str, dict[str, Estimate]]  # row -> metric -> estimate
 
@@ -68,6 +68,23 @@ def score_captions(rows: Sequence[Row], split: EvaluatedSplit) -> Scores:
             for name in set(ORIGINAL_ROWS) & set(written):
                 _put(scores, name, t, scorer.score_original(name))
     return scores
+
+
+def decide_tags(rows: Sequence[Row], on_val: Iterable[Row], val: EvaluatedSplit | None, counted: np.ndarray,
+                cross_fit: bool) -> None:
+    """Turn tag probabilities into decisions, with thresholds tuned on val.
+
+    Args:
+        on_val: what the predictors of these names say of val; who says nothing there is decided at 0.5.
+        counted, cross_fit: see `choose_thresholds`.
+    """
+    of_val = {row.name: row for row in on_val}
+    for row in rows:
+        tuned = of_val.get(MODEL if row.name == PERMUTED else row.name)
+        for kind, guesses in row.tags.items():
+            thresholds = None if tuned is None or val is None else choose_thresholds(val, tuned.tags[kind], counted,
+                                                                                     cross_fit)
+            row.tags[kind] = {t: guess.decide(thresholds) for t, guess in guesses.items()}
 
 
 def score_tag_rows(rows: Sequence[Row], split: EvaluatedSplit, counted: np.ndarray) -> Scores:

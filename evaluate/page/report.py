@@ -12,7 +12,7 @@ from data.files import write_text
 from data.folder.folder import Features
 from data.folder.word_reader import WordSet
 from evaluate.config import HEADLINE_T
-from evaluate.metrics import GROUPS, STORY, name_group, order_of, split_t
+from evaluate.metrics import GROUPS, TOLD, name_group, order_of, split_t
 from evaluate.page import charts, verdict
 from evaluate.page.commands import list_commands, settings_of
 from evaluate.page.pictures import Pictures
@@ -145,4 +145,4 @@ def _tables(run: EvaluatedRun, names: list[str], tag_names: list[str]) -> list[d
                   if any(score.value is not None for name, score in run.scores[row].items()
                          if name in groups[group][t])]}
         for t in sorted(groups[group], reverse=True)]}
-        for group in (STORY, *GROUPS) if group in groups]
+        for group in (*TOLD.values(), *GROUPS) if group in groups]

@@ -109,8 +109,10 @@
       const truth = wordsOf(caption), written = wordsOf(story.w[order] ?? "");
       const [inTruth, inWritten] = markShared(truth, written);
       const name = (text) => make("h4", order ? { class: "hidden-text" } : null, text);
+      const [tags, , ahead] = story.tags;
       return make("li", { class: "pair" }, make("div", null, name("True story"), writeWords(truth, inTruth, "")),
-        make("div", null, name("Written"), writeWords(written, inWritten, "written")));
+        make("div", null, name("Written"), writeWords(written, inWritten, "written"),
+          ...(ahead ? [make("h4", { class: "hidden-text" }, "Tags"), makeChips(tags[order], ahead[order])] : [])));
     })));
   }
 

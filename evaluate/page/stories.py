@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from data.annotations.annotation_file import NUM_FRAMES
 from data.folder.word_reader import WordSet
 from evaluate.page.pictures import Pictures
-from evaluate.predictions import Prediction
+from evaluate.predictions import TAG_KEYS, Prediction
 
 Story = list[Prediction]  # the predictions of one story, by t
 
@@ -122,8 +122,9 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
                 "ra": prediction.ranks.get("album"), "rr": prediction.ranks.get("all"),
                 "k": None if surprise is None else round(surprise, 3)}
 
-    sentences = {"w": story[-1].sentences} if story[-1].sentences else {}
-    return {"id": story[0].story_id, "a": story[0].album_id, "c": captions, **sentences,
+    told = {"w": story[-1].sentences, "tags": [[columns(names or ()) for names in story[-1].tags_told[key]]
+                                               for key in TAG_KEYS if key in story[-1].tags_told]}
+    return {"id": story[0].story_id, "a": story[0].album_id, "c": captions, **(told if story[-1].sentences else {}),
             "p": [pictures.number(name) for name in story[0].photos],
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
 

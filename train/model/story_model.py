@@ -177,6 +177,8 @@ class StoryModel(nn.Module):
         next_logits = self.next_head(hidden).float()
         if self.tag_carry is not None:
             next_logits = next_logits + self.tag_carry(frames["tags"])
+        if self.seen_probe is not None and not self.config.asked.looks_ahead:              # the photo itself is seen
+            next_logits = next_logits + self.seen_probe(self.sequence_dropout(frames["photos"])).float()
         tag_embedding = self._mean_tag_embedding(next_logits)
         predicted = self.image_decoder(torch.cat([hidden, tag_embedding], dim=-1)).float()
         outputs = {"hidden": hidden.float(), "next_logits": next_logits, "tag_embedding": tag_embedding,
