@@ -67,6 +67,7 @@ def evaluate_frames(evaluation: Evaluation) -> Result:
         clock.lap("pixels, rest of METEOR")
     write_predictions(config.run / f"predictions-{config.split}.jsonl", list_predictions(split, rows[0], of_model))
     protocol = describe_protocol(config, split, evaluation.val, list_absent(evaluation))
+    protocol["precision"] = evaluation.precision
     protocol["notes"] += describe_left_out(split, evaluation.counted_tags)
     if evaluation.source_note:
         protocol["notes"].append(f"{evaluation.source_note}; baselines and tag thresholds are fitted on this folder's "
@@ -78,9 +79,10 @@ def evaluate_frames(evaluation: Evaluation) -> Result:
 def collect_rows(evaluation: Evaluation, clock: Clock) -> list[Row]:
     """Every row of the tables with its tags decided, the model's first."""
     config, model, split = evaluation.config, evaluation.run.model, evaluation.split
-    rows = [predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing),
-            predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing,
-                          permute_inputs(config.seed, len(split)), PERMUTED, (HEADLINE_T,))]
+    with evaluation.in_precision():
+        rows = [predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing),
+                predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing,
+                              permute_inputs(config.seed, len(split)), PERMUTED, (HEADLINE_T,))]
     clock.lap("model")
     rows += [row] if (row := oracle_row(split)) is not None else []
     clock.lap("oracle")
@@ -119,8 +121,9 @@ def score_sense(evaluation: Evaluation) -> Scores:
     config, model, split = evaluation.config, evaluation.run.model, evaluation.split
     if config.sense == 0:
         return {}
-    found = score_cloze(model, split, config.batch_size, evaluation.device)
-    found |= score_ordering(model, split, config.batch_size, evaluation.device, config.sense)
+    with evaluation.in_precision():
+        found = score_cloze(model, split, config.batch_size, evaluation.device)
+        found |= score_ordering(model, split, config.batch_size, evaluation.device, config.sense)
     return {MODEL: found, CHANCE: chance_of_sense(split, list(found))}
 
 
@@ -183,7 +186,8 @@ def _decide_tags(evaluation: Evaluation, rows: Sequence[Row]) -> None:
     if val is not None:
         others = evaluation.baselines.rows(val, written=False) if evaluation.baselines is not None else []
         knowing = oracle_row(val) if any(row.name == ORACLE for row in rows) else None
-        predicted = predict_split(evaluation.run.model, val, config.batch_size, evaluation.device)
+        with evaluation.in_precision():
+            predicted = predict_split(evaluation.run.model, val, config.batch_size, evaluation.device)
         on_val = {row.name: row for row in (predicted, *others, knowing) if row is not None}
     for row in rows:
         tuned = on_val.get(MODEL if row.name == PERMUTED else row.name)

@@ -11,8 +11,9 @@ from evaluate.config import TS
 from evaluate.rows import MODEL, Row, TagGuess
 from evaluate.split import EvaluatedSplit
 from train.batches import Batch
+from train.model.packing import unpack
 from train.model.story_model import StoryModel
-from train.model.text import Context
+from train.model.text import Context, pack_targets
 from train.writing.captions import write_captions
 from train.writing.config import WritingConfig
 
@@ -41,9 +42,9 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
         if rearrange is not None:
             batch = rearrange(batch, places)
         on_device = {name: tensor.to(device) for name, tensor in batch.items()}
-        outputs = model(on_device) if writing else model.encode(on_device)
-        surprise = (caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
-                    else torch.zeros(2, len(places), len(TS), dtype=torch.float64))
+        outputs = (model(on_device, padded=False, alone=False) if writing and ts == TS else model.encode(on_device))
+        surprise = (_score_true(model, outputs, on_device["token_ids"], ts) if writing
+                    else torch.zeros(2, len(places), len(ts), dtype=torch.float64))
         parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
                       outputs["seen_logits"].sigmoid().cpu().numpy(), *surprise.cpu().numpy()])
         if writing:
@@ -57,10 +58,26 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
     row.tags["next"] = {t: TagGuess(next_probs[:, t - 1]) for t in ts}
     if writing:
         row.written = {t: [captions[place] for captions in written] for place, t in enumerate(ts)}
-        row.nll, row.nll_known = ({t: nats[:, t - 1] for t in ts} for nats in (nll, known))
+        row.nll, row.nll_known = ({t: nats[:, place] for place, t in enumerate(ts)} for nats in (nll, known))
     if ts == TS:
         row.tags["seen"] = {t: TagGuess(seen_probs[:, t]) for t in (0, *TS)}
     return row
+
+
+def _score_true(model: StoryModel, outputs: dict[str, Tensor], token_ids: Tensor, ts: Sequence[int]) -> Tensor:
+    """`caption_nll` of the true captions t + 1 of (B, K, T) ids, without a rectangle of logits; where not all t are
+    asked for, only theirs are scored."""
+    true = token_ids[:, list(ts)].flatten(0, 1)
+    lengths = ((true != PAD).sum(dim=-1).cpu() - 1).clamp(min=1)
+    logits = outputs.get("token_logits")
+    if logits is None:
+        context = Context.of(outputs).select((slice(None), [t - 1 for t in ts]))
+        logits = model.text_decoder(context.flatten(), true[:, :-1], lengths).data
+    target = pack_targets(true, lengths)
+    nll = F.cross_entropy(logits.float(), target.data, ignore_index=PAD, reduction="none").double()
+    padded = unpack(target._replace(data=torch.stack([nll, nll * (target.data != UNK)], dim=-1)), lengths,
+                    true.shape[1] - 1)                                                     # (B * P, T - 1, 2)
+    return padded.permute(2, 0, 1).contiguous().sum(dim=-1).view(2, len(token_ids), len(ts))
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:
