@@ -10,7 +10,6 @@ from itertools import permutations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_packed_sequence
 
 from data.words.tokens import PAD
@@ -18,7 +17,7 @@ from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from train.batches import Batch
 from train.model.story_model import StoryModel
-from train.model.text import Context, pack_targets
+from train.model.text import Context
 
 PARTS = ("both", "photo", "caption")
 NUM_OTHERS = (1, 3)
@@ -29,39 +28,43 @@ TIE = 1e-6  # of the surprise itself: that much differs between batches
 AHEAD = (*Context._fields, "predicted_features")
 
 
-def _list_steps() -> tuple[np.ndarray, np.ndarray]:
-    """What is asked of the model for all orders: which frame comes after which, in which order, before it.
+def _number(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number what all orders begin with, and say where each different beginning occurs first.
+
+    Args:
+        length: frames more than the one in front, at the first step.
 
     Returns:
-        (120, 4) the number of each order's steps among the 320 different ones; (320, 2) where each occurs first.
+        (120, 4) the number of each order's first length + 1, length + 2, ... frames; (n, 2) order and step of each.
     """
     numbers: dict[tuple[int, ...], int] = {}
-    steps = np.array([[numbers.setdefault(tuple(order[:t + 1]), len(numbers)) for t in range(1, 5)]
+    steps = np.array([[numbers.setdefault(tuple(order[:t + length]), len(numbers)) for t in range(1, 5)]
                       for order in ORDERS.tolist()])
     _, first = np.unique(steps, return_index=True)
     return steps, np.stack(np.unravel_index(first, steps.shape), axis=1)
 
 
-STEPS, FIRST_PLACES = _list_steps()
+STEPS, FIRST_PLACES = _number(1)      # 320 different steps: which frame comes after which, in which order, before it
+_contexts, FIRST_CONTEXTS = _number(0)  # 205 different things that come before
+CONTEXTS = _contexts[tuple(FIRST_PLACES.T)]  # (320,) what comes before each step
 
 
-def measure_surprise(model: StoryModel, ahead: Batch, frames: Batch) -> Tensor:
+def measure_surprise(model: StoryModel, ahead: Batch, follows: Tensor, frames: Batch) -> Tensor:
     """How surprising frames are: (3, N) float64 by PARTS.
 
     Args:
-        ahead: what is AHEAD of N places, from what came before.
+        ahead: what is AHEAD of M places, from what came before. follows: (N,) int64, the place that each frame follows.
         frames: "image_features", "photo_mask", "token_ids" of the N frames that came; without a photo it surprises
             by its caption alone.
     """
-    photo = (ahead["predicted_features"] - model.standardise(frames["image_features"])).square().mean(dim=-1)
+    expected = ahead["predicted_features"][follows]
+    photo = (expected - model.standardise(frames["image_features"])).square().mean(dim=-1)
     photo = (photo * frames["photo_mask"]).double()
     token_ids = frames["token_ids"]
-    lengths = ((token_ids != PAD).sum(dim=-1) - 1).clamp(min=1)
-    logits = model.text_decoder(Context.of(ahead), token_ids[:, :-1], lengths.cpu())
-    nll = F.cross_entropy(logits.data.float(), pack_targets(token_ids, lengths.cpu()).data, ignore_index=PAD,
-                          reduction="none")
-    padded, _ = pad_packed_sequence(logits._replace(data=nll.double()), batch_first=True)
-    caption = padded.sum(dim=-1) / lengths
+    counts = (token_ids != PAD).sum(dim=-1).cpu() - 1
+    nats = model.text_decoder.tell_surprise(Context.of(ahead), follows, token_ids, counts.clamp(min=1))
+    padded, lengths = pad_packed_sequence(nats._replace(data=nats.data.double()), batch_first=True)
+    caption = (padded.sum(dim=-1) / lengths.to(padded.device)) * (counts > 0).to(padded.device)
     return torch.stack([photo + caption, photo, caption])
 
 
@@ -83,9 +86,10 @@ def surprise_of_endings(model: StoryModel, split: EvaluatedSplit, endings: np.nd
         batch = _to(device, split.dataset.__getitems__(np.concatenate([places, *lent.T])))  # one length of captions
         outputs = model.encode({name: tensor[:len(places)] for name, tensor in batch.items()})
         ahead = {name: tensor[:, -1] for name, tensor in outputs.items() if name in AHEAD}
-        columns = [{name: tensor[first:first + len(places), -1] for name, tensor in batch.items() if tensor.dim() > 1}
-                   for first in range(len(places), len(batch["story_index"]), len(places))]
-        parts.append(torch.stack([measure_surprise(model, ahead, column) for column in columns], dim=-1).cpu().numpy())
+        frames = {name: tensor[len(places):, -1] for name, tensor in batch.items() if tensor.dim() > 1}
+        follows = torch.arange(len(places), device=device).repeat(lent.shape[1])
+        found = measure_surprise(model, ahead, follows, frames)
+        parts.append(found.view(len(PARTS), lent.shape[1], len(places)).transpose(1, 2).cpu().numpy())
     return np.concatenate(parts, axis=1)
 
 
@@ -93,7 +97,8 @@ def surprise_of_endings(model: StoryModel, split: EvaluatedSplit, endings: np.nd
 def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device: str) -> np.ndarray:
     """How surprising stories are told in every order: (3, B, 120, 4) float64, by PARTS, frame by frame from the second.
 
-    Every frame is fused once, and every frame after the same frames is asked for once: 320 steps in place of 480.
+    Every frame is fused once, every frame after the same frames is asked for once (320 steps in place of 480), and what
+    comes before is read once (205 times).
     """
     batch = _to(device, batch)
     B = len(batch["story_index"])
@@ -102,15 +107,13 @@ def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device:
     read = model.read_frames(longer)[0]                                                    # (B, 5, ...)
     orders = torch.from_numpy(ORDERS).to(device)
     outputs = model.look_ahead({name: tensor[:, orders[:, :-1]].flatten(0, 1) for name, tensor in read.items()})
-    order, step = torch.from_numpy(FIRST_PLACES).to(device).T
+    order, step = torch.from_numpy(FIRST_CONTEXTS).to(device).T
     ahead = {name: tensor.unflatten(0, (B, len(ORDERS)))[:, order, step].flatten(0, 1)
-             for name, tensor in outputs.items() if name in AHEAD}
-    comes = orders[order, step + 1]                                                        # (320,)
+             for name, tensor in outputs.items() if name in AHEAD}                         # (B * 205, ...)
+    comes = orders[tuple(torch.from_numpy(FIRST_PLACES + (0, 1)).to(device).T)]            # (320,)
     frames = {name: tensor[:, comes].flatten(0, 1) for name, tensor in batch.items() if tensor.dim() > 1}
-    found = torch.cat([measure_surprise(model, {name: tensor[first:first + 4 * batch_size]
-                                                for name, tensor in ahead.items()},
-                                        {name: tensor[first:first + 4 * batch_size] for name, tensor in frames.items()})
-                       for first in range(0, B * len(comes), 4 * batch_size)], dim=1)
+    follows = (torch.arange(B).unsqueeze(1) * len(FIRST_CONTEXTS) + torch.from_numpy(CONTEXTS)).flatten().to(device)
+    found = measure_surprise(model, ahead, follows, frames)
     return found.view(len(PARTS), B, len(comes)).cpu().numpy()[:, :, STEPS]
 
 

@@ -13,7 +13,9 @@ from train.config import ModelConfig
 from train.model.copying import WordCopier
 from train.model.ngrams import NgramTable
 from train.model.packed_lstm import last_states, run_packed
-from train.model.packing import pack, send, unpack
+from train.model.packing import Packing, pack, send, unpack
+
+SCORED_AT_ONCE = 2048  # words whose logits are in memory at a time
 
 
 class TextEncoder(nn.Module):
@@ -221,6 +223,35 @@ class TextDecoder(nn.Module):
         logits = self._blend(logits, torch.stack([state.before, token_ids], dim=1))
         return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1), before=token_ids)
 
+    def tell_surprise(self, context: Context, follows: Tensor, token_ids: Tensor, lengths: Tensor) -> PackedSequence:
+        """How surprising every word of captions is; what comes before is read once, however many captions follow it.
+        No other word's probability is worked out than the true one's. Not for training.
+
+        Args:
+            context: M rows. follows: (N,) int64, the row of the context that each caption follows.
+            token_ids: (N, T) int64 from <START> on. lengths: (N,) int64 on the CPU, words to be told, at least 1.
+
+        Returns:
+            Packed (sum of lengths,) float32 nats, of token 1 on.
+        """
+        state, plan = self.start(context).select(follows), Packing.plan(lengths)
+        rows, steps = (send(index, token_ids.device) for index in (plan.sequence, plan.step))
+        about = torch.cat([state.hidden, state.tag_embedding], dim=-1)
+        words = torch.cat([self.embedding(token_ids[rows, steps]), about[rows]], dim=-1)
+        before = (state.output.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
+        read = self._run(plan.wrap(words), before)[0]
+        told, states = token_ids[rows, steps + 1], read.data
+        chances = torch.cat([_log_chance(self.vocabulary(part).float(), words) for part, words in zip(
+            states.split(SCORED_AT_ONCE), told.split(SCORED_AT_ONCE))])
+        if self.copier is not None and state.memory is not None:
+            assert state.keys is not None and state.scores is not None
+            chances = self.copier.mix_told(states, chances, told, state.keys, state.scores, state.memory, rows, steps,
+                                           len(plan.sizes))
+        if self.ngrams is not None and self.ngram_share > 0:
+            pairs = pair_words(token_ids[:, :-1], lengths).data
+            chances = ((1 - self.ngram_share) * chances.exp() + self.ngram_share * self.ngrams.tell(pairs, told)).log()
+        return read._replace(data=-chances)
+
     def _run(self, words: Any, before: tuple[Tensor, Tensor] | None = None) -> Any:
         """The LSTM in float32, whatever autocast says."""
         with torch.autocast(self.vocabulary.weight.device.type, enabled=False):
@@ -277,6 +308,11 @@ class TextDecoder(nn.Module):
         share, logits = self.ngram_share, logits.float()
         blended = ((1 - share) * logits.softmax(dim=-1) + share * self.ngrams(pairs)).log()
         return torch.where(share > 0, blended, logits)
+
+
+def _log_chance(logits: Tensor, words: Tensor) -> Tensor:
+    """(n, V) logits, (n,) words -> (n,) log-probabilities."""
+    return logits.gather(1, words.unsqueeze(1)).squeeze(1) - logits.logsumexp(dim=1)
 
 
 def pair_words(token_ids: Tensor, lengths: Tensor) -> PackedSequence:
