@@ -49,6 +49,25 @@ def test_a_row_of_one_t_is_the_whole_rows_at_that_t(make_run):
     assert [whole.written[t][story] for story in range(len(split)) for t in TS] == by_itself
 
 
+def test_a_run_is_asked_in_the_precision_it_was_trained_in(make_run, monkeypatch):
+    run, found = make_run(), {}
+    monkeypatch.setattr("evaluate.evaluation.evaluation.pick_precision", lambda device: "bfloat16")
+    config = json.loads((run / "config.json").read_text())
+    for precision in ("float32", "bfloat16"):
+        (run / "config.json").write_text(json.dumps({**config, "resolved": {"precision": precision}}))
+        assert main(["--run", str(run), "--no-meteor", "--no-page", "--sense", "2"]) == 0
+        evaluation, _ = read_evaluation(run)
+        assert evaluation["protocol"]["precision"] == precision
+        found[precision] = evaluation["rows"]["model"]
+    assert found["bfloat16"]["perplexity"]["value"] != found["float32"]["perplexity"]["value"]
+    for metric in ("perplexity", "mse"):
+        assert found["bfloat16"][metric]["value"] == pytest.approx(found["float32"][metric]["value"], rel=0.02)
+    monkeypatch.undo()
+    monkeypatch.setattr("evaluate.evaluation.evaluation.pick_precision", lambda device: "float32")
+    assert main(["--run", str(run), "--no-meteor", "--no-page"]) == 0
+    assert read_evaluation(run)[0]["protocol"]["precision"] == "float32"  # what this device lacks is not made up
+
+
 def _write_after(model, split, start, writing):
     """The captions after frames 1..4 of three stories, story by story, written without any row."""
     batch = split.dataset.__getitems__(range(start, min(start + 3, len(split))))

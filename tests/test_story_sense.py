@@ -22,7 +22,9 @@ from evaluate.stories.sense import (
     surprise_of_orders,
 )
 from tests.tiny_runs import write_run
+from train.model.ngrams import NgramModel
 from train.model.story_model import StoryModel
+from train.model.text import Context
 from train.run_folder.runs import load_run
 
 
@@ -39,6 +41,28 @@ def split(folder: Path) -> EvaluatedSplit:
 @pytest.fixture
 def model(folder: Path, tmp_path: Path) -> StoryModel:
     return load_run(write_run(tmp_path / "run", folder)).model
+
+
+@pytest.mark.parametrize("settings", [
+    {"reads_on": False, "word_copying": False, "ngram_blend": False}, {"reads_on": True, "word_copying": True,
+                                                                       "ngram_blend": True}])
+def test_a_true_word_told_alone_surprises_as_it_does_among_all(folder, split, tmp_path, settings):
+    model = load_run(write_run(tmp_path / "run", folder, **settings)).model
+    if model.text_decoder.ngrams is not None:
+        V = len(split.words.vocabulary)
+        model.text_decoder.ngrams.fill(NgramModel.fit(split.token[:6].reshape(-1, split.token.shape[-1]),
+                                                      split.token[:0].reshape(0, split.token.shape[-1]), 3, V))
+        model.text_decoder.ngram_share.fill_(0.4)
+    batch = split.dataset.__getitems__(np.arange(12))
+    with torch.inference_mode():
+        outputs = model(batch)
+        told = batch["token_ids"][:, 1:].flatten(0, 1)
+        lengths = (told != 0).sum(dim=-1) - 1
+        nats = model.text_decoder.tell_surprise(Context.of(outputs).flatten(), torch.arange(len(told)), told, lengths)
+    wanted = torch.nn.functional.cross_entropy(outputs["caption_logits"].flatten(0, 2), told[:, 1:].flatten(),
+                                               ignore_index=0, reduction="none").view(told[:, 1:].shape)
+    found = torch.nn.utils.rnn.pad_packed_sequence(nats, batch_first=True, total_length=wanted.shape[1])[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def unweighted_loss(model: StoryModel, batch: dict[str, torch.Tensor]) -> np.ndarray:

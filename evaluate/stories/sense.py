@@ -102,7 +102,7 @@ def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device:
     """
     batch = _to(device, batch)
     B = len(batch["story_index"])
-    longer = {name: torch.cat([tensor, tensor[:, -1:]], dim=1) if tensor.dim() > 1 else tensor
+    longer = {name: tensor[:, [*range(ORDERS.shape[1]), -1]] if tensor.dim() > 1 else tensor
               for name, tensor in batch.items()}  # the last frame of a batch is not fused: now that is a copy
     read = model.read_frames(longer)[0]                                                    # (B, 5, ...)
     orders = torch.from_numpy(ORDERS).to(device)
@@ -149,7 +149,7 @@ def draw_endings(split: EvaluatedSplit, source: str) -> np.ndarray:
     """
     random = np.random.default_rng([split.seed, SOURCES.index(source)])
     last, album = split.candidate[:, -1], split.resamples.album
-    members = [np.flatnonzero(album == place) for place in range(split.resamples.num_albums)]
+    members = np.split(np.argsort(album, kind="stable"), np.cumsum(np.bincount(album))[:-1])
     endings = np.full((len(split), max(NUM_OTHERS)), -1)
     for story in range(len(split)):
         same = members[album[story]]
