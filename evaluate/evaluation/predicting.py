@@ -11,9 +11,8 @@ from evaluate.config import TS
 from evaluate.rows import MODEL, Row, TagGuess
 from evaluate.split import EvaluatedSplit
 from train.batches import Batch
-from train.model.packing import unpack
 from train.model.story_model import StoryModel
-from train.model.text import Context, pack_targets
+from train.model.text import Context
 from train.writing.captions import write_captions
 from train.writing.config import WritingConfig
 
@@ -42,7 +41,7 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
         if rearrange is not None:
             batch = rearrange(batch, places)
         on_device = {name: tensor.to(device) for name, tensor in batch.items()}
-        outputs = (model(on_device, padded=False, alone=False) if writing and ts == TS else model.encode(on_device))
+        outputs = model.encode(on_device)
         surprise = (_score_true(model, outputs, on_device["token_ids"], ts) if writing
                     else torch.zeros(2, len(places), len(ts), dtype=torch.float64))
         parts.append([outputs["predicted_features"].cpu().numpy(), outputs["next_logits"].sigmoid().cpu().numpy(),
@@ -65,19 +64,11 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
 
 
 def _score_true(model: StoryModel, outputs: dict[str, Tensor], token_ids: Tensor, ts: Sequence[int]) -> Tensor:
-    """`caption_nll` of the true captions t + 1 of (B, K, T) ids, without a rectangle of logits; where not all t are
-    asked for, only theirs are scored."""
-    true = token_ids[:, list(ts)].flatten(0, 1)
-    lengths = ((true != PAD).sum(dim=-1).cpu() - 1).clamp(min=1)
-    logits = outputs.get("token_logits")
-    if logits is None:
-        context = Context.of(outputs).select((slice(None), [t - 1 for t in ts]))
-        logits = model.text_decoder(context.flatten(), true[:, :-1], lengths).data
-    target = pack_targets(true, lengths)
-    nll = F.cross_entropy(logits.float(), target.data, ignore_index=PAD, reduction="none").double()
-    padded = unpack(target._replace(data=torch.stack([nll, nll * (target.data != UNK)], dim=-1)), lengths,
-                    true.shape[1] - 1)                                                     # (B * P, T - 1, 2)
-    return padded.permute(2, 0, 1).contiguous().sum(dim=-1).view(2, len(token_ids), len(ts))
+    """(2, B, P) float64 nats of the true captions t + 1 of (B, K, T) ids: of all words and <END>, and of those that are
+    not <UNK>; where not all t are asked for, only theirs are scored."""
+    counts, places = (token_ids != PAD).sum(dim=-1).cpu(), [t - 1 for t in ts]
+    nats = model.text_decoder.tell_stories(Context.of(outputs), token_ids, counts, places).double()
+    return torch.stack([nats, nats * (token_ids[:, list(ts), 1:] != UNK)]).sum(dim=-1)
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:
