@@ -1,14 +1,17 @@
 """Our own commands as processes side by side, each with its share of the cores; whoever stops us stops them."""
 import itertools
 import logging
+import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from multiprocessing import connection, forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -35,27 +38,44 @@ def share_cores(jobs: int) -> dict[str, str]:
 
 
 class Processes:
-    """The processes that were started and have not ended; used from several threads."""
+    """The processes that were started and have not ended; used from several threads.
+
+    They are forked from one that has loaded torch and nothing else: loading takes longer than a small training, and a
+    process of its own can be killed, or run out of memory, without taking anything of the others.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._running: set[subprocess.Popen] = set()
+        self._environment, self._context = environment, multiprocessing.get_context("forkserver")
+        self._running: set[BaseProcess] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     def call(self, arguments: Sequence[str], words: IO[str]) -> int:
-        """Run `python -m` with arguments to its end, what it says into a file; its exit code."""
-        with self._lock:
+        """Run `python -m` with arguments to its end, what it says at the end of a file; its exit code."""
+        with self._lock:  # multiprocessing reads the exit codes of all when one begins
             if self._stopped:
                 return -signal.SIGTERM
-            # a session of its own: an interrupt from the keyboard reaches it through `stop`, once
-            process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=words, stderr=subprocess.STDOUT,
-                                       env=self._environment, start_new_session=True)
+            self._begin_server()
+            process = self._context.Process(target=_run_module, args=(list(arguments), words.name))
+            process.start()
             self._running.add(process)
-        code = process.wait()
+        connection.wait([process.sentinel])
         with self._lock:
+            process.join()
             self._running.discard(process)
-        return code
+        assert process.exitcode is not None
+        return process.exitcode
+
+    def _begin_server(self) -> None:
+        """Start the process that others are forked from, unless it is there; its environment is theirs."""
+        self._context.set_forkserver_preload(["evaluate.preload"])
+        before = dict(os.environ)
+        try:
+            os.environ.update(self._environment)
+            forkserver.ensure_running()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def train_and_evaluate(self, run: Path, features: Path, training: Sequence[str], evaluating: Sequence[str], who: str
                            ) -> None:
@@ -83,6 +103,15 @@ class Processes:
             self._stopped = True
             for process in self._running:
                 process.terminate()
+
+
+def _run_module(arguments: list[str], log: str) -> None:
+    os.setsid()  # a session of its own: an interrupt from the keyboard reaches it through `stop`, once
+    words = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(words, stream)
+    sys.argv = arguments
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 
 def work_off(tasks: Sequence[Task], jobs: int, work: Callable[[Task, Processes], str]) -> None:

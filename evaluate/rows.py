@@ -1,5 +1,5 @@
 """A row of the table: what one predictor says about a split. Parts it says nothing about stay empty."""
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,21 +53,37 @@ class TagGuess:
 Guesses = dict[int, TagGuess]  # by t: about frame t + 1
 
 
+class ByT(Mapping[int, np.ndarray]):
+    """Arrays by t that are worked out whenever one is asked for: all of them at once would fill the memory."""
+
+    def __init__(self, ts: Sequence[int], make: Callable[[int], np.ndarray]) -> None:
+        self._ts, self._make = ts, make
+
+    def __getitem__(self, t: int) -> np.ndarray:
+        return self._make(t)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ts)
+
+    def __len__(self) -> int:
+        return len(self._ts)
+
+
 @dataclass
 class Row:
     """Predictions of one predictor, each part by t (frame t + 1 from frames 1..t).
 
     Attributes:
         photo: t -> (S, D) float32, standardised features. query: the same, what a photo is sought by where that is
-        another. beliefs: t -> for every story probabilities of candidate
-        photos, in place of a feature. written: t -> a caption for every story.
+        another. beliefs: t -> for every story probabilities of candidate photos, in place of a feature. written: t -> a
+        caption for every story.
         nll: t -> (S,) float64, of the true captions' words and <END>, in nats. nll_known: the same without what is
         <UNK>, NaN where a caption's known words cannot be told apart.
         tags: "next" or "seen" -> t -> guess; "seen" has t = 0 too, the first frame.
     """
 
     name: str
-    photo: dict[int, np.ndarray] = field(default_factory=dict)
+    photo: Mapping[int, np.ndarray] = field(default_factory=dict)
     query: dict[int, np.ndarray] = field(default_factory=dict)
     beliefs: dict[int, list[dict[int, float]]] = field(default_factory=dict)
     written: dict[int, Captions] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """A grid of trainings: what is read, what is trained again, what is measured and written."""
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -150,6 +151,21 @@ def test_what_is_stopped_is_told_and_nothing_else_begins(tmp_path):
         assert code.result(timeout=20) == -signal.SIGTERM
         assert processes.call(["this"], words) == -signal.SIGTERM
     assert (tmp_path / "log").read_text() == ""
+
+
+def test_a_process_that_is_killed_is_told_and_the_next_one_begins(tmp_path):
+    processes, begun = Processes(share_cores(1)), tmp_path / "begun"
+    statement = f"open({str(begun)!r}, 'w').write(str(__import__('os').getpid())); __import__('time').sleep(60)"
+    with open(tmp_path / "log", "w") as words, ThreadPoolExecutor(1) as worker:
+        code = worker.submit(processes.call, ["timeit", "-n", "1", "-r", "1", statement], words)
+        while not begun.exists() or not begun.read_text():
+            time.sleep(0.01)
+        beside = processes.call(["this"], words)
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        assert code.result(timeout=20) == -signal.SIGKILL and beside == 0
+        assert processes.call(["timeit", "-n", "1", "1 / 0"], words) == 1
+    said = (tmp_path / "log").read_text()
+    assert "The Zen of Python" in said and "ZeroDivisionError" in said
 
 
 def test_a_failed_training_is_told_with_its_last_words(grid, make_features, tmp_path, capsys, monkeypatch):

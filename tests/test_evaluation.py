@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from data.folder.folder import Features
+from data.words.tokens import PAD, UNK
 from evaluate.__main__ import main
 from evaluate.config import TS
-from evaluate.evaluation.predicting import caption_nll, predict_split
+from evaluate.evaluation.predicting import predict_split, score_true_captions
 from evaluate.split import EvaluatedSplit
 from evaluate.tags.tag_scores import choose_thresholds
 from extract.command import main as extract
@@ -47,6 +48,25 @@ def test_a_row_of_one_t_is_the_whole_rows_at_that_t(make_run):
     assert (alone.photo[4] == whole.photo[4]).all() and "seen" not in alone.tags
     by_itself = [words for start in range(0, len(split), 3) for words in _write_after(run.model, split, start, writing)]
     assert [whole.written[t][story] for story in range(len(split)) for t in TS] == by_itself
+
+
+def test_a_run_is_asked_in_the_precision_it_was_trained_in(make_run, monkeypatch):
+    run, found = make_run(), {}
+    monkeypatch.setattr("evaluate.evaluation.evaluation.pick_precision", lambda device: "bfloat16")
+    config = json.loads((run / "config.json").read_text())
+    for precision in ("float32", "bfloat16"):
+        (run / "config.json").write_text(json.dumps({**config, "resolved": {"precision": precision}}))
+        assert main(["--run", str(run), "--no-meteor", "--no-page", "--sense", "2"]) == 0
+        evaluation, _ = read_evaluation(run)
+        assert evaluation["protocol"]["precision"] == precision
+        found[precision] = evaluation["rows"]["model"]
+    assert found["bfloat16"]["perplexity"]["value"] != found["float32"]["perplexity"]["value"]
+    for metric in ("perplexity", "mse"):
+        assert found["bfloat16"][metric]["value"] == pytest.approx(found["float32"][metric]["value"], rel=0.02)
+    monkeypatch.undo()
+    monkeypatch.setattr("evaluate.evaluation.evaluation.pick_precision", lambda device: "float32")
+    assert main(["--run", str(run), "--no-meteor", "--no-page"]) == 0
+    assert read_evaluation(run)[0]["protocol"]["precision"] == "float32"  # what this device lacks is not made up
 
 
 def _write_after(model, split, start, writing):
@@ -90,11 +110,20 @@ def test_the_command_writes_its_files_and_prints_every_baseline(make_run, capsys
     assert model["perplexity_known"]["value"] == pytest.approx(model["perplexity"]["value"])  # no word is <UNK> here
 
 
-def test_likelihood_of_known_words_leaves_unknown_ones_out():
-    token_ids = torch.tensor([[[1, 5, 3, 2, 0]]])  # a word, <UNK>, <END>
-    chance = torch.tensor([[0.1, 0.1, 0.2, 0.3, 0.1, 0.2]]).repeat(4, 1)
-    both, known = caption_nll(chance.log()[None, None], token_ids)
-    assert both.item() == pytest.approx(-math.log(0.2 * 0.3 * 0.2)) and known.item() == pytest.approx(-math.log(0.04))
+@pytest.mark.parametrize("task, places", [("next", (0, 1, 2, 3)), ("next", (3,)), ("tell", (0, 1, 2, 3, 4))])
+def test_likelihood_of_true_captions_and_of_their_known_words(make_run, task, places):
+    run = load_run(make_run(settings={"task": task}))
+    split = EvaluatedSplit(Features.open(Path(run.features)), "default", "test")
+    batch = split.dataset.__getitems__(np.arange(6))
+    batch["token_ids"][:, :, 2] = UNK
+    with torch.inference_mode():
+        outputs = run.model(batch)
+        found = score_true_captions(run.model, outputs, batch["token_ids"], places)
+    frames, logits = run.model.target_frames(batch["token_ids"])[:, places, 1:], outputs["caption_logits"][:, places]
+    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 2), frames.flatten(), ignore_index=PAD,
+                                             reduction="none").view(frames.shape).double()
+    torch.testing.assert_close(found[0], nats.sum(dim=-1), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found[1], nats.sum(dim=-1) - nats[:, :, 1], rtol=1e-5, atol=1e-5)
 
 
 def test_numbers_do_not_depend_on_the_batch(make_run):

@@ -117,7 +117,7 @@ def test_every_dependency_is_named_and_pinned():
 ROOMS_OF_EVALUATE = (
     ("config", "terminal", "statistics", "rows", "predictions", "machine"), ("metrics", "split", "processes"),
     ("photos", "captions", "tags", "table", "runs"), ("baselines",), ("stories",), ("evaluation", "comparison"),
-    ("ablation", "own_story", "page"), ("app", "crossval"), ("commands",), ("__main__",))
+    ("ablation", "own_story", "page"), ("app", "crossval", "preload"), ("commands",), ("__main__",))
 
 
 @pytest.mark.parametrize("room", [room for floor in ROOMS_OF_EVALUATE for room in floor])

@@ -11,8 +11,8 @@ from evaluate.__main__ import main
 from evaluate.split import EvaluatedSplit
 from evaluate.stories import sense
 from evaluate.stories.sense import (
-    FIRST_PLACES,
     ORDERS,
+    STEPS,
     draw_endings,
     rate_order,
     rate_surprises,
@@ -22,7 +22,9 @@ from evaluate.stories.sense import (
     surprise_of_orders,
 )
 from tests.tiny_runs import write_run
+from train.model.ngrams import NgramModel
 from train.model.story_model import StoryModel
+from train.model.text import Context
 from train.run_folder.runs import load_run
 
 
@@ -39,6 +41,30 @@ def split(folder: Path) -> EvaluatedSplit:
 @pytest.fixture
 def model(folder: Path, tmp_path: Path) -> StoryModel:
     return load_run(write_run(tmp_path / "run", folder)).model
+
+
+@pytest.mark.parametrize("settings", [
+    {"reads_on": False, "word_copying": False, "ngram_blend": False}, {"reads_on": True, "word_copying": True,
+                                                                       "ngram_blend": True}])
+def test_a_true_word_told_alone_surprises_as_it_does_among_all(folder, split, tmp_path, settings):
+    model = load_run(write_run(tmp_path / "run", folder, **settings)).model
+    if model.text_decoder.ngrams is not None:
+        V = len(split.words.vocabulary)
+        model.text_decoder.ngrams.fill(NgramModel.fit(split.token[:6].reshape(-1, split.token.shape[-1]),
+                                                      split.token[:0].reshape(0, split.token.shape[-1]), 3, V))
+        model.text_decoder.ngram_share.fill_(0.4)
+    batch = split.dataset.__getitems__(np.arange(12))
+    with torch.inference_mode():
+        outputs = model(batch)
+        told = batch["token_ids"][:, 1:].flatten(0, 1)
+        context, counts = Context.of(outputs), (batch["token_ids"] != 0).sum(dim=-1)
+        found, _ = model.text_decoder.tell_surprise(context.flatten(), torch.arange(len(told)), told,
+                                                    counts[:, 1:].flatten())
+        in_stories = model.text_decoder.tell_stories(context, batch["token_ids"], counts, [0, 1, 2, 3]).flatten(0, 1)
+    wanted = torch.nn.functional.cross_entropy(outputs["caption_logits"].flatten(0, 2), told[:, 1:].flatten(),
+                                               ignore_index=0, reduction="none").view(told[:, 1:].shape)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(in_stories, wanted, rtol=1e-5, atol=1e-5)
 
 
 def unweighted_loss(model: StoryModel, batch: dict[str, torch.Tensor]) -> np.ndarray:
@@ -70,7 +96,7 @@ def test_surprise_at_an_order_is_that_of_the_reordered_story(model, split):
     for place in (0, 1, 57, 119):
         reordered = {name: tensor[:, ORDERS[place]] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
         np.testing.assert_allclose(found[..., place, :], unweighted_loss(model, reordered), rtol=1e-5)
-    assert len(FIRST_PLACES) == 20 + 60 + 120 + 120
+    assert [len(step.comes) for step in STEPS] == [20, 60, 120, 120]
 
 
 def test_a_frame_without_a_photo_surprises_by_its_caption(model, split):

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from sklearn.metrics import pairwise_distances_argmin
 
 from data.errors import UserError
 from data.files import replace_file
@@ -21,10 +20,10 @@ from evaluate.baselines.all_inputs import AllInputs, fit_all_inputs
 from evaluate.baselines.linear import VERSION, LinearMaps, fit_linear
 from evaluate.baselines.text_lstm import VERSION as LSTM_VERSION
 from evaluate.baselines.text_lstm import TextLSTM, choose_config, score_text_lstm, train_text_lstm, write_text_lstm
-from evaluate.captions.text_scores import score_units
+from evaluate.captions.text_scores import score_constants
 from evaluate.config import TS
-from evaluate.photos.retrieval import PhotoSpace
-from evaluate.rows import CONSTANT_CAPTION, COPY, NEAREST, Row, TagGuess
+from evaluate.photos.retrieval import BLOCK, PhotoSpace
+from evaluate.rows import CONSTANT_CAPTION, COPY, NEAREST, ByT, Row, TagGuess
 from evaluate.split import EvaluatedSplit
 from train.config import TrainConfig
 from train.model.ngrams import NgramModel
@@ -102,22 +101,23 @@ class Baselines:
     def _photo_rows(self, split: EvaluatedSplit) -> Iterator[Row]:
         if not split.usable.any():
             return
-        photo = {t: self.space.read(split.units.photo[:, t - 1]) for t in TS}
-        yield Row("train mean", {t: np.zeros_like(photo[t]) for t in TS})  # the origin of the standardised space
-        yield Row(COPY, photo)
-        means, total = {}, np.zeros_like(photo[1])
-        for t in TS:
-            total = total + photo[t]
-            means[t] = total / np.maximum(split.usable[:, :t].sum(axis=1), 1).astype(np.float32)[:, None]
-        yield Row("mean of inputs", means)
-        if self.linear is None or self.all_inputs is None:
+        def read(t: int) -> np.ndarray:
+            return self.space.read(split.units.photo[:, t - 1])
+
+        def average(t: int) -> np.ndarray:
+            total = sum((read(seen) for seen in TS[:t]), start=np.float32(0))
+            return total / np.maximum(split.usable[:, :t].sum(axis=1), 1).astype(np.float32)[:, None]
+        yield Row("train mean", ByT(TS, lambda t: np.zeros((len(split), self.space.features.width), np.float32)))
+        yield Row(COPY, ByT(TS, read))  # the train mean is the origin of the standardised space
+        yield Row("mean of inputs", ByT(TS, average))
+        if (linear := self.linear) is None or (all_inputs := self.all_inputs) is None:
             return
-        yield Row("recency blend", {t: self.all_inputs.blend(np.stack([photo[seen] for seen in TS[:t]], axis=1),
-                                                             split.usable[:, :t]) for t in TS})
-        yield Row("ridge from last frame", {t: self.linear.next_photo(photo[t]) for t in TS})
+        yield Row("recency blend", ByT(TS, lambda t: all_inputs.blend(
+            np.stack([read(seen) for seen in TS[:t]], axis=1), split.usable[:, :t])))
+        yield Row("ridge from last frame", ByT(TS, lambda t: linear.next_photo(read(t))))
         yield Row("ridge from last frame and caption",
-                  {t: self.linear.next_photo(photo[t], split.token[:, t - 1]) for t in TS})
-        yield Row("ridge from all inputs", self.all_inputs.ridge(split, self.train, self.space, self.linear))
+                  ByT(TS, lambda t: linear.next_photo(read(t), split.token[:, t - 1])))
+        yield Row("ridge from all inputs", all_inputs.ridge(split, self.train, self.space, linear))
 
     def _caption_rows(self, split: EvaluatedSplit) -> Iterator[Row]:
         yield Row(CONSTANT_CAPTION, written={t: [self.constants[t]] * len(split) for t in TS})
@@ -166,17 +166,23 @@ def choose_constant(train: EvaluatedSplit, chosen_on: EvaluatedSplit, t: int, se
     stories_of = chosen_on.units.stories_of()
     units = random.permutation(len(stories_of))[:NUM_UNITS]
     references = [[chosen_on.caption_words[story][t] for story in stories_of[unit]] for unit in units]
-    # Every candidate gets the units anew: document frequencies and their number grow alike, so their ratio stays.
-    scores = score_units([candidate for candidate in candidates for _ in units],
-                         np.arange(len(candidates) * len(units)), references * len(candidates))
-    return list(candidates[int(np.argmax(scores.cider.reshape(len(candidates), -1).mean(axis=1)))])
+    return list(candidates[int(np.argmax(score_constants(candidates, references)))])
 
 
 def copy_nearest(train: EvaluatedSplit, split: EvaluatedSplit, space: PhotoSpace, t: int) -> list[list[str]]:
     """For every story the caption t + 1 of the train story whose photo t is nearest by cosine to its own photo t."""
-    own, others = (space.read(part.units.photo[:, t - 1]) for part in (split, train))
-    nearest = pairwise_distances_argmin(own, others, metric="cosine")
-    return [train.caption_words[story][t] for story in nearest]
+    own, place = np.unique(split.units.photo[:, t - 1], return_inverse=True)
+    _, first = np.unique(train.units.photo[:, t - 1], return_index=True)
+    story = np.sort(first)  # of equally near photos the one of the first story
+    queries, nearest = space.read_directions(own), np.zeros(len(own), np.int64)
+    least = np.full(len(own), np.inf, np.float32)
+    for start in range(0, len(story), BLOCK):
+        stories = story[start:start + BLOCK]
+        distance = 1 - queries @ space.read_directions(train.units.photo[stories, t - 1]).T
+        here = distance.argmin(axis=1)
+        found = distance[np.arange(len(own)), here]
+        nearest, least = np.where(found < least, stories[here], nearest), np.minimum(found, least)
+    return [train.caption_words[nearest[index]][t] for index in place.reshape(-1).tolist()]
 
 
 def open_train(features: Features, words: str, limit: int = 0, seed: int = 42) -> EvaluatedSplit:

@@ -76,6 +76,21 @@ def score_units(hypotheses: Sequence[Sequence[str]], unit_index: Sequence[int] |
                       reference_unit, len(references))
 
 
+def score_constants(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> np.ndarray:
+    """CIDEr-D of texts that stand for every unit, (H,): the mean over units; nothing else is worked out.
+
+    Args:
+        candidates: H texts. references: U lists of reference texts, as in `score_units`.
+    """
+    num_references = [len(texts) for texts in references]
+    table = TextTable([*candidates, *(text for texts in references for text in texts)])
+    reference_unit = np.repeat(np.arange(len(references)), num_references)
+    rows, H = len(candidates) + np.arange(len(reference_unit)), len(candidates)
+    of_unit = np.split(rows, np.cumsum(num_references)[:-1])
+    found = _cider(table, np.repeat(np.arange(H), len(references)), rows, reference_unit, of_unit * H, len(references))
+    return found.reshape(H, -1).mean(axis=1)
+
+
 def score_rows(table: TextTable, hypotheses: np.ndarray, hypothesis_unit: np.ndarray, references: np.ndarray,
                reference_unit: np.ndarray, num_units: int) -> UnitScores:
     """`score_units` for texts that are already counted: hypotheses (H,) and references (R,) are rows of the table."""

@@ -13,6 +13,7 @@ from evaluate.baselines.fitted import Baselines, cache_folder, open_train
 from evaluate.config import EvalConfig
 from evaluate.photos.retrieval import PhotoSpace
 from evaluate.split import EvaluatedSplit
+from train.prepare import pick_precision
 from train.run_folder.runs import LoadedRun, load_run, open_features, require_same_folder
 from train.writing.config import WritingConfig
 
@@ -55,6 +56,15 @@ class Evaluation:
                                config.seed)
         writing = replace(config.writing, max_words=min(config.writing.max_words, split.token.shape[-1] - 2))
         return cls(config, device, run, features, name, split, writing, note)
+
+    @property
+    def precision(self) -> str:
+        """What the model is asked in: the precision it was trained in, where this device has it."""
+        return self.run.precision if pick_precision(torch.device(self.device)) == self.run.precision else "float32"
+
+    def in_precision(self) -> torch.autocast:
+        """A context in which the model computes in `precision`."""
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @cached_property
     def val(self) -> EvaluatedSplit | None:

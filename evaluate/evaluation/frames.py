@@ -89,9 +89,10 @@ def evaluate_frames(evaluation: Evaluation) -> Result:
 def collect_rows(evaluation: Evaluation, clock: Clock) -> list[Row]:
     """Every row of the tables with its tags decided, the model's first."""
     config, model, split = evaluation.config, evaluation.run.model, evaluation.split
-    rows = [predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing),
-            predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing,
-                          permute_inputs(config.seed, len(split)), PERMUTED, (HEADLINE_T,))]
+    with evaluation.in_precision():
+        rows = [predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing),
+                predict_split(model, split, config.batch_size, evaluation.device, evaluation.writing,
+                              permute_inputs(config.seed, len(split)), PERMUTED, (HEADLINE_T,))]
     clock.lap("model")
     rows += [row] if (row := oracle_row(split)) is not None else []
     clock.lap("oracle")
@@ -130,8 +131,9 @@ def score_sense(evaluation: Evaluation) -> Scores:
     config, model, split = evaluation.config, evaluation.run.model, evaluation.split
     if config.sense == 0:
         return {}
-    found = score_cloze(model, split, config.batch_size, evaluation.device)
-    found |= score_ordering(model, split, config.batch_size, evaluation.device, config.sense)
+    with evaluation.in_precision():
+        found = score_cloze(model, split, config.batch_size, evaluation.device)
+        found |= score_ordering(model, split, config.batch_size, evaluation.device, config.sense)
     return {MODEL: found, CHANCE: chance_of_sense(split, list(found))}
 
 
@@ -188,7 +190,8 @@ def _decide_tags(evaluation: Evaluation, rows: Sequence[Row]) -> None:
     config, val = evaluation.config, evaluation.val
     on_val: list[Row] = []
     if val is not None:
-        on_val += [predict_split(evaluation.run.model, val, config.batch_size, evaluation.device)]
+        with evaluation.in_precision():
+            on_val += [predict_split(evaluation.run.model, val, config.batch_size, evaluation.device)]
         on_val += evaluation.baselines.rows(val, written=False) if evaluation.baselines is not None else []
         knowing = oracle_row(val) if any(row.name == ORACLE for row in rows) else None
         on_val += [knowing] if knowing is not None else []

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from data.words.tokens import PAD, UNK
 from evaluate.config import TS
@@ -44,9 +43,9 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
         if rearrange is not None:
             batch = rearrange(batch, places)
         on_device = {name: tensor.to(device) for name, tensor in batch.items()}
-        outputs = model(on_device) if writing else model.encode(on_device)
-        surprise = (caption_nll(outputs["caption_logits"], on_device["token_ids"][:, 1:]) if writing
-                    else torch.zeros(2, len(places), len(TS), dtype=torch.float64))
+        outputs = model.encode(on_device)
+        surprise = (score_true_captions(model, outputs, on_device["token_ids"], kept) if writing
+                    else torch.zeros(2, len(places), len(ts), dtype=torch.float64))
         parts.append([outputs["predicted_features"].cpu().numpy(), outputs["query_features"].cpu().numpy(),
                       outputs["next_logits"].sigmoid().cpu().numpy(),
                       outputs["seen_logits"].sigmoid().cpu().numpy(), *surprise.cpu().numpy()])
@@ -61,7 +60,7 @@ def predict_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, dev
     row.tags["next"] = {t: TagGuess(next_probs[:, t - 1]) for t in ts}
     if writing:
         row.written = {t: [captions[place] for captions in written] for place, t in enumerate(ts)}
-        row.nll, row.nll_known = ({t: nats[:, t - 1] for t in ts} for nats in (nll, known))
+        row.nll, row.nll_known = ({t: nats[:, place] for place, t in enumerate(ts)} for nats in (nll, known))
     if ts == TS:
         row.tags["seen"] = {t: TagGuess(seen_probs[:, t]) for t in (0, *TS)}
     return row
@@ -82,9 +81,9 @@ def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device
     for start in range(0, len(split), batch_size):
         batch = {name: tensor.to(device) for name, tensor in split.dataset.__getitems__(
             np.arange(start, min(start + batch_size, len(split)))).items()}
-        outputs = model(batch) if writing else model.encode(batch)
+        outputs = model.encode(batch)
         tags = [outputs[f"{kind}_logits"].sigmoid() for kind in KINDS]
-        surprise = caption_nll(outputs["caption_logits"], batch["token_ids"]) if writing else ()
+        surprise = score_true_captions(model, outputs, batch["token_ids"], frames) if writing else ()
         parts.append([part.cpu().numpy() for part in (*tags, *surprise)])
         if writing:
             keys = batch["story_index"].cpu().numpy()[:, None] * len(frames) + np.arange(len(frames))
@@ -102,6 +101,16 @@ def tell_split(model: StoryModel, split: EvaluatedSplit, batch_size: int, device
 def name_tags(split: EvaluatedSplit, flags: np.ndarray) -> tuple[str, ...]:
     """The tags whose columns are set in (G,) flags."""
     return tuple(split.words.tag_names[column] for column in np.flatnonzero(flags).tolist() if column >= FIRST_TAG)
+
+
+def score_true_captions(model: StoryModel, outputs: dict[str, Tensor], token_ids: Tensor,
+                        places: Sequence[int]) -> Tensor:
+    """(2, B, n) float64 nats of the true captions of n of the P predicted frames, by (B, K, T) ids: of all words and
+    <END>, and of those that are not <UNK>."""
+    first = token_ids.shape[1] - outputs["hidden"].shape[1]
+    counts, true = (token_ids != PAD).sum(dim=-1).cpu(), token_ids[:, [first + place for place in places], 1:]
+    nats = model.text_decoder.tell_stories(Context.of(outputs), token_ids, counts, list(places)).double()
+    return torch.stack([nats, nats * (true != UNK)]).sum(dim=-1)
 
 
 def permute_inputs(seed: int, num_stories: int) -> Rearrange:
@@ -122,12 +131,3 @@ def permute_inputs(seed: int, num_stories: int) -> Rearrange:
         stories = torch.arange(len(places))[:, None]
         return {name: tensor[stories, index] if tensor.dim() > 1 else tensor for name, tensor in batch.items()}
     return rearrange
-
-
-def caption_nll(logits: Tensor, token_ids: Tensor) -> Tensor:
-    """Summed negative log-likelihood: logits (B, P, T-1, V), true ids (B, P, T) -> (2, B, P) float64, of all words and
-    <END>, and of those that are not <UNK>."""
-    target = token_ids[:, :, 1:]
-    nll = F.cross_entropy(logits.flatten(0, 2).float(), target.flatten(), ignore_index=PAD, reduction="none")
-    nll = nll.double().view(target.shape)
-    return torch.stack([nll, nll * (target != UNK)]).sum(dim=-1)

@@ -40,8 +40,9 @@ def collect_story_rows(evaluation: Evaluation) -> list[Row]:
     """Every row that says something of single stories, with its tags decided, the model's first."""
     config, split, val, device = evaluation.config, evaluation.split, evaluation.val, evaluation.device
     model = evaluation.run.model
-    rows = [tell_split(model, split, config.batch_size, device, evaluation.writing)]
-    on_val = [tell_split(model, val, config.batch_size, device)] if val is not None else []
+    with evaluation.in_precision():
+        rows = [tell_split(model, split, config.batch_size, device, evaluation.writing)]
+        on_val = [tell_split(model, val, config.batch_size, device)] if val is not None else []
     if evaluation.train is not None:
         cache = cache_folder(evaluation.features, config.run / "baselines")
         baselines = StoryBaselines(evaluation.train, val, evaluation.space, cache, device, config.plain_lstm)

@@ -56,18 +56,27 @@ class PhotoScorer:
         with_target = stories[target >= 0]
         asking = np.concatenate([with_target, *(pool.query for pool in pools.values())])
         candidate = np.concatenate([target[with_target], *(pool.candidate for pool in pools.values())])
-        rows = split.candidates.rows
-        ranking = rank_candidates(normalise((predicted if query is None else query).astype(np.float32)),
-                                  lambda index: self.space.read_directions(rows[index]), len(rows), target, inputs,
-                                  (asking, candidate), NUM_RETRIEVED)
+        query = predicted if query is None else query
+        rows, (asked, place) = split.candidates.rows, self._tell_apart(query)
+        ranking = rank_candidates(normalise(query[asked].astype(np.float32)),
+                                  lambda index: self.space.read_directions(rows[index]), len(rows), target[asked],
+                                  inputs[asked], (place[asking], candidate), NUM_RETRIEVED)
         sizes = [len(with_target), *(len(pool.query) for pool in pools.values())]
         of_targets, *of_pools = np.split(ranking.pair_similarity, np.cumsum(sizes)[:-1])
         to_target = np.full(len(split), np.nan, np.float32)
         to_target[with_target] = of_targets
-        ranks = {"all": ranking.ranks, **_rank_within(pools, to_target, of_pools)}
+        of_all = TiedRanks(ranking.ranks.best[place], ranking.ranks.tied[place])
+        ranks = {"all": of_all, **_rank_within(pools, to_target, of_pools)}
         estimates = self._distances(predicted, t) | self._summarise(ranks)
-        retrieved = np.append(rows, -1)[ranking.top]  # place -1, of nothing found, is the last
+        retrieved = np.append(rows, -1)[ranking.top[place]]  # place -1, of nothing found, is the last
         return PhotoResult(estimates, ranks, retrieved)
+
+    def _tell_apart(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Stories to rank for, and the place of every story among these: one of each unit, where the query depends on
+        the photos alone."""
+        _, first = np.unique(self.split.units.unit, return_index=True)
+        unit, stories = self.split.units.unit, np.arange(len(self.split))
+        return (first, unit) if (query == query[first[unit]]).all() else (stories, stories)
 
     def score_beliefs(self, beliefs: Sequence[Mapping[int, float]], t: int) -> PhotoResult:
         """Score a row that says how likely candidates are, one mapping a story; what it does not name has chance 0."""

@@ -5,6 +5,7 @@ table use the same resamples, so the difference of two rows is a paired differen
 """
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,10 @@ class Resamples:
         whole = np.ones((1, self.num_albums))
         self.counts = np.concatenate([whole, np.asarray(drawn, float).reshape(-1, self.num_albums)])  # (R + 1, A)
 
+    @cached_property
+    def _counts_by_album(self) -> np.ndarray:
+        return np.ascontiguousarray(self.counts.T)                                         # (A, R + 1)
+
     def describe(self, num_resamples: int, seed: int) -> dict[str, Any]:
         """How the intervals come about, for a protocol; of what was asked for."""
         return {"level": LEVEL, "over": "albums", "resamples": num_resamples, "seed": seed,
@@ -86,6 +91,18 @@ class Resamples:
         """
         columns = np.asarray(columns, float).reshape(len(self.album), -1)
         return self.counts @ (self._to_albums @ columns)
+
+    def sums_by(self, stories: np.ndarray, weight: np.ndarray, group: np.ndarray, num_groups: int) -> np.ndarray:
+        """Sum weights of some stories group by group; as many products as stories, however many groups.
+
+        Args:
+            stories, weight, group: (n,) each, groups from 0.
+
+        Returns:
+            (num_groups, R + 1) float64, column 0 the whole sample.
+        """
+        shape = num_groups, self.num_albums
+        return csr_array((weight, (group, self.album[stories])), shape=shape) @ self._counts_by_album
 
     def ratio(self, numerator: np.ndarray, denominator: np.ndarray, n: int,
               transform: Callable[[np.ndarray], np.ndarray] | None = None) -> Estimate:

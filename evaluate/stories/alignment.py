@@ -59,7 +59,9 @@ def score_caption_choice(split: EvaluatedSplit, linear: LinearMaps, predicted: n
         predicted: (S, D) float32, standardised features of frame t + 1. t: frames seen.
     """
     random = np.random.default_rng([split.seed, t, NUM_OTHERS])
-    others = np.stack([_draw_others(random, split.units.unit, story) for story in range(len(split))])
+    unit = split.units.unit
+    elsewhere = len(split) - np.bincount(unit)[unit]
+    others = np.stack([_draw_others(random, unit, story, count >= NUM_OTHERS) for story, count in enumerate(elsewhere)])
     wanted = others[:, 0] >= 0
     bags = normalise(linear.bags(split.token[:, t]).astype(np.float32))
     said = normalise(predicted @ linear.words)
@@ -70,11 +72,10 @@ def score_caption_choice(split: EvaluatedSplit, linear: LinearMaps, predicted: n
     return split.resamples.mean(hit, split.units.weight)
 
 
-def _draw_others(random: np.random.Generator, unit: np.ndarray, story: int) -> np.ndarray:
-    """Stories of other units, all different; -1 where there are too few."""
+def _draw_others(random: np.random.Generator, unit: np.ndarray, story: int, enough: bool) -> np.ndarray:
+    """Stories of other units, all different; -1 where there are not enough."""
     others: list[int] = []
-    elsewhere = len(unit) - np.count_nonzero(unit == unit[story])
-    while elsewhere >= NUM_OTHERS and len(others) < NUM_OTHERS:
+    while enough and len(others) < NUM_OTHERS:
         drawn = int(random.integers(len(unit)))
         if unit[drawn] != unit[story] and drawn not in others:
             others.append(drawn)

@@ -5,20 +5,19 @@ nats per token. It can be asked of any frame after any others, so both tasks nee
 say what either half alone achieves. Whoever knows nothing scores chance: what surprises alike shares the place, and of
 an order only what its frames surprise more or less *after these others* counts, see `rate_surprises`.
 """
-from itertools import permutations
+from itertools import pairwise, permutations
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_packed_sequence
 
 from data.words.tokens import PAD
 from evaluate.split import EvaluatedSplit
 from evaluate.statistics.bootstrap import Estimate
 from train.batches import Batch
 from train.model.story_model import StoryModel
-from train.model.text import Context, pack_targets
+from train.model.text import Context
 
 PARTS = ("both", "photo", "caption")
 NUM_OTHERS = (1, 3)
@@ -29,40 +28,52 @@ TIE = 1e-6  # of the surprise itself: that much differs between batches
 AHEAD = (*Context._fields, "predicted_features")
 
 
-def _list_steps() -> tuple[np.ndarray, np.ndarray]:
-    """What is asked of the model for all orders: which frame comes after which, in which order, before it.
+class Step(NamedTuple):
+    """All different steps to one more frame, n of them, after m different beginnings of one length.
 
-    Returns:
-        (120, 4) the number of each order's steps among the 320 different ones; (320, 2) where each occurs first.
+    Attributes:
+        order: (m,) one that has each beginning. follows: (n,) the beginning of each step. comes: (n,) the frame that it
+        adds: it ends in a beginning of the next length. of_order: (120,) the step that each order takes.
     """
-    numbers: dict[tuple[int, ...], int] = {}
-    steps = np.array([[numbers.setdefault(tuple(order[:t + 1]), len(numbers)) for t in range(1, 5)]
-                      for order in ORDERS.tolist()])
-    _, first = np.unique(steps, return_index=True)
-    return steps, np.stack(np.unravel_index(first, steps.shape), axis=1)
+
+    order: list[int]
+    follows: list[int]
+    comes: list[int]
+    of_order: list[int]
 
 
-STEPS, FIRST_PLACES = _list_steps()
+def _list_steps() -> list[Step]:
+    """Those to the second, third, fourth and fifth frame: 320 in place of 480."""
+    orders, steps = ORDERS.tolist(), []
+    begun = [list(dict.fromkeys(tuple(order[:length]) for order in orders)) for length in range(1, 6)]
+    for length, (before, after) in enumerate(pairwise(begun), start=1):
+        beginnings, ends = ([order[:upto] for order in map(tuple, orders)] for upto in (length, length + 1))
+        steps.append(Step([beginnings.index(one) for one in before], [before.index(end[:-1]) for end in after],
+                          [end[-1] for end in after], [after.index(end) for end in ends]))
+    return steps
 
 
-def measure_surprise(model: StoryModel, ahead: Batch, frames: Batch) -> Tensor:
-    """How surprising frames are: (3, N) float64 by PARTS.
+STEPS = _list_steps()
+
+
+def measure_surprise(model: StoryModel, ahead: Batch, follows: Tensor, frames: Batch,
+                     before: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """How surprising frames are: (3, N) float64 by PARTS; and what the text decoder remembers after them.
 
     Args:
-        ahead: what is AHEAD of N places, from what came before.
+        ahead: what is AHEAD of M places, from what came before. follows: (N,) int64, the place that each frame follows.
         frames: "image_features", "photo_mask", "token_ids" of the N frames that came; without a photo it surprises
             by its caption alone.
+        before: what the text decoder remembers at the M places; None: it reads what came before.
     """
-    photo = (ahead["predicted_features"] - model.standardise(frames["image_features"])).square().mean(dim=-1)
+    expected = ahead["predicted_features"][follows]
+    photo = (expected - model.standardise(frames["image_features"])).square().mean(dim=-1)
     photo = (photo * frames["photo_mask"]).double()
-    token_ids = frames["token_ids"]
-    lengths = ((token_ids != PAD).sum(dim=-1) - 1).clamp(min=1)
-    logits = model.text_decoder(Context.of(ahead), token_ids[:, :-1], lengths.cpu())
-    nll = F.cross_entropy(logits.data.float(), pack_targets(token_ids, lengths.cpu()).data, ignore_index=PAD,
-                          reduction="none")
-    padded, _ = pad_packed_sequence(logits._replace(data=nll.double()), batch_first=True)
-    caption = padded.sum(dim=-1) / lengths
-    return torch.stack([photo + caption, photo, caption])
+    counts = (frames["token_ids"] != PAD).sum(dim=-1)
+    nats, after = model.text_decoder.tell_surprise(Context.of(ahead), follows, frames["token_ids"], counts.cpu(),
+                                                   before)
+    caption = nats.double().sum(dim=-1) / (counts - 1).clamp(min=1)
+    return torch.stack([photo + caption, photo, caption]), after
 
 
 @torch.inference_mode()
@@ -83,9 +94,10 @@ def surprise_of_endings(model: StoryModel, split: EvaluatedSplit, endings: np.nd
         batch = _to(device, split.dataset.__getitems__(np.concatenate([places, *lent.T])))  # one length of captions
         outputs = model.encode({name: tensor[:len(places)] for name, tensor in batch.items()})
         ahead = {name: tensor[:, -1] for name, tensor in outputs.items() if name in AHEAD}
-        columns = [{name: tensor[first:first + len(places), -1] for name, tensor in batch.items() if tensor.dim() > 1}
-                   for first in range(len(places), len(batch["story_index"]), len(places))]
-        parts.append(torch.stack([measure_surprise(model, ahead, column) for column in columns], dim=-1).cpu().numpy())
+        frames = {name: tensor[len(places):, -1] for name, tensor in batch.items() if tensor.dim() > 1}
+        follows = torch.arange(len(places), device=device).repeat(lent.shape[1])
+        found, _ = measure_surprise(model, ahead, follows, frames)
+        parts.append(found.view(len(PARTS), lent.shape[1], len(places)).transpose(1, 2).cpu().numpy())
     return np.concatenate(parts, axis=1)
 
 
@@ -93,25 +105,34 @@ def surprise_of_endings(model: StoryModel, split: EvaluatedSplit, endings: np.nd
 def surprise_of_orders(model: StoryModel, batch: Batch, batch_size: int, device: str) -> np.ndarray:
     """How surprising stories are told in every order: (3, B, 120, 4) float64, by PARTS, frame by frame from the second.
 
-    Every frame is fused once, and every frame after the same frames is asked for once: 320 steps in place of 480.
+    Every frame is fused once, and every frame after the same frames is read and asked for once: 325 in place of 600.
     """
     batch = _to(device, batch)
     B = len(batch["story_index"])
-    longer = {name: torch.cat([tensor, tensor[:, -1:]], dim=1) if tensor.dim() > 1 else tensor
+    longer = {name: tensor[:, [*range(ORDERS.shape[1]), -1]] if tensor.dim() > 1 else tensor
               for name, tensor in batch.items()}  # the last frame of a batch is not fused: now that is a copy
     read = model.read_frames(longer)[0]                                                    # (B, 5, ...)
     orders = torch.from_numpy(ORDERS).to(device)
     outputs = model.look_ahead({name: tensor[:, orders[:, :-1]].flatten(0, 1) for name, tensor in read.items()})
-    order, step = torch.from_numpy(FIRST_PLACES).to(device).T
-    ahead = {name: tensor.unflatten(0, (B, len(ORDERS)))[:, order, step].flatten(0, 1)
-             for name, tensor in outputs.items() if name in AHEAD}
-    comes = orders[order, step + 1]                                                        # (320,)
-    frames = {name: tensor[:, comes].flatten(0, 1) for name, tensor in batch.items() if tensor.dim() > 1}
-    found = torch.cat([measure_surprise(model, {name: tensor[first:first + 4 * batch_size]
-                                                for name, tensor in ahead.items()},
-                                        {name: tensor[first:first + 4 * batch_size] for name, tensor in frames.items()})
-                       for first in range(0, B * len(comes), 4 * batch_size)], dim=1)
-    return found.view(len(PARTS), B, len(comes)).cpu().numpy()[:, :, STEPS]
+    told = {name: tensor.unflatten(0, (B, len(ORDERS))) for name, tensor in outputs.items() if name in AHEAD}
+    after, found, reads_on = _read_first(model, batch), [], model.text_decoder.reads_on
+    for t, step in enumerate(STEPS):
+        ahead = {name: tensor[:, step.order, t].flatten(0, 1) for name, tensor in told.items()}
+        frames = {name: tensor[:, step.comes].flatten(0, 1) for name, tensor in batch.items() if tensor.dim() > 1}
+        follows = torch.arange(B).unsqueeze(1) * len(step.order) + torch.tensor(step.follows)
+        surprise, after = measure_surprise(model, ahead, follows.flatten().to(device), frames,
+                                           after if reads_on else None)
+        found.append(surprise.view(len(PARTS), B, -1)[..., step.of_order])
+    return torch.stack(found, dim=-1).cpu().numpy()
+
+
+def _read_first(model: StoryModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What the text decoder remembers after each of five first captions, which follow nothing: (B * 5, ...) each."""
+    token_ids, config = batch["token_ids"].flatten(0, 1), model.config
+    nothing = Context(*(torch.zeros(1, width, device=token_ids.device) for width in (config.hidden_dim,
+                                                                                    config.tag_embedding_dim)))
+    none = torch.zeros(len(token_ids), dtype=torch.int64, device=token_ids.device)
+    return model.text_decoder.tell_surprise(nothing, none, token_ids, (token_ids != PAD).sum(dim=-1).cpu())[1]
 
 
 def score_cloze(model: StoryModel, split: EvaluatedSplit, batch_size: int, device: str) -> dict[str, Estimate]:
@@ -146,7 +167,7 @@ def draw_endings(split: EvaluatedSplit, source: str) -> np.ndarray:
     """
     random = np.random.default_rng([split.seed, SOURCES.index(source)])
     last, album = split.candidate[:, -1], split.resamples.album
-    members = [np.flatnonzero(album == place) for place in range(split.resamples.num_albums)]
+    members = np.split(np.argsort(album, kind="stable"), np.cumsum(np.bincount(album))[:-1])
     endings = np.full((len(split), max(NUM_OTHERS)), -1)
     for story in range(len(split)):
         same = members[album[story]]

@@ -17,7 +17,6 @@ from evaluate.statistics.bootstrap import Estimate, Resamples, divide
 FIRST_TAG = 2
 DEFAULT_THRESHOLD = 0.5
 MIN_SUPPORT = 5  # true frames (units) that a threshold of a tag's own needs
-BLOCK = 512
 
 
 def tune_thresholds(probs: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -59,16 +58,17 @@ def average_precision(probs: np.ndarray, truth: np.ndarray, weight: np.ndarray, 
     Returns:
         (R + 1,) float64, NaN where no true frame was drawn.
     """
-    positive = np.flatnonzero(truth & (weight > 0))
-    total, hits = np.zeros(len(resamples.counts)), np.zeros(len(resamples.counts))
-    for start in range(0, len(positive), BLOCK):
-        block = positive[start:start + BLOCK]
-        at_least = (probs[:, None] >= probs[block]) * weight[:, None]  # (S, block): the frames as sure as this one
-        precision = divide(resamples.sums(at_least * truth[:, None]), resamples.sums(at_least))
-        here = resamples.counts[:, resamples.album[block]] * weight[block]
-        total += np.where(here > 0, here * precision, 0).sum(axis=1)
-        hits += here.sum(axis=1)
-    return divide(total, hits)
+    used = np.flatnonzero(weight > 0)
+    order = used[np.argsort(-probs[used], kind="stable")]                                  # the surest first
+    level = np.cumsum(np.diff(probs[order], prepend=probs[order[:1]]) != 0)                # equally sure: one level
+    is_hit = truth[order]
+    hit_levels, hit_place = np.unique(level[is_hit], return_inverse=True)
+    place = np.searchsorted(hit_levels, level)                     # which hits are the next, at this level or below
+    hits = resamples.sums_by(order[is_hit], weight[order[is_hit]], hit_place, len(hit_levels))
+    before = place < len(hit_levels)
+    found = resamples.sums_by(order[before], weight[order[before]], place[before], len(hit_levels))
+    precision = divide(hits.cumsum(axis=0), found.cumsum(axis=0))
+    return divide(np.where(hits > 0, hits * precision, 0).sum(axis=0), hits.sum(axis=0))
 
 
 class TagScores:

@@ -30,6 +30,7 @@ BENCHMARKS = {
     "training-loader": Benchmark("training_loader", "", "--stories 300 --repeats 1"),
     "training-epoch": Benchmark("training_epoch", "", "--stories 32 --repeats 1"),
     "training-large": Benchmark("training_large", "", "--gibibytes 0.02 --stories 200 --repeats 1"),
+    "evaluation": Benchmark("evaluation", "", "--share 0.004 --preset small --rows 1"),
     "retrieval": Benchmark("retrieval", "", "--candidates 3000 --queries 100 --width 64"),
     "sharing": Benchmark("sharing", "", "--stories 100 --repeats 1"),
     "writing": Benchmark("writing", "", "--captions 2 --vocabulary 60 --alone 1"),

@@ -58,13 +58,29 @@ class WordCopier(nn.Module):
         """
         with torch.autocast(logits.device.type, enabled=False):
             log_probs, states = logits.float().log_softmax(dim=-1), states.float()
-            queries = states.new_zeros(len(keys), longest, COPY_DIM)
-            queries = queries.index_put((rows, steps), self.query(states))
-            asked = (queries @ keys.float().transpose(1, 2))[rows, steps] / COPY_DIM ** 0.5   # (n, P * T)
-            has_words = scores.isfinite().any(dim=-1)[rows].unsqueeze(-1)
-            attention = (asked + scores.index_select(0, rows)).masked_fill(~has_words, 0.0).softmax(dim=-1)
+            attention, has_words = self._attend(states, keys, scores, rows, steps, longest)
             copied = torch.zeros_like(log_probs).scatter_add(-1, memory.flatten(1)[rows], attention)
-            gate = self.gate(states)
-            mixed = torch.logaddexp(log_probs + F.logsigmoid(-gate),
-                                    copied.clamp(min=LEAST).log() + F.logsigmoid(gate))
-            return torch.where(has_words, mixed, log_probs)
+            return torch.where(has_words, self._weigh(log_probs, copied, self.gate(states)), log_probs)
+
+    def mix_told(self, states: Tensor, log_probs: Tensor, words: Tensor, keys: Tensor, scores: Tensor, memory: Tensor,
+                 rows: Tensor, steps: Tensor, longest: int) -> Tensor:
+        """`mix` for one word at each place: its log-probability (n,) in the vocabulary -> mixed; `words` (n,) int64."""
+        with torch.autocast(states.device.type, enabled=False):
+            states = states.float()
+            attention, has_words = self._attend(states, keys, scores, rows, steps, longest)
+            copied = (attention * (memory.flatten(1)[rows] == words.unsqueeze(1))).sum(dim=-1)
+            mixed = self._weigh(log_probs, copied, self.gate(states).squeeze(1))
+            return torch.where(has_words.squeeze(1), mixed, log_probs)
+
+    def _attend(self, states: Tensor, keys: Tensor, scores: Tensor, rows: Tensor, steps: Tensor, longest: int
+                ) -> tuple[Tensor, Tensor]:
+        """(n, P * T) shares of the words seen, and (n, 1) whether there are any."""
+        queries = states.new_zeros(len(keys), longest, COPY_DIM)
+        queries = queries.index_put((rows, steps), self.query(states))
+        asked = (queries @ keys.float().transpose(1, 2))[rows, steps] / COPY_DIM ** 0.5       # (n, P * T)
+        has_words = scores.isfinite().any(dim=-1)[rows].unsqueeze(-1)
+        return (asked + scores.index_select(0, rows)).masked_fill(~has_words, 0.0).softmax(dim=-1), has_words
+
+    @staticmethod
+    def _weigh(log_probs: Tensor, copied: Tensor, gate: Tensor) -> Tensor:
+        return torch.logaddexp(log_probs + F.logsigmoid(-gate), copied.clamp(min=LEAST).log() + F.logsigmoid(gate))

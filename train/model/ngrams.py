@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from data.words.tokens import END, PAD, RARE_SHARE, START, UNK, find_rare_words
 
@@ -166,6 +167,23 @@ class NgramTable(nn.Module):
                                     / total[row], accumulate=True)
             known = known + self.weights[order - 1] * (lengths > 0)
         return probs / known.unsqueeze(-1)
+
+    def tell(self, before: Tensor, words: Tensor) -> Tensor:
+        """(n, 2) last two words, (n,) the next ones -> (n,) their probabilities, as `forward` has them."""
+        V = self.num_words
+        probs = self.weights[0] * self.unigram[words] + self.weights[3] / V
+        known = (self.weights[0] + self.weights[3]).expand(len(words))
+        for order, context in zip((2, 3), (before[:, 1], before[:, 0] * V + before[:, 1])):
+            keys, counts = getattr(self, f"keys_{order}"), getattr(self, f"counts_{order}")
+            upto = F.pad(counts.double().cumsum(0), (1, 0))
+            start, place, stop = (torch.searchsorted(keys, key) for key in (context * V, context * V + words,
+                                                                            (context + 1) * V))
+            is_there = F.pad(keys, (0, 1), value=-1)[place] == context * V + words
+            found = torch.where(is_there, F.pad(counts, (0, 1))[place], 0.0)
+            total = (upto[stop] - upto[start]).float()
+            probs = probs + self.weights[order - 1] * found / total.clamp(min=0.5)  # the least count there is
+            known = known + self.weights[order - 1] * (stop > start)
+        return probs / known
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any) -> None:
         for name in self.NAMES:

@@ -13,7 +13,9 @@ from train.config import ModelConfig
 from train.model.copying import WordCopier
 from train.model.ngrams import NgramTable
 from train.model.packed_lstm import last_states, run_packed
-from train.model.packing import pack, send, unpack
+from train.model.packing import Packing, pack, send, unpack
+
+SCORED_AT_ONCE = 2048  # words whose logits are in memory at a time
 
 
 class TextEncoder(nn.Module):
@@ -221,6 +223,67 @@ class TextDecoder(nn.Module):
         logits = self._blend(logits, torch.stack([state.before, token_ids], dim=1))
         return logits, state._replace(output=after.transpose(0, 1), cell=cell.transpose(0, 1), before=token_ids)
 
+    def tell_surprise(self, context: Context, follows: Tensor, token_ids: Tensor, counts: Tensor,
+                      before: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """How surprising every word of captions is; what comes before is read once, however many captions follow it.
+        No other word's probability is worked out than the true one's. Not for training.
+
+        Args:
+            context: M rows. follows: (N,) int64, the row of the context that each caption follows.
+            token_ids: (N, T) int64. counts: (N,) int64 on the CPU, how many of them are real.
+            before: the LSTM's state after what comes before, as this function gives it, for M rows; None reads it.
+
+        Returns:
+            (N, T - 1) float32 nats of token 1 on, zeros at padding; and the LSTM's output and cell, each (N, layers,
+            decoder_dim), after the caption.
+        """
+        state = self.start(context if before is None else context._replace(past=None))
+        output, cell = (part[follows].transpose(0, 1).contiguous() for part in before or (state.output, state.cell))
+        plan, about = Packing.plan(counts.clamp(min=1)), torch.cat([state.hidden, state.tag_embedding], dim=-1)[follows]
+        rows, steps = (send(index, token_ids.device) for index in (plan.sequence, plan.step))
+        words = torch.cat([self.embedding(token_ids[rows, steps]), about[rows]], dim=-1)
+        read, after = self._run(plan.wrap(words), (output, cell))
+        is_asked = steps < send(counts, steps.device)[rows] - 1  # nothing follows <END>
+        nats = self._tell(read.data[is_asked], state.select(follows), token_ids, rows[is_asked], steps[is_asked])
+        return nats, (after[0].transpose(0, 1), after[1].transpose(0, 1))
+
+    def tell_stories(self, context: Context, token_ids: Tensor, counts: Tensor, places: list[int]) -> Tensor:
+        """`tell_surprise` of captions that follow frames, each story read once.
+
+        Args:
+            context, token_ids, counts: those of `read_stories`; a decoder that does not read on is welcome too.
+            places: among the P frames, those whose next caption is asked for; n of them.
+
+        Returns:
+            (B, n, T - 1) float32 nats, zeros at padding.
+        """
+        first, asked = token_ids.shape[1] - context.hidden.shape[1], context.select((slice(None), places)).flatten()
+        frames = [first + place for place in places]
+        told, lengths = token_ids[:, frames].flatten(0, 1), counts[:, frames].flatten()
+        if context.past is None:
+            nats = self.tell_surprise(asked, torch.arange(len(told), device=told.device), told, lengths)[0]
+        else:
+            states = self._read_on(token_ids, F.pad(context.about, (0, 0, first, 0)), counts)[:, frames].flatten(0, 1)
+            plan = Packing.plan((lengths - 1).clamp(min=1))
+            rows, steps = (send(index, told.device) for index in (plan.sequence, plan.step))
+            nats = self._tell(states[rows, steps], self.start(asked._replace(past=None)), told, rows, steps)
+        return nats.unflatten(0, (len(token_ids), len(places)))
+
+    def _tell(self, states: Tensor, state: DecoderState, token_ids: Tensor, rows: Tensor, steps: Tensor) -> Tensor:
+        """(n, decoder_dim) states at n places of N captions -> (N, T - 1) nats of the words that follow there."""
+        told = token_ids[rows, steps + 1]
+        chances = torch.cat([_log_chance(self.vocabulary(part).float(), words) for part, words in zip(
+            states.split(SCORED_AT_ONCE), told.split(SCORED_AT_ONCE))])
+        if self.copier is not None and state.memory is not None:
+            assert state.keys is not None and state.scores is not None
+            chances = self.copier.mix_told(states, chances, told, state.keys, state.scores, state.memory, rows, steps,
+                                           token_ids.shape[1])
+        if self.ngrams is not None and self.ngram_share > 0:
+            pairs = torch.stack([F.pad(token_ids, (1, 0), value=START)[rows, steps], token_ids[rows, steps]], dim=1)
+            chances = ((1 - self.ngram_share) * chances.exp() + self.ngram_share * self.ngrams.tell(pairs, told)).log()
+        nats = (-chances).masked_fill(told == PAD, 0.0)
+        return nats.new_zeros(len(token_ids), token_ids.shape[1] - 1).index_put((rows, steps), nats)
+
     def _run(self, words: Any, before: tuple[Tensor, Tensor] | None = None) -> Any:
         """The LSTM in float32, whatever autocast says."""
         with torch.autocast(self.vocabulary.weight.device.type, enabled=False):
@@ -277,6 +340,11 @@ class TextDecoder(nn.Module):
         share, logits = self.ngram_share, logits.float()
         blended = ((1 - share) * logits.softmax(dim=-1) + share * self.ngrams(pairs)).log()
         return torch.where(share > 0, blended, logits)
+
+
+def _log_chance(logits: Tensor, words: Tensor) -> Tensor:
+    """(n, V) logits, (n,) words -> (n,) log-probabilities."""
+    return logits.gather(1, words.unsqueeze(1)).squeeze(1) - logits.logsumexp(dim=1)
 
 
 def pair_words(token_ids: Tensor, lengths: Tensor) -> PackedSequence:

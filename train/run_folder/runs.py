@@ -66,7 +66,8 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A trained model with what it was trained from; `epoch` is the best one, from 1."""
+    """A trained model with what it was trained from; `epoch` is the best one, from 1, `precision` that of its forward
+    pass."""
 
     path: Path
     config: TrainConfig
@@ -76,6 +77,7 @@ class LoadedRun:
     source: Identity
     epoch: int
     features: str
+    precision: str
 
 
 def write_record(run_path: Path, record: RunRecord) -> Path:
@@ -124,7 +126,8 @@ def load_run(run_path: Path, device: str | torch.device = "cpu") -> LoadedRun:
         raise UserError(f"expected the weights of {run_path / CONFIG} in {run_path / BEST}, found others: "
                         f"{error}; train the run again with --force") from None
     return LoadedRun(run_path, record.config, model.to(device).eval(), read_recipe(run_path, record), record.words,
-                     record.source, int(metadata.get("epoch", 0)), record.features)
+                     record.source, int(metadata.get("epoch", 0)), record.features,
+                     record.resolved.get("precision", "float32"))
 
 
 def open_features(run: LoadedRun, given: Path | None) -> Features:

@@ -173,7 +173,7 @@ def next_log_probs(logits: Tensor, history: Tensor, config: WritingConfig, earli
         (N, V), the model's own (after the repetition penalty) and not normalised again over what is allowed. Where
         nothing is allowed, `<END>` is.
     """
-    N, L = history.shape
+    L, logits = history.shape[1], logits.float()  # half as precise, likely words would tie
     if config.repetition_penalty != 1 and L:
         seen = logits.gather(1, history)
         logits = logits.scatter(1, history, torch.where(seen > 0, seen / config.repetition_penalty,
