@@ -37,6 +37,7 @@ def evaluate_run(config: EvalConfig) -> Path:
     result = EVALUATORS[evaluation.run.config.asked](evaluation)
     return write_json(config.run / f"eval-{config.split}.json", {
         "rows": summarise(result.scores, result.reasons), "differences": compare_rows(result.scores),
-        "protocol": result.protocol | {"precision": evaluation.precision}, "recipe": evaluation.features.recipe, "words": evaluation.split.words.identity,
+        "protocol": result.protocol | {"precision": evaluation.precision}, "recipe": evaluation.features.recipe,
+        "words": evaluation.split.words.identity,
         "run": {"path": str(config.run), "epoch": evaluation.run.epoch, "features": str(evaluation.features.root)},
         "machine": describe_machine(evaluation.device)})
