@@ -49,8 +49,8 @@ class Shard:
 
 @dataclass(frozen=True)
 class WordsEntry:
-    """One word set: its identity, the sha256 of its JSON files, what the annotations said of themselves, counts, and the
-    identity of its text features.
+    """One word set: its identity, the sha256 of its JSON files, what the annotations said of themselves, counts; and
+    the identity of its text features.
     """
 
     identity: Identity
@@ -118,7 +118,7 @@ def load_manifest(folder: Path) -> Manifest:
             recipe=_identity(raw["recipe"]), source=_identity(raw["source"]), width=_count(raw["width"]),
             shards={group: _shards(group, shards) for group, shards in raw["shards"].items()},
             words={_plain(name): WordsEntry(_identity(entry), _files(entry["files"]), dict(entry["info"]),
-                                            dict(entry["counts"]), _identity(entry["text"]) if "text" in entry else None)
+                                            dict(entry["counts"]), entry.get("text") and _identity(entry["text"]))
                    for name, entry in raw["words"].items()},
             placeholders=tuple({"content": _digest(found["content"]), "photos": _count(found["photos"]),
                                 "albums": _count(found["albums"])} for found in raw["placeholders"]),

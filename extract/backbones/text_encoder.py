@@ -1,9 +1,9 @@
 """Frozen text encoders: captions -> one vector each, as `--text-encoder` asks for them.
 
 `module:factory` names a callable without arguments that returns (encode, spec): what turns a list of N captions into
-(N, width) numbers, a tensor or an array, and a dict with `width` and optionally `licence`, `origin` (a dict of what else
-decides the vectors: tag, pooling, normalisation) and `sha256`, of the weights: it must be there unless `encode` is a
-torch module or a method of one. `sentence-transformers:NAME` and `open_clip:NAME/TAG` give the same pair.
+(N, width) numbers, a tensor or an array, and a dict with `width` and optionally `licence`, `origin` (a dict of what
+else decides the vectors: tag, pooling, normalisation) and `sha256`, of the weights: it must be there unless `encode` is
+a torch module or a method of one. `sentence-transformers:NAME` and `open_clip:NAME/TAG` give the same pair.
 """
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -89,7 +89,8 @@ def encode_captions(encoder: TextEncoder, captions: Iterable[str], quiet: bool =
         UserError: if what comes back is not one vector of finite numbers that float16 holds for each caption.
     """
     ordered = sorted(set(captions), key=lambda caption: (len(caption), caption))
-    progress, found, threads = Progress(len(ordered), "captions", quiet), dict[str, np.ndarray](), torch.get_num_threads()
+    progress, threads = Progress(len(ordered), "captions", quiet), torch.get_num_threads()
+    found: dict[str, np.ndarray] = {}
     torch.set_num_threads(count_own_cores())  # whatever ran before: last digits come out by them
     try:
         for start in range(0, len(ordered), BATCH):
@@ -118,11 +119,12 @@ def _encode(encoder: TextEncoder, captions: list[str]) -> np.ndarray:
 
 def _check_spec(name: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
     width, sha256 = spec.get("width"), spec.get("sha256")
-    unknown = sorted(set(spec) - set(FIELDS))
-    if unknown or type(width) is not int or not 0 < width <= 1 << 16 or not isinstance(spec.get("origin", {}), Mapping) \
-            or sha256 is not None and not re.fullmatch("[0-9a-f]{64}", str(sha256)):
-        raise UserError(f"expected the spec of {name} with width, and licence, origin (a dict) or sha256 (64 digits) if "
-                        f"there are any, found {dict(spec)!r:.300}; mend the factory")
+    fits = (set(spec) <= set(FIELDS) and type(width) is int and 0 < width <= 1 << 16
+            and isinstance(spec.get("origin", {}), Mapping)
+            and (sha256 is None or re.fullmatch("[0-9a-f]{64}", str(sha256))))
+    if not fits:
+        raise UserError(f"expected the spec of {name} with width, and licence, origin (a dict) or sha256 (64 digits) "
+                        f"where there are any, found {dict(spec)!r:.300}; mend the factory")
     return spec
 
 

@@ -94,9 +94,9 @@ def _spell_words(manifest: Manifest) -> str:
                      f"{fields['length']} ids, {sum(counts['cut'] for counts in splits.values())} captions cut |")
         if entry.text is not None:
             made = entry.text["fields"]
-            lines.append(f"| text features of `{name}` | `feature` (S, 5, {made['width']}) in `text-<split>-*.h5`, by the "
-                         f"frozen encoder `{made['encoder']}` (sha256 of its weights {made['weights']:.12}...), licence: "
-                         f"{made['licence']} |")
+            lines.append(f"| text features of `{name}` | `feature` (S, 5, {made['width']}) in `text-<split>-*.h5`, by "
+                         f"the frozen encoder `{made['encoder']}` (sha256 of its weights {made['weights']:.12}...), "
+                         f"licence: {made['licence']} |")
     if views := manifest.counts.get("views"):
         lines.append(f"| augmented views | {views['number']} of every photo in `views/*.h5`: `feature` (N, W, D), "
                      f"drawn per album and view by augmentation {views['augmentation']} |")

@@ -53,48 +53,45 @@ def write_text(config: ExtractConfig, shards: Shards, words: WordsEntry, encoder
         UserError: if there are text features, but not of these captions, and no encoder to make them anew.
     """
     mapped = {group: [map_published(config.out, shard, "words") for shard in parts] for group, parts in shards.items()}
-    before = _read_text(config.out, old, config.words)
-    if config.text_encoder == NONE or encoder is None and not before:
+    entry = old.words.get(config.words) if old is not None else None
+    if config.text_encoder == NONE or encoder is None and (entry is None or entry.text is None):
         return shards, words
+    kept = {group: old.shards.get(group, ()) if old is not None else () for group in map(_beside, shards)}
     if encoder is None:
-        assert old is not None
-        entry = old.words[config.words]
-        wanted = {_beside(group): [digest_captions(arrays) for arrays in parts] for group, parts in mapped.items()}
-        if {group: [arrays["captions"].tobytes() for arrays in parts] for group, parts in before.items()} != wanted:
-            name = entry.text["fields"].get("encoder") if entry.text else "?"
+        assert entry is not None and entry.text is not None
+        if any([digest_captions(arrays) for arrays in parts] != [
+                text["captions"].tobytes() if text else b"" for text in _map(config.out, kept[_beside(group)], "text")]
+               for group, parts in mapped.items()):
             raise UserError(f"expected the captions that words {config.words!r} of {config.out} have text features of, "
-                            f"found others; make these too with --text-encoder {name}, or leave them out with "
-                            f"--text-encoder {NONE}")
-        return shards | {group: old.shards[group] for group in before}, replace(words, text=entry.text)
+                            f"found others; make these too with --text-encoder {entry.text['fields'].get('encoder')}, "
+                            f"or leave text features out with --text-encoder {NONE}")
+        return shards | kept, replace(words, text=entry.text)
     vectors = _encode_new(config, encoder, mapped, old)
-    text: Shards = {}
     for group, parts in mapped.items():
-        kept = old.shards.get(_beside(group), ()) if old is not None else ()
-        features = [{"feature": np.stack([vectors[caption] for caption in _list_captions(arrays)] or [
-            np.zeros(encoder.width, np.float16)])[:len(arrays["offset"]) - 1].reshape(-1, NUM_FRAMES, encoder.width),
-            "captions": np.frombuffer(digest_captions(arrays), np.uint8)} for arrays in parts]
-        text[_beside(group)] = tuple(
-            replace(settle_shard(config.out, _beside(group), number, "text", arrays, kept), offset=shard.offset)
-            for number, (arrays, shard) in enumerate(zip(features, shards[group])))
-    return shards | text, replace(words, text=encoder.identity)
+        text: list[dict[str, np.ndarray]] = [{"feature": np.array([vectors[caption] for caption in _list_captions(arrays)], np.float16).reshape(
+            -1, NUM_FRAMES, encoder.width), "captions": np.frombuffer(digest_captions(arrays), np.uint8)}
+            for arrays in parts]
+        kept[_beside(group)] = tuple(
+            replace(settle_shard(config.out, _beside(group), number, "text", arrays, kept[_beside(group)]),
+                    offset=shard.offset) for number, (arrays, shard) in enumerate(zip(text, shards[group])))
+    return shards | kept, replace(words, text=encoder.identity)
 
 
 def _encode_new(config: ExtractConfig, encoder: "TextEncoder", mapped: dict[str, list[dict[str, np.ndarray]]],
                 old: Manifest | None) -> dict[str, np.ndarray]:
     """(E,) float16 by caption: what word sets of this folder have by this encoder, and the others."""
     from extract.backbones.text_encoder import encode_captions
-    wanted = {caption for parts in mapped.values() for arrays in parts for caption in _list_captions(arrays)}
     known: dict[str, np.ndarray] = {}
-    for name, entry in (old.words if old is not None else {}).items():
-        for group, parts in _read_text(config.out, old, name).items() if entry.text == encoder.identity else ():
-            assert old is not None
-            for arrays, shard in zip(parts, old.shards.get(group.replace("/text-", "/"), ())):
-                words = map_published(config.out, shard, "words")
-                if digest_captions(words) == arrays["captions"].tobytes():
-                    known |= zip(_list_captions(words), arrays["feature"].reshape(-1, encoder.width))
-    new = wanted - known.keys()
-    if new:
-        log.info("encoding %d captions with %s", len(new), encoder.name)
+    for group, shards in (old.shards if old is not None else {}).items():
+        if old is not None and "/text-" in group and old.words[group.split("/")[1]].text == encoder.identity:
+            pairs = zip(_map(config.out, shards, "text"),
+                        _map(config.out, old.shards.get(group.replace("/text-", "/"), ()), "words"))
+            for text, words in pairs:
+                if text and words and text["captions"].tobytes() == digest_captions(words):
+                    known |= zip(_list_captions(words), text["feature"].reshape(-1, encoder.width))
+    wanted = {caption for parts in mapped.values() for arrays in parts for caption in _list_captions(arrays)}
+    if new := wanted - known.keys():
+        log.info("encoding %d different captions with %s", len(new), encoder.name)
     return known | encode_captions(encoder, new, quiet=config.local_rank != 0)
 
 
@@ -104,15 +101,15 @@ def _beside(group: str) -> str:
     return f"{folder}/text-{split}"
 
 
-def _read_text(folder: Path, manifest: Manifest | None, name: str) -> dict[str, list[dict[str, np.ndarray]]]:
-    """The text shards of a word set that are there and whole, by group."""
-    found: dict[str, list[dict[str, np.ndarray]]] = {}
-    for group, parts in (manifest.shards if manifest is not None else {}).items():
-        if group.startswith(f"words/{name}/text-"):
-            try:
-                found[group] = [map_published(folder, shard, "text") for shard in parts]
-            except UserError as error:
-                log.warning("made anew: %s", error)
+def _map(folder: Path, shards: tuple[Shard, ...], kind: str) -> list[dict[str, np.ndarray]]:
+    """Shards that are there and whole; nothing in place of one that is not: it is made anew."""
+    found: list[dict[str, np.ndarray]] = []
+    for shard in shards:
+        try:
+            found.append(map_published(folder, shard, kind))
+        except UserError as error:
+            log.warning("made anew: %s", error)
+            found.append({})
     return found
 
 

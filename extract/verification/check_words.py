@@ -47,7 +47,8 @@ def check_words(root: Path, manifest: Manifest, report: Report) -> None:
             report.contradict(group, "expected the word set's entry in the manifest, found none")
 
 
-def _check_text(root: Path, name: str, entry: WordsEntry, groups: list[str], manifest: Manifest, report: Report) -> None:
+def _check_text(root: Path, name: str, entry: WordsEntry, groups: list[str], manifest: Manifest, report: Report
+                ) -> None:
     """Check a word set's text features: of its captions, of its identity's width, and numbers."""
     if entry.text is None and not groups:
         return
