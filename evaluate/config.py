@@ -178,6 +178,8 @@ class StoryConfig(Checked):
                                   metavar="random|imagenet|PATH")
     backbone: str | None = setting(None, "where the folder's is a plug-in: a folder does not choose what runs here",
                                    metavar="MODULE:FACTORY")
+    text_encoder: str | None = setting(None, "of captions that are given, where the run reads text features",
+                                       metavar="NAME")
     top: int = setting(5, "matching photos", least=0)
     device: str = setting("auto", "where to run", choices=DEVICES)
     writing: WritingConfig = field(default_factory=WritingConfig)

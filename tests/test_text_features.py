@@ -15,7 +15,7 @@ from extract.sharing.pull import pull_folder
 from extract.verification.verify import verify_folder
 from tests import tiny_text_encoder
 from tests.extraction import BACKBONE, dataset, one_matcher, run, snapshot  # noqa: F401
-from tests.photo_dataset import CAPTIONS, write_dataset, write_stories
+from tests.photo_dataset import CAPTIONS, write_stories
 from tests.tiny_text_encoder import hash_caption
 
 ENCODER = ("--text-encoder", "tests.tiny_text_encoder:factory")
@@ -32,9 +32,9 @@ def vectors_are_of_the_captions(features, words="default"):
     chosen = features.words(words)
     for split in chosen.splits:
         vectors, stories = chosen.text_features(split), chosen.split(split)
-        assert (vectors.dtype, len(vectors), vectors.row_shape) == (np.float16, len(stories), (5, tiny_text_encoder.WIDTH))
-        expected = [[hash_caption(stories.caption(story, order)) for order in range(5)] for story in range(len(stories))]
-        assert np.array_equal(vectors.all(), np.array(expected, np.float32).astype(np.float16))
+        expected = np.array([[hash_caption(stories.caption(story, order)) for order in range(5)]
+                             for story in range(len(stories))], np.float32).astype(np.float16)
+        assert vectors.dtype == np.float16 and np.array_equal(vectors.all(), expected)
     return True
 
 
@@ -145,10 +145,9 @@ def test_they_travel_with_their_words_or_stay_behind(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("encoder, message", [
-    ("tests.tiny_text_encoder:nameless", "expected weights to tell .*nameless by, found neither a torch module .*sha256"),
+    ("tests.tiny_text_encoder:nameless", "expected weights to tell .*nameless by, found neither a torch module"),
     ("tests.tiny_text_encoder:wide", r"expected \(5, 7\) numbers .*found ndarray of shape \(5, 6\)"),
     ("tests.tiny_text_encoder:no_number", "numbers that float16 holds .*largest nan"),
-    ("tests.tiny_text_encoder:hash_caption", "hash_caption"),
     ("tests.tiny_text_encoder:nobody", "expected a callable 'nobody' .*found none"),
     ("nowhere_at_all:factory", "expected an importable module in --text-encoder nowhere_at_all:factory"),
     ("resnet50", "expected module:factory, sentence-transformers:NAME or open_clip:NAME/TAG"),
@@ -157,10 +156,6 @@ def test_they_travel_with_their_words_or_stay_behind(dataset, tmp_path):
 def test_an_encoder_that_is_none_is_refused(dataset, tmp_path, encoder, message):
     if encoder.startswith("open_clip"):
         pytest.importorskip("open_clip")
-    if encoder.endswith("hash_caption"):
-        with pytest.raises(TypeError, match=message):  # a factory takes no arguments: its own traceback says where
-            run(dataset, tmp_path / "f", "--text-encoder", encoder)
-        return
     with pytest.raises(UserError, match=message):
         run(dataset, tmp_path / "f", "--text-encoder", encoder)
 

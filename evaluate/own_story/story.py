@@ -17,6 +17,7 @@ from data.words.tokens import Vocabulary, split_words
 from evaluate.captions.detokenise import detokenise
 from evaluate.config import StoryConfig
 from evaluate.evaluation.evaluation import choose_device
+from evaluate.own_story.captions import read_captions
 from evaluate.own_story.photos import look_at, open_backbone, read_contents
 from evaluate.photos.retrieval import PhotoSpace, rank_candidates
 from evaluate.stories.alignment import load_table
@@ -70,12 +71,14 @@ def tell_story(config: StoryConfig) -> ToldStory:
     contents = read_contents(config.photos)
     run = load_run(config.run, device)
     features = open_features(run, config.features)
-    require_same_folder(run, config.run, features.recipe, features.words(run.config.words).identity, features.root)
+    require_same_folder(run, config.run, features.recipe, features.words(run.config.words), features.root)
     backbone = open_backbone(run, features, config.backbone, config.weights)
     looked_at = look_at(config.photos, contents, backbone, run.recipe["fields"], device)
     names = read_json(config.run / VOCABULARY, "the run's words", f"train it again: make train RUN={config.run}")
     vocabulary, length = Vocabulary(names["words"]), int(run.words["fields"]["length"])
     batch = make_batch(looked_at, config.captions, vocabulary, names["tags"], length, task.looks_ahead)
+    if run.config.reads_vectors:
+        batch["text_features"] = read_captions(config, run, batch["token_ids"].shape[1], device)
     count = len(config.photos)
     writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
     with torch.inference_mode():

@@ -68,9 +68,7 @@ def write_text(config: ExtractConfig, shards: Shards, words: WordsEntry, encoder
         return shards | kept, replace(words, text=entry.text)
     vectors = _encode_new(config, encoder, mapped, old)
     for group, parts in mapped.items():
-        text: list[dict[str, np.ndarray]] = [{"feature": np.array([vectors[caption] for caption in _list_captions(arrays)], np.float16).reshape(
-            -1, NUM_FRAMES, encoder.width), "captions": np.frombuffer(digest_captions(arrays), np.uint8)}
-            for arrays in parts]
+        text = [_lay_out(arrays, vectors, encoder.width) for arrays in parts]
         kept[_beside(group)] = tuple(
             replace(settle_shard(config.out, _beside(group), number, "text", arrays, kept[_beside(group)]),
                     offset=shard.offset) for number, (arrays, shard) in enumerate(zip(text, shards[group])))
@@ -93,6 +91,13 @@ def _encode_new(config: ExtractConfig, encoder: "TextEncoder", mapped: dict[str,
     if new := wanted - known.keys():
         log.info("encoding %d different captions with %s", len(new), encoder.name)
     return known | encode_captions(encoder, new, quiet=config.local_rank != 0)
+
+
+def _lay_out(arrays: dict[str, np.ndarray], vectors: dict[str, np.ndarray], width: int) -> dict[str, np.ndarray]:
+    """The text shard beside a words shard."""
+    feature = np.array([vectors[caption] for caption in _list_captions(arrays)], np.float16)
+    return {"feature": feature.reshape(-1, NUM_FRAMES, width),
+            "captions": np.frombuffer(digest_captions(arrays), np.uint8)}
 
 
 def _beside(group: str) -> str:
