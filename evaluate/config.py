@@ -137,6 +137,8 @@ class CrossvalConfig(Checked):
     out: Path = setting(meaning="folds, runs and tables go there", metavar="DIR")
     features: Path | None = setting(None, "features folder to make or to add the folds' words to (default: "
                                           "DIR/features)", metavar="FEATURES")
+    text_encoder: str | None = setting(None, "give captions text features, for --text-features; see python -m extract "
+                                             "--help", metavar="NAME")
     folds: int = setting(DEFAULT_FOLDS, "how many folds", least=2)
     fold_seed: int = setting(DEFAULT_SEED, "of the deal of albums into folds", least=0)
     jobs: int = setting(1, "folds side by side", least=1)

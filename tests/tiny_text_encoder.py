@@ -2,10 +2,19 @@
 import hashlib
 import os
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+
+from data.files import sha256_file
+from data.folder.folder import Features
+from data.folder.identity import identify
+from data.folder.manifest import Shard, load_manifest
+from data.folder.shards import map_shard, write_shard
+from data.folder.word_reader import digest_captions
 
 WIDTH = 6
 ASKED: list[str] = []  # captions that were encoded in this process, in order
@@ -65,3 +74,26 @@ def wide():
 
 def no_number():
     return lambda captions: encode(captions) * np.nan, {"width": WIDTH, "sha256": "4" * 64}
+
+
+def add_text_features(folder: Path, make=hash_caption, width: int = WIDTH, weights: str = "1" * 64) -> Path:
+    """Give the captions of a folder's default words vectors, without an extraction.
+
+    Args:
+        make: caption, split, story's row, order -> (width,); takes what it has room for.
+    """
+    manifest, words = load_manifest(folder), Features.open(folder).words()
+    shards = dict(manifest.shards)
+    for split in words.splits:
+        stories, name = words.split(split), f"words/default/text-{split}-00000.h5"
+        feature = np.array([[make(stories.caption(story, order)) if make is hash_caption else make(split, story, order)
+                             for order in range(5)] for story in range(len(stories))], np.float16)
+        (folder / name).unlink(missing_ok=True)
+        write_shard(folder / name, "text", {
+            "feature": feature.reshape(-1, 5, width), "captions": np.frombuffer(digest_captions(
+                map_shard(folder / f"words/default/{split}-00000.h5", "words")), np.uint8)})
+        shards[f"words/default/text-{split}"] = (
+            Shard(name, len(stories), 0, (folder / name).stat().st_size, sha256_file(folder / name)),)
+    text = identify({"version": 1, "encoder": "tests.tiny_text_encoder:factory", "weights": weights, "width": width})
+    replace(manifest, shards=shards, words={"default": replace(manifest.words["default"], text=text)}).save(folder)
+    return folder
