@@ -3,6 +3,7 @@ import hashlib
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,10 @@ def module():
 
 def method():
     return Counting().tell, {"width": 3}
+
+
+def partly():
+    return partial(Counting().tell), {"width": 3}
 
 
 def nameless():

@@ -3,7 +3,7 @@
 `module:factory` names a callable without arguments that returns (encode, spec): what turns a list of N captions into
 (N, width) numbers, a tensor or an array, and a dict with `width` and optionally `licence`, `origin` (a dict of what
 else decides the vectors: tag, pooling, normalisation) and `sha256`, of the weights: it must be there unless `encode` is
-a torch module or a method of one. `sentence-transformers:NAME` and `open_clip:NAME/TAG` give the same pair.
+a torch module, a method of one, or a partial of these. `sentence-transformers:NAME` and `open_clip:NAME/TAG` give the same pair.
 """
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -69,7 +69,8 @@ def open_text_encoder(name: str, device: torch.device, weights: str = OWN) -> Te
     if not (isinstance(made, tuple) and len(made) == 2 and callable(made[0]) and isinstance(made[1], Mapping)):
         raise UserError(f"expected {name} to return (encode, spec), found {type(made).__name__}; return both")
     encode, spec = made
-    module = encode if isinstance(encode, nn.Module) else getattr(encode, "__self__", None)
+    called = getattr(encode, "func", encode)  # of a partial
+    module = called if isinstance(called, nn.Module) else getattr(called, "__self__", None)
     if isinstance(module, nn.Module):
         module.eval().requires_grad_(False)
     known = name if not files or not name.startswith(SENTENCES) else SENTENCES + files[0].parent.name  # no path
