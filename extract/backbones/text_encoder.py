@@ -3,7 +3,8 @@
 `module:factory` names a callable without arguments that returns (encode, spec): what turns a list of N captions into
 (N, width) numbers, a tensor or an array, and a dict with `width` and optionally `licence`, `origin` (a dict of what
 else decides the vectors: tag, pooling, normalisation) and `sha256`, of the weights: it must be there unless `encode` is
-a torch module, a method of one, or a partial of these. `sentence-transformers:NAME` and `open_clip:NAME/TAG` give the same pair.
+a torch module, a method of one, or a partial of these. `sentence-transformers:NAME` and `open_clip:NAME/TAG` give the
+same pair.
 """
 import re
 from collections.abc import Callable, Iterable, Mapping
