@@ -193,6 +193,15 @@ def test_which_of_a_captions_words_and_vector_is_read(how):
             assert torch.equal(before, model.encode({**batch, name: other[name]})["hidden"]) != is_read, name
 
 
+def test_vectors_are_read_standardised():
+    model, batch = make_model(**INSTEAD), make_batch()
+    with torch.no_grad():
+        expected = model.encode(batch)["hidden"]
+        model.text_vectors.set_statistics(torch.full((E,), 2.0), torch.full((E,), 4.0))
+        scaled = {**batch, "text_features": batch["text_features"].float() * 4 + 2}
+        torch.testing.assert_close(model.encode(scaled)["hidden"], expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("how", ["beside", "instead"])
 def test_the_vector_of_a_caption_that_is_withheld_is_not_read(how):
     model, batch = make_model(text_features=how), make_batch()
