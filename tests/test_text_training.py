@@ -171,14 +171,12 @@ def test_captions_of_ones_own_go_through_the_runs_encoder(extracted, capsys):
 
 
 def test_own_captions_are_read_as_the_folder_has_them(extracted):
-    from evaluate.config import StoryConfig
-    from evaluate.own_story.captions import read_captions
-    data, run = extracted
-    words = Features.open(run.parent / "features").words()
+    from evaluate.own_story.captions import open_own_encoder, read_captions
+    run = load_run(extracted[1])
+    words = Features.open(run.path.parent / "features").words()
     captions = tuple(words.split("test").caption(0, order) for order in range(3))
-    config = StoryConfig(photos=(data, data, data, data), run=run, captions=(captions[0], " ", *captions[1:]),
-                         text_encoder="tests.tiny_text_encoder:factory")
-    read = read_captions(config, load_run(run), 5, "cpu").numpy()[0]
+    encoder = open_own_encoder(run, "tests.tiny_text_encoder:factory", "cpu")
+    read = read_captions(run, (captions[0], " ", *captions[1:]), 5, encoder).numpy()[0]
     assert np.array_equal(read[[0, 2, 3]], words.text_features("test").take(np.array([0]))[0][:3])
     assert not read[[1, 4]].any()
 

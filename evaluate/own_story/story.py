@@ -17,7 +17,7 @@ from data.words.tokens import Vocabulary, split_words
 from evaluate.captions.detokenise import detokenise
 from evaluate.config import StoryConfig
 from evaluate.evaluation.evaluation import choose_device
-from evaluate.own_story.captions import read_captions
+from evaluate.own_story.captions import OWN, open_own_encoder, read_captions
 from evaluate.own_story.photos import look_at, open_backbone, read_contents
 from evaluate.photos.retrieval import PhotoSpace, rank_candidates
 from evaluate.stories.alignment import load_table
@@ -78,7 +78,9 @@ def tell_story(config: StoryConfig) -> ToldStory:
     vocabulary, length = Vocabulary(names["words"]), int(run.words["fields"]["length"])
     batch = make_batch(looked_at, config.captions, vocabulary, names["tags"], length, task.looks_ahead)
     if run.config.reads_vectors:
-        batch["text_features"] = read_captions(config, run, batch["token_ids"].shape[1], device)
+        weights = config.weights if config.weights and config.text_encoder == config.backbone else OWN
+        encoder = open_own_encoder(run, config.text_encoder, device, weights) if any(config.captions) else None
+        batch["text_features"] = read_captions(run, config.captions, batch["token_ids"].shape[1], encoder)
     count = len(config.photos)
     writing = replace(config.writing, max_words=min(config.writing.max_words, length - 2))
     with torch.inference_mode():
