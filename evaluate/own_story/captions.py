@@ -22,8 +22,8 @@ def open_own_encoder(run: LoadedRun, name: str | None, device: str, weights: str
     own = run.text["fields"].get("encoder")
     if name is None:
         raise UserError(f"expected --text-encoder for run {run.path}, which reads captions through {own!r}, found "
-                        f"none; a run does not choose what runs here: look at that, then add --text-encoder {own}, or leave "
-                        "--caption out")
+                        f"none; a run does not choose what runs here: look at that, then add --text-encoder {own}, or "
+                        "leave --caption out")
     encoder = open_text_encoder(name, torch.device(device), weights)
     require_same("text features", run.text, encoder.identity, f"run {run.path}", "the text encoder of this command",
                  "name the one that they came from with --text-encoder")
