@@ -89,7 +89,8 @@ def test_other_vectors_than_a_runs_own_are_refused(make_features, tmp_path, caps
     assert 'ARGS="--text-encoder tests.tiny_text_encoder:factory", or train on this one with' in said
     bare = make_features("bare")
     assert evaluate(["--run", str(run), "--features", str(bare)]) == 2
-    assert f"weights: {'1' * 64} there, absent here" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"weights: {'1' * 64} there, absent here" in said and "found none (absent) in features folder" in said
 
 
 @pytest.mark.parametrize("settings, message", [

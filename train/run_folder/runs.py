@@ -202,7 +202,7 @@ def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Iden
     require_same("words", run.words, words.identity, whose, where,
                  f"make the folder's words with --words-from {shell_word(run.features)}, or {train}")
     require_same("text features", run.text, read_text(run.config, words), whose, where,
-                 f"{words.describe_remedy(str(run.text['fields'].get('encoder')))}, or {train}")
+                 f"make them with: {words.describe_remedy(str(run.text['fields'].get('encoder')))}, or {train}")
 
 
 def write_weights(path: Path, model: StoryModel, epoch: int) -> Path:
