@@ -138,6 +138,8 @@ class CrossvalConfig(Checked):
     out: Path = setting(meaning="folds, runs and tables go there", metavar="DIR")
     features: Path | None = setting(None, "features folder to make or to add the folds' words to (default: "
                                           "DIR/features)", metavar="FEATURES")
+    text_encoder: str | None = setting(None, "give captions text features, for --text-features; see python -m extract "
+                                             "--help", metavar="NAME")
     folds: int = setting(DEFAULT_FOLDS, "how many folds", least=2)
     fold_seed: int = setting(DEFAULT_SEED, "of the deal of albums into folds", least=0)
     jobs: int = setting(1, "folds side by side", least=1)
@@ -179,6 +181,8 @@ class StoryConfig(Checked):
                                   metavar="random|imagenet|PATH")
     backbone: str | None = setting(None, "where the folder's is a plug-in: a folder does not choose what runs here",
                                    metavar="MODULE:FACTORY")
+    text_encoder: str | None = setting(None, "of captions that are given, where the run reads text features",
+                                       metavar="NAME")
     top: int = setting(5, "matching photos", least=0)
     device: str = setting("auto", "where to run", choices=DEVICES)
     writing: WritingConfig = field(default_factory=WritingConfig)
@@ -202,6 +206,7 @@ class AppConfig(Checked):
                                   metavar="random|imagenet|PATH")
     backbone: str | None = setting(None, "where the folder's is a plug-in: a folder does not choose what runs here",
                                    metavar="MODULE:FACTORY")
+    text_encoder: str | None = setting(None, "of captions, where the run reads text features", metavar="NAME")
     port: int = setting(8765, "of this machine alone; 0: any that is free", least=0, most=65535)
     keep: Path | None = setting(None, "keep the photos that are given, as they are, under the names that a saved story "
                                       "has for them (default: none is kept)", metavar="DIR")

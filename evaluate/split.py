@@ -105,7 +105,7 @@ class EvaluatedSplit:
     Args:
         features: an opened folder. words: the word set. split: its name.
         missing: "mask" keeps stories with unusable photos, "drop" leaves them out. limit: at most so many, 0 = all.
-        num_resamples, seed: of the intervals.
+        num_resamples, seed: of the intervals. text: for a model that reads text features.
 
     Attributes:
         dataset: the same stories as batches. units: how they are grouped.
@@ -117,9 +117,9 @@ class EvaluatedSplit:
     """
 
     def __init__(self, features: Features, words: str, split: str, missing: str = "mask", limit: int = 0,
-                 num_resamples: int = 1000, seed: int = 42) -> None:
+                 num_resamples: int = 1000, seed: int = 42, text: bool = False) -> None:
         self.features, self.name, self.seed = features, split, seed
-        self.dataset = StoryDataset(features, split, words, missing, limit)
+        self.dataset = StoryDataset(features, split, words, missing, limit, text=text)
         if not len(self.dataset):
             raise UserError(f"expected stories with five usable photos in split {split!r} of {features.root}, found "
                             "none; evaluate with --missing mask, or mend the photos with: make features ARGS=--retry")

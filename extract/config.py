@@ -46,6 +46,9 @@ class ExtractConfig(Checked):
     words_from: Path | None = content(None, "take vocabulary, tags and length from this folder, to evaluate its runs "
                                             "on other stories", metavar="FEATURES")
     tag_table: Path | None = content(None, "a tag table of your own", metavar="JSON")
+    text_encoder: str | None = content(None, "keep a frozen vector of every caption too; none: leave out those that "
+                                             "are there (default: keep them)",
+                                       metavar="module:factory|sentence-transformers:NAME|open_clip:NAME/TAG")
     vocabulary_size: int = content(10_000, "words with an id of their own, the reserved ones included", metavar="V",
                                    least=5, most=1 << 16)
     caption_length: int = content(30, "ids in a row, start and end included", metavar="T", least=3, most=1000)

@@ -20,6 +20,7 @@ from extract.folder.unchanged import digest_photos, observe, recall_unchanged, r
 if TYPE_CHECKING:
     from data.annotations.stories import Dataset
     from extract.backbones.mapper import Mapper
+    from extract.backbones.text_encoder import TextEncoder
     from extract.folder.plan import Plan
     from extract.folder.word_writer import WordsOrder
     from extract.folder.work import Asked, Work
@@ -78,6 +79,7 @@ def run_extraction(config: ExtractConfig) -> Path:
 def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto], seen: str,
                       still_held: Callable[[], None]) -> Manifest | None:
     from extract.folder.plan import plan_folder, settle_shared
+    from extract.folder.text_writer import open_encoder
     from extract.folder.word_writer import order_words
     from extract.folder.work import find_work, share_of
     from extract.pipeline.backbone_setup import open_mapper, resolve_recipe
@@ -90,7 +92,7 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
     log.info("planned %d photos in %d shards (%s)", len(plan), len(plan.shards),
              spell_seconds(time.monotonic() - started))
     side = _choose_thumbnails(config, manifest)
-    resolved = resolve_recipe(config, manifest)
+    resolved, encoder = resolve_recipe(config, manifest), open_encoder(config)
     asked = ask(config, resolved.recipe["id"], side, manifest)
     works = share_of(find_work(plan, config.out, asked), config.rank, config.world)
     if works:
@@ -101,7 +103,7 @@ def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[st
         resolved = replace(resolved, backbone=None)  # it goes before the folder is described,
         gc.collect()  # and shards are not left mapped by what refers to itself in the pipeline
     still_held()
-    return _finish(config, seen, plan, asked, resolved, dataset, order, side)
+    return _finish(config, seen, plan, asked, resolved, dataset, order, encoder, side)
 
 
 def ask(config: ExtractConfig, recipe: str, thumbnail_side: int, manifest: Manifest | None) -> "Asked":
@@ -154,9 +156,10 @@ def _make_reader(config: ExtractConfig, plan: "Plan", works: "list[Work]", asked
 
 
 def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", resolved: "Resolved", dataset: "Dataset",
-            order: "WordsOrder", side: int) -> Manifest | None:
+            order: "WordsOrder", encoder: "TextEncoder | None", side: int) -> Manifest | None:
     from extract.folder.publication import Ending, complete_entries, publish_folder, share_bad, summarise
     from extract.folder.recipe import list_made_by
+    from extract.folder.text_writer import write_text
     from extract.folder.word_writer import write_words
     with take_turns(config.out):
         entries = complete_entries(plan, config.out, asked)
@@ -165,7 +168,7 @@ def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", reso
                      config.rank + 1, config.world)
             return None
         old = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
-        shards, words = write_words(config, dataset, order, plan, old)
+        shards, words = write_text(config, *write_words(config, dataset, order, plan, old), encoder, old)
         ending = Ending(resolved.recipe, resolved.width, resolved.weights, resolved.licence, side, config.words, shards,
                         words, dataset.skipped, asked.tokens, asked.views,
                         tuple(list_made_by(config.out, old, is_bound=True)))
@@ -174,7 +177,8 @@ def _finish(config: ExtractConfig, seen: str, plan: "Plan", asked: "Asked", reso
                  *(shard.name for shards in manifest.shards.values() for shard in shards),
                  *(f"words/{name}/{file}" for name, entry in manifest.words.items() for file in entry.files)]
         summary = summarise(manifest)
-        remember_state(config, observe(config, seen, names, list(resolved.files)), share_bad(manifest), summary)
+        files = [*resolved.files, *(str(path.absolute()) for path in (encoder.files if encoder is not None else ()))]
+        remember_state(config, observe(config, seen, names, files), share_bad(manifest), summary)
     log.info("%s is complete: %s", config.out, summary)
     return manifest
 

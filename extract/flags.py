@@ -6,8 +6,8 @@ from data.settings import add_flags
 from extract.config import ExtractConfig
 
 TIMED_PHOTOS = 64  # by plan
-WORD_SETTINGS = ("photos", "words", "words_from", "tag_table", "vocabulary_size", "caption_length", "seed", "limit",
-                 "shard_rows")
+WORD_SETTINGS = ("photos", "words", "words_from", "tag_table", "text_encoder", "vocabulary_size", "caption_length",
+                 "seed", "limit", "shard_rows")
 
 
 def add_extraction_flags(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +84,8 @@ def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", nargs="+", default=(), metavar="SPLIT",
                         help="train, val, test: stories of these and the photo rows that they name (all)")
     parser.add_argument("--words", nargs="+", default=(), metavar="NAME", help="these word sets (all)")
-    parser.add_argument("--leave-out", nargs="+", default=(), choices=("thumbs", "tokens", "views"), metavar="KIND",
-                        help="without thumbs, tokens or views; features always go")
+    parser.add_argument("--leave-out", nargs="+", default=(), choices=("thumbs", "tokens", "views", "text"),
+                        metavar="KIND", help="without thumbs, tokens, views or text features; photo features always go")
 
 
 def add_import_flags(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.errors import printable
+from data.errors import UserError, printable
 from data.pictures.photos import scan_photos
 from data.progress import spell_seconds
 from extract.command import read_config
@@ -18,6 +18,7 @@ from extract.flags import TIMED_PHOTOS
 from extract.folder.canaries import NUM_CANARIES
 from extract.folder.ledger import NO_FILE
 from extract.folder.plan import Plan, PlannedShard, plan_folder, read_limited
+from extract.folder.text_writer import NONE, open_encoder
 from extract.folder.work import Asked, Work, find_work
 from extract.verification.findings import format_facts
 
@@ -63,6 +64,7 @@ def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
     facts = _count(dataset, plan, works, notes)
     measured = _measure(config, plan, works, asked, mapper, side) if mapper is not None else None
     facts |= _reckon_bytes(config, dataset, plan, works, backbone, asked, side, measured)
+    facts |= _reckon_text(config, dataset)
     if measured is not None:
         facts["measured"] = measured.said
     if substituted:
@@ -147,6 +149,23 @@ def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: Plan, works: 
                         + f"{spell_bytes(words)} of words, {spell_bytes(canaries)} of canaries",
             "disk": f"{spell_bytes(free)} free: " + ("enough" if free > total else
                                                      f"NOT ENOUGH, make room for {spell_bytes(total - free)} more")}
+
+
+def _reckon_text(config: ExtractConfig, dataset: "Dataset") -> dict[str, str]:
+    """Captions and bytes of text features; where the encoder's files are not here yet, what to do about it."""
+    if config.text_encoder in (None, NONE):
+        return {}
+    from extract.backbones.text_encoder import CLIP, SENTENCES
+    captions = [caption for stories in dataset.stories.values() for story in stories for caption in story.captions]
+    try:
+        encoder = open_encoder(config)
+    except UserError as error:
+        if not str(config.text_encoder).startswith((CLIP, SENTENCES)):
+            raise
+        return {"text features": f"of {len(set(captions))} different captions; {error}"}
+    assert encoder is not None
+    return {"text features": f"{encoder.width} numbers for {len(captions)} captions, {len(set(captions))} of them "
+                             f"different: {spell_bytes(len(captions) * encoder.width * 2)} more to write"}
 
 
 def _measure(config: ExtractConfig, plan: Plan, works: list[Work], asked: Asked, mapper: "Mapper",

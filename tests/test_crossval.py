@@ -21,6 +21,7 @@ from evaluate.processes import Processes
 from evaluate.statistics.bootstrap import Estimate, Resamples
 from extract.command import main as extract
 from extract.pipeline import reader
+from tests import tiny_text_encoder
 from tests.books import edit_records, write_books
 from tests.conftest import call_here
 from tests.extraction import one_matcher, snapshot  # noqa: F401
@@ -297,3 +298,16 @@ def test_killed_and_resumed_equals_undisturbed(number, books, tmp_path):
         assert first.read_bytes() == second.read_bytes()
     first, second = (read(tmp_path / name / "crossval.json") for name in commands)
     assert first["rows"] == second["rows"] and first["differences"] == second["differences"]
+
+
+def test_folds_read_text_features_of_captions_that_are_encoded_once(books, tmp_path, started, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(tiny_text_encoder, "ASKED", asked)
+    assert main(command(books, tmp_path / "cv", "--text-encoder", "tests.tiny_text_encoder:factory",
+                        "--text-features", "beside")) == 0
+    captions = {caption for story in read_dataset(books).stories["train"] for caption in story.captions}
+    assert len(asked) == len(set(asked)) and captions <= set(asked)
+    for fold in range(3):
+        run = load_run(tmp_path / f"cv/fold-{fold}")
+        assert run.config.text_features == "beside" and run.text["fields"]["weights"] == "1" * 64
+    assert main(command(books, tmp_path / "cv", "--text-features", "off")) == 2

@@ -205,7 +205,7 @@ def test_the_loop_closes(world, tmp_path):
     assert load_run(again).recipe == tuned.recipe
     with pytest.raises(UserError, match="make features WEIGHTS=.*backbone.safetensors"):
         from train.run_folder.runs import require_same_folder
-        require_same_folder(load_run(run), run, old.recipe, old.words().identity, old.root)
+        require_same_folder(load_run(run), run, old.recipe, old.words(), old.root)
 
 
 def test_stopped_anywhere_and_gone_on_with_equals_undisturbed(world, tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ def test_a_folder_of_before_is_read_and_appended_to(dataset, tmp_path):
         turn_back(folder / precision, new.recipe["id"], old)
         run = load_run(write_run(tmp_path / f"run-{precision}", folder / precision))
         assert run.recipe == old
-        require_same_folder(run, tmp_path, new.recipe, run.words, folder)  # they are the same recipe
+        require_same_folder(run, tmp_path, new.recipe, new.words(), folder)  # they are the same recipe
         touch_a_photo(dataset)
         if is_refused:
             with pytest.raises(UserError, match="device: unknown there, cpu here"):
@@ -113,7 +113,7 @@ def turn_back(folder, recipe, old):
 def test_another_precision_is_told_to_a_run_and_other_fields_refused(make_features, tmp_path, caplog):
     own = make_features()
     run = load_run(write_run(tmp_path / "run", own))
-    words = Features.open(own).words().identity
+    words = Features.open(own).words()
     fields = {**run.recipe["fields"], "precision": "bfloat16"}
     run = replace(run, recipe=identify(fields))
     with caplog.at_level(logging.WARNING):

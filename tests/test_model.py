@@ -13,17 +13,18 @@ from train.writing.stories import write_stories
 
 WIDTHS = dict(embedding_dim=6, text_dim=5, fusion_dim=8, hidden_dim=8, attention_heads=2, tag_head_dim=7,
               tag_embedding_dim=3, image_decoder_dim=9, decoder_dim=8)
-D, V, G = 11, 13, 9
+D, V, G, E = 11, 13, 9, 7
 
 
 EVERYTHING = dict(photo_carry=True, photo_query=True, tag_carry=True, tag_probe=True, word_copying=True, reads_on=True,
-                  ngram_blend=True)
+                  ngram_blend=True, text_features="beside")
+INSTEAD = dict(text_features="instead")
 
 
 def make_model(**settings) -> StoryModel:
     """A model of random weights, those that begin at zero too."""
     torch.manual_seed(0)
-    model = StoryModel(ModelConfig(**{**WIDTHS, **settings}), D, V, G).eval()
+    model = StoryModel(ModelConfig(**{**WIDTHS, **settings}), D, V, G, text_feature_dim=E).eval()
     for value in [*model.parameters(), *(model.photo_carry.buffers() if model.photo_carry else []),
                   *(model.photo_query.buffers() if model.photo_query else [])]:
         if not value.any():
@@ -44,6 +45,7 @@ def make_batch(lengths=((4, 6, 3, 5, 4), (7, 3, 3, 4, 6)), seed=1) -> dict[str, 
             token_ids[story, frame, :length] = torch.tensor([START, *words.tolist(), END])
     return {"image_features": torch.randn(len(lengths), 5, D, generator=generator).half(),
             "photo_mask": torch.ones(len(lengths), 5, dtype=torch.bool), "token_ids": token_ids,
+            "text_features": torch.randn(len(lengths), 5, E, generator=generator).half(),
             "tag_targets": torch.randint(0, 2, (len(lengths), 5, G), generator=generator).float()}
 
 
@@ -76,12 +78,12 @@ def overwrite_from(batch, frame, seed=7):
     """Other content of equal caption length from `frame` on."""
     other = make_batch(seed=seed)
     changed = {name: value.clone() for name, value in batch.items()}
-    for name in ("image_features", "token_ids", "tag_targets"):
+    for name in ("image_features", "token_ids", "tag_targets", "text_features"):
         changed[name][:, frame:] = other[name][:, frame:]
     return changed
 
 
-@pytest.mark.parametrize("settings", [{}, EVERYTHING])
+@pytest.mark.parametrize("settings", [{}, EVERYTHING, INSTEAD])
 @pytest.mark.parametrize("frame", [1, 2, 3, 4])
 def test_a_frame_never_reaches_the_predictions_before_it(frame, settings):
     model, batch = make_model(**settings), make_batch()
@@ -94,9 +96,10 @@ def test_a_frame_never_reaches_the_predictions_before_it(frame, settings):
         assert not torch.equal(before["hidden"][:, frame], after["hidden"][:, frame])
 
 
-def test_the_seen_head_never_reads_a_caption():
-    model, batch = make_model(), make_batch()
-    other = {**batch, "token_ids": make_batch(seed=9)["token_ids"]}
+@pytest.mark.parametrize("settings", [{}, {"text_features": "beside"}, INSTEAD])
+def test_the_seen_head_never_reads_a_caption(settings):
+    model, batch = make_model(**settings), make_batch()
+    other = {**batch, **{name: make_batch(seed=9)[name] for name in ("token_ids", "text_features")}}
     with torch.no_grad():
         assert torch.equal(model.encode(batch)["seen_logits"], model.encode(other)["seen_logits"])
 
@@ -123,7 +126,7 @@ def test_padding_changes_nothing(settings):
     assert not padded["caption_logits"][:, :, 7:].any()
 
 
-@pytest.mark.parametrize("settings", [{}, {"word_attention": True}, EVERYTHING])
+@pytest.mark.parametrize("settings", [{}, {"word_attention": True}, EVERYTHING, INSTEAD])
 def test_a_batch_gives_what_single_stories_give(settings):
     model, batch = make_model(**settings), make_batch()
     with torch.no_grad():
@@ -181,6 +184,37 @@ def test_the_tag_embedding_is_a_mean_over_the_tags_that_count_and_lets_gradients
     torch.testing.assert_close(outputs["tag_embedding"], expected)
     outputs["tag_embedding"].sum().backward()
     assert model.next_head[3].weight.grad is not None and model.next_head[3].weight.grad[2:].abs().sum() > 0
+
+
+@pytest.mark.parametrize("how", ["off", "beside", "instead"])
+def test_which_of_a_captions_words_and_vector_is_read(how):
+    model, batch, other = make_model(text_features=how), make_batch(), make_batch(seed=5)
+    with torch.no_grad():
+        before = model.encode(batch)["hidden"]
+        for name, is_read in (("token_ids", how != "instead"), ("text_features", how != "off")):
+            assert torch.equal(before, model.encode({**batch, name: other[name]})["hidden"]) != is_read, name
+
+
+def test_vectors_are_read_standardised():
+    model, batch = make_model(**INSTEAD), make_batch()
+    with torch.no_grad():
+        expected = model.encode(batch)["hidden"]
+        model.text_vectors.set_statistics(torch.full((E,), 2.0), torch.full((E,), 4.0))
+        scaled = {**batch, "text_features": batch["text_features"].float() * 4 + 2}
+        torch.testing.assert_close(model.encode(scaled)["hidden"], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["beside", "instead"])
+def test_the_vector_of_a_caption_that_is_withheld_is_not_read(how):
+    model, batch = make_model(text_features=how), make_batch()
+    batch["token_ids"][:, 1] = PAD
+    other = {**batch, "text_features": batch["text_features"].clone()}
+    other["text_features"][:, 1] += 3
+    with torch.no_grad():
+        assert torch.equal(model.encode(batch)["hidden"], model.encode(other)["hidden"])
+        withheld = {**batch, "token_ids": torch.zeros_like(batch["token_ids"])}
+        silent = make_model(text_features=how, use_text=False)
+        assert torch.equal(model.encode(withheld)["hidden"], silent.encode(batch)["hidden"])
 
 
 def test_statistics_stand_in_the_weights_and_are_undone():

@@ -10,6 +10,7 @@ from data.files import sha256_file
 from data.folder.folder import Features
 from data.folder.shards import map_shard, write_shard
 from data.words.tokens import END, PAD, START
+from tests.tiny_text_encoder import add_text_features
 from tests.tiny_training import SIZES
 from train.batches import StoryDataset
 from train.config import make_config
@@ -53,14 +54,20 @@ def overwrite_frame(folder: Path, frame: int, same_length: bool, photos: bool = 
         chosen = np.char.endswith(arrays["photo_id"], str(frame).encode())
         arrays["feature"][chosen] = random.standard_normal((int(chosen.sum()), arrays["feature"].shape[1])) * 9
 
+    def change_text(arrays):
+        arrays["feature"][:, frame] = random.standard_normal(arrays["feature"][:, frame].shape) * 9
+
     rewrite(folder, "words/default/test-00000.h5", "words", change_words)
+    if (folder / "words/default/text-test-00000.h5").exists():
+        rewrite(folder, "words/default/text-test-00000.h5", "text", change_text)
     for path in sorted((folder / "photos").glob("*.h5")) * photos:
         rewrite(folder, f"photos/{path.name}", "photos", change_photos)
 
 
 @torch.inference_mode()
 def predict(model, folder: Path) -> dict[str, torch.Tensor | list]:
-    batch = StoryDataset(Features.open(folder), "test", missing="mask").__getitems__(range(6))
+    text = model.text_vectors is not None
+    batch = StoryDataset(Features.open(folder), "test", missing="mask", text=text).__getitems__(range(6))
     outputs = model(batch)
     written = write_captions(model.text_decoder, Context.of(outputs).flatten(), WritingConfig(max_words=12))
     words = torch.tensor([(list(row.token_ids) + [PAD] * 12)[:12] for row in written])
@@ -89,12 +96,14 @@ def make_model(folder: Path, **settings):
     return model
 
 
-@pytest.mark.parametrize("preset", ["paper", "base"])
+@pytest.mark.parametrize("settings", [{"preset": "paper"}, {"preset": "base"},
+                                      {"preset": "paper", "text_features": "instead"},
+                                      {"preset": "base", "text_features": "beside"}])
 @pytest.mark.parametrize("same_length", [True, False])
 @pytest.mark.parametrize("frame", [1, 2, 3, 4])
-def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_features, frame, same_length, preset):
-    folder = make_features()
-    model = make_model(folder, preset=preset)
+def test_a_frame_overwritten_in_the_folder_leaves_its_prediction_alone(make_features, frame, same_length, settings):
+    folder = add_text_features(make_features())
+    model = make_model(folder, **settings)
     before = predict(model, folder)
     overwrite_frame(folder, frame, same_length)
     after = predict(model, folder)

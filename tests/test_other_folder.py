@@ -31,9 +31,12 @@ def test_the_refusal_names_what_differs_and_the_commands(make_features, tmp_path
     own, other = make_features(), tmp_path / "other"
     run = load_run(write_run(tmp_path / "run", own))
     features = Features.open(own)
-    found = {"recipe": features.recipe, "words": features.words().identity}
+    found = {"recipe": features.recipe, "words": features.words()}
     require_same_folder(run, tmp_path / "run", *found.values(), other)
-    found[kind] = identify({**found[kind]["fields"], "size": 299})
+    if kind == "recipe":
+        found[kind] = identify({**found[kind]["fields"], "size": 299})
+    else:
+        found[kind].identity = identify({**found[kind].identity["fields"], "size": 299})
     with pytest.raises(UserError) as caught:
         require_same_folder(run, tmp_path / "run", *found.values(), other)
     message = str(caught.value)

@@ -6,7 +6,7 @@ import torch
 
 from data.folder.folder import Features
 from train.config import make_config
-from train.run_folder.runs import RunRecord, build_model, measure_sizes, write_record, write_weights
+from train.run_folder.runs import RunRecord, build_model, measure_sizes, read_text, write_record, write_weights
 
 TINY: dict[str, Any] = {"embedding_dim": 6, "text_dim": 4, "fusion_dim": 8, "hidden_dim": 8, "attention_heads": 2,
                         "tag_head_dim": 6, "tag_embedding_dim": 4, "image_decoder_dim": 8, "decoder_dim": 8,
@@ -26,6 +26,6 @@ def write_run(path: Path, features_path: Path, **settings: Any) -> Path:
     model.set_statistics(torch.full((features.width,), 3.0), torch.full((features.width,), 2.0))
     path.mkdir(parents=True)
     write_record(path, RunRecord(config, sizes, features.recipe, words.identity, features.source, str(features_path),
-                                 {}, {}))
+                                 {}, {}, text=read_text(config, words)))
     write_weights(path / "best.safetensors", model, 1)
     return path

@@ -26,17 +26,21 @@ class StoryDataset:
         limit: at most so many stories; 0 or None for all.
         fraction: share of the split's albums, drawn by `seed`; a smaller share is part of a larger one.
         views: show each story clean or as one augmented view, drawn by `seed` and epoch; see `begin_epoch`.
+        text: give the captions' text features too.
 
     Attributes:
         story_rows: (len(self),) int64, rows in the split's arrays. num_dropped: stories left out for their photos.
         caption_length: (S, K) uint16 real tokens of every caption of the split.
+        text: (S, K, E) float16 rows, the captions' text features; None where they are not asked for.
     """
 
     def __init__(self, features: Features, split: str, words: str = "default", missing: str = "drop",
-                 limit: int | None = None, fraction: float = 1.0, seed: int = 42, views: bool = False) -> None:
+                 limit: int | None = None, fraction: float = 1.0, seed: int = 42, views: bool = False,
+                 text: bool = False) -> None:
         self.features, self.split, self.missing = features, split, missing
         self.words = features.words(words)
         self.arrays = self.words.split(split)
+        self.text = self.words.text_features(split) if text else None
         self._photo = self._checked_photos()
         self.caption_length = self._checked_lengths()
         self._usable = features.usable[self._photo]                                        # (S, K)
@@ -76,6 +80,7 @@ class StoryDataset:
             story_index: (B,) int64, the row in the split's arrays.
             content: (B, K) int64, a number for what a photo shows: byte-equal photos have one.
             input_features: (B, K, D) float16, what is seen in place of image_features; with `views` alone.
+            text_features: (B, K, E) float16, of the captions as they were written; with `text` alone.
         """
         rows = self.story_rows[np.asarray(indices, np.int64)]
         usable, longest = self._usable[rows], int(self.caption_length[rows].max(initial=2))
@@ -83,6 +88,8 @@ class StoryDataset:
         if not usable.all():
             photos[~usable] = 0
         shown = {} if self._views is None else {"input_features": torch.from_numpy(self._take_views(rows, photos))}
+        if self.text is not None:
+            shown["text_features"] = torch.from_numpy(self.text.take(rows))
         return {**shown,
                 "image_features": torch.from_numpy(photos),
                 "photo_mask": torch.from_numpy(usable),

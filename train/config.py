@@ -13,6 +13,7 @@ MISSING = ("drop", "mask")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 READERS = ("auto", "mapped", "streamed")
+OFF, BESIDE, INSTEAD = TEXT_FEATURES = ("off", "beside", "instead")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class ModelConfig:
     use_text: bool = setting(True, "off: the captions of the frames seen are withheld")
     use_attention: bool = setting(True, "off: the decoders read the sequence LSTM")
     use_tag_embedding: bool = setting(True, "off: the decoders read zeros in its place")
+    text_features: str = setting(OFF, "the folder's frozen vectors of captions: beside what the text encoder reads, or "
+                                      "instead; what training does to words does not reach them")
     word_attention: bool = setting(False, "hierarchical attention: over a caption's words, then over frames")
     photo_carry: bool = setting(False, "the predicted photo begins as a blend of the photos seen")
     photo_query: bool = setting(False, "the next photo is sought with less of what all photos vary in, where val gains")
@@ -50,6 +53,11 @@ class ModelConfig:
     word_copying: bool = setting(False, "the caption may copy words of the captions seen")
     ngram_blend: bool = setting(False, "words are blended with a trigram of train, as much as makes val's likeliest")
     leave_out_tags: str = setting("", "a tag category that takes part in nothing (object, action, location)")
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether the folder's text features are read."""
+        return self.text_features != OFF
 
     @property
     def asked(self) -> Task:
@@ -67,6 +75,11 @@ class ModelConfig:
         if self.use_attention and self.hidden_dim % self.attention_heads:
             raise UserError(f"expected hidden_dim to be a multiple of attention_heads, found {self.hidden_dim} and "
                             f"{self.attention_heads}; change one of them")
+        _require(self.text_features in TEXT_FEATURES, "text_features", self.text_features,
+                 f"one of {', '.join(TEXT_FEATURES)}")
+        if self.text_features == INSTEAD and self.word_attention:
+            raise UserError("expected a text encoder whose words are attended to, found word_attention with "
+                            "text_features instead; use text_features beside, or leave one of them out")
         _require(self.photo_carry or not self.photo_query, "photo_query", True, "photo_carry beside it")
         if not self.use_photos and not self.use_text:
             raise UserError("expected photos or captions to learn from, found use_photos and use_text both off; leave "
@@ -155,8 +168,9 @@ class TrainConfig(ModelConfig):
         if not self.asked.predicts_photo and self.contrastive_weight:
             raise UserError("expected no loss on photos for the task tell, which is given them, found "
                             f"contrastive_weight {self.contrastive_weight}; leave --contrastive-weight out")
-        for name in ("word_attention", "synonym_swaps"):
-            if getattr(self, name) and not (self.asked.reads_captions and self.use_text):
+        for name, is_on in (("word_attention", self.word_attention), ("synonym_swaps", self.synonym_swaps),
+                            ("text_features", self.reads_vectors)):
+            if is_on and not (self.asked.reads_captions and self.use_text):
                 raise UserError(f"setting {name}: expected captions that are read, found task {self.task}, use_text "
                                 f"{self.use_text}; leave --{name.replace('_', '-')} out")
 

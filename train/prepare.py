@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def open_splits(config: TrainConfig, features: Features, make: Callable[..., Sto
     Raises:
         UserError: if no train story is left.
     """
+    make = partial(make, text=config.reads_vectors)
     train_set = make(features, "train", config.words, config.missing, config.limit, config.fraction, config.seed,
                      config.views)
     if not len(train_set):
@@ -173,7 +175,7 @@ def _count_weights(record: RunRecord) -> int:
 
 def _list_changes(began: RunRecord, now: RunRecord) -> list[str]:
     changed = list_differences(began.config, now.config)
-    for kind in ("recipe", "words", "source"):
+    for kind in ("recipe", "words", "source", "text"):
         changed += [f"features folder's {kind}, {line}"
                     for line in differences(getattr(began, kind), getattr(now, kind))]
     for name in sorted(began.finetune.keys() | now.finetune.keys()):

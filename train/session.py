@@ -31,11 +31,12 @@ from train.run_folder.runs import (
     RunRecord,
     build_model,
     measure_sizes,
+    read_text,
     write_record,
     write_weights,
 )
 from train.start.beginnings import begin_on_blend, begin_on_ngrams, begin_on_probe, begin_on_tag_shares
-from train.start.statistics import measure_covariance, measure_features
+from train.start.statistics import measure_captions, measure_covariance, measure_features
 from train.start.takeover import require_source, take_over
 from train.trainer import Trainer, TrainingDiverged, require_finite, select
 from train.yardsticks import Yardsticks, measure_yardsticks
@@ -76,7 +77,7 @@ def _run_in_world(config: TrainConfig, features_path: Path, run_path: Path, forc
         config, measure_sizes(config, features.width, words), features.recipe, words.identity, features.source,
         str(features_path), {"train": len(train_set), "val": len(val_set) if val_set else 0,
                              "dropped": train_set.num_dropped, "photos": train_set.num_photos},
-        resolve(config, features, len(train_set), world))
+        resolve(config, features, len(train_set), world), text=read_text(config, words))
     if force or not (run_path / LAST).exists():  # before a folder is made or moved
         if config.init:
             require_source(Path(config.init))
@@ -290,12 +291,14 @@ def _initialise(trainer: Trainer, record: RunRecord, features: Features, train_s
     if config.tag_start:
         begin_on_tag_shares(trainer.model, train_set)
     if config.init:  # words and tags that it knows keep its biases
-        report = take_over(trainer.model, Path(config.init), train_set.words, record.recipe)
+        report = take_over(trainer.model, Path(config.init), train_set.words, record.recipe, record.text)
         if world.is_writer:
             logger.info("%s", report)
     rows = train_set.photo_rows()
     mean, std = measure_features(features, rows, config.std_floor)
     trainer.model.set_statistics(mean, std)
+    if trainer.model.text_vectors is not None:
+        trainer.model.text_vectors.set_statistics(*measure_captions(train_set, config.std_floor))
     begin_on_ngrams(trainer.model, train_set, val_set)
     if trainer.model.seen_probe is not None and train_set.num_photos and not config.init:
         begin_on_probe(trainer.model, train_set, val_set)

@@ -9,11 +9,11 @@ from typing import Any
 
 from data.errors import CommandParser, UserError, suggest
 from data.folder.manifest import MANIFEST
-from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TrainConfig, make_config
+from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TEXT_FEATURES, TrainConfig, make_config
 from train.task import TASKS
 
 CHOICES: dict[str, Iterable[str]] = {"task": TASKS, "preset": PRESETS, "missing": MISSING, "precision": PRECISIONS,
-                                     "device": DEVICES, "reader": READERS}
+                                     "device": DEVICES, "reader": READERS, "text_features": TEXT_FEATURES}
 FIELDS = {known.name: known for known in fields(TrainConfig)}
 DESCRIPTION = "Train the story model on a features folder; no photo is opened. A run that is there already goes on."
 

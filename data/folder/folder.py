@@ -135,7 +135,10 @@ class Features:
             raise UserError(f"expected a word set {name!r} in {self.root}, found "
                             f"{', '.join(self.word_sets) or 'none'}; name one of those with --words"
                             + (f", or {REST}" if self.lacks else ""))
-        require_whole(f"words {name!r}", self.manifest.words[name].identity, f"features folder {self.root}")
+        entry, where = self.manifest.words[name], f"features folder {self.root}"
+        require_whole(f"words {name!r}", entry.identity, where)
+        if entry.text is not None:
+            require_whole(f"text features of words {name!r}", entry.text, where)
         return WordSet(self.root, name, self.manifest)
 
     @cached_property

@@ -95,8 +95,9 @@ def require_same(kind: str, expected: Identity, found: Identity, whose: str, whe
     """
     lines = differences(expected, found)
     if lines:
-        raise UserError(f"{whose}: expected the {kind} it was made with ({expected['id'][:12]}), found another "
-                        f"({found['id'][:12]}) in {where}: {'; '.join(lines)}; {remedy}")
+        raise UserError(f"{whose}: expected the {kind} it was made with ({expected['id'][:12]}), found "
+                        f"{'another' if found['id'] else 'none'} ({found['id'][:12] or 'absent'}) in {where}: "
+                        f"{'; '.join(lines)}; {remedy}")
 
 
 def modern_recipe(recipe: Identity) -> Identity:

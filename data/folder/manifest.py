@@ -2,13 +2,14 @@
 
 {"format": 1, "recipe": identity, "source": identity, "width": D, "dtype": "float16",
  "shards": {"photos": [shard, ...], "thumbs": [...], "words/default/train": [...], ...},
- "words": {"default": {"id", "fields", "files": {name: sha256}, "info": {split: {}}, "counts": {}}},
+ "words": {"default": {"id", "fields", "files": {name: sha256}, "info": {split: {}}, "counts": {}, "text": identity}},
  "placeholders": [{"content": sha256, "photos": n, "albums": n}], "counts": {}, "versions": {},
  "canaries": {"photos": [photo id, ...]},
  "made_by": [{"batch_shape": [B, 3, S, S], "compiled", "device"}, ...],
  "files": {"README.md": sha256, "skipped.csv": sha256},
  "sha256": over this file's text without that line}
 
+Shards of "words/default/text-train" and the identity "text" are there where captions have text features.
 A shard is {"name": path inside the folder, "rows": n, "offset": first row, "bytes": n, "sha256": ...}.
 Nothing in it depends on the clock or the machine's name, so equal work gives equal bytes.
 """
@@ -48,12 +49,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class WordsEntry:
-    """One word set: its identity, the sha256 of its JSON files, what the annotations said of themselves, counts."""
+    """One word set: its identity, the sha256 of its JSON files, what the annotations said of themselves, counts; and
+    the identity of its text features.
+    """
 
     identity: Identity
     files: dict[str, str]
     info: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
+    text: Identity | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class Manifest:
 
     def save(self, folder: Path) -> Path:
         """Write manifest.json atomically into the folder and return its path."""
-        words = {name: {**entry.identity, "files": entry.files, "info": entry.info, "counts": entry.counts}
+        words = {name: {**entry.identity, "files": entry.files, "info": entry.info, "counts": entry.counts,
+                        **({"text": entry.text} if entry.text else {})}
                  for name, entry in self.words.items()}
         value = {
             "format": FORMAT, "recipe": self.recipe, "source": self.source, "width": self.width, "dtype": "float16",
@@ -118,8 +123,9 @@ def load_manifest(folder: Path) -> Manifest:
             recipe=_identity(raw["recipe"]), source=_identity(raw["source"]), width=_count(raw["width"]),
             shards={{"grid": "tokens"}.get(group, group): _shards(group, shards)  # grid: of an earlier version
                     for group, shards in raw["shards"].items()},
-            words={_plain(name): WordsEntry(_identity(entry), _files(entry["files"]), dict(entry["info"]),
-                                            dict(entry["counts"])) for name, entry in raw["words"].items()},
+            words={_plain(name): WordsEntry(
+                _identity(entry), _files(entry["files"]), dict(entry["info"]), dict(entry["counts"]),
+                _identity(entry["text"]) if "text" in entry else None) for name, entry in raw["words"].items()},
             placeholders=tuple({"content": _digest(found["content"]), "photos": _count(found["photos"]),
                                 "albums": _count(found["albums"])} for found in raw["placeholders"]),
             counts=_counts(raw["counts"]), versions=dict(raw["versions"]), canaries=dict(raw["canaries"]),

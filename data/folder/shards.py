@@ -2,7 +2,7 @@
 
 Every shard is one flat HDF5 file of contiguous, unfiltered arrays that start on a page of 4096 bytes, so that a
 reader maps them into memory straight from the file. N rows, D feature width, S stories, K = 5 frames, T tokens of a
-row of ids, G tag columns, M bytes. Indices are 0-based.
+row of ids, G tag columns, M bytes, E numbers of a text encoder. Indices are 0-based.
 
 kind    field       shape      dtype    meaning
 photos  feature     (N, D)     float16  backbone output; zeros where status is not 0
@@ -27,6 +27,8 @@ words   token       (S, K, T)  uint16   <START>=1, words, <END>=2, <PAD>=0
         album_id    (S,)       S
         caption     (M,)       uint8    raw UTF-8 captions, one after another, stories first, then frames
         offset      (S*K + 1,) int64    frame k of story s is caption[offset[s*K + k]:offset[s*K + k + 1]]
+text    feature     (S, K, E)  float16  a frozen text encoder's vector of every caption, row for row beside `words`
+        captions    (32,)      uint8    sha256 of that shard's `offset` and `caption`: which captions these are of
 """
 import errno
 import mmap
@@ -66,6 +68,7 @@ SCHEMA: dict[str, dict[str, Field]] = {
               "tag_source": Field("u1", ("N", 5)), "photo": Field("i4", ("N", 5)),
               "tokenised": Field("u1", ("N", 5)), "story_id": Field("S", ("N",)), "album_id": Field("S", ("N",)),
               "caption": Field("u1", ("M",)), "offset": Field("i8", ("5N+1",))},
+    "text": {"feature": Field("f2", ("N", 5, "E")), "captions": Field("u1", (32,))},
 }
 BESIDE = ("thumbs", "tokens", "views")  # row for row beside `photos`, where a folder has them
 

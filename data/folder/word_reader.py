@@ -1,4 +1,6 @@
 """A word set of a features folder, mapped into memory."""
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.annotations.annotation_file import NUM_FRAMES
-from data.errors import UserError
+from data.errors import UserError, shell_word
 from data.files import read_json, sha256_file
 from data.folder.manifest import Manifest, Shard
 from data.folder.mapped import MappedRows
@@ -53,12 +55,15 @@ class WordSet:
 
     Args:
         compare: refuse files of another sha256 than the manifest's; verify, which tells more, does so itself.
+
+    Attributes:
+        text: the identity of the captions' text features, None where there are none.
     """
 
     def __init__(self, root: Path, name: str, manifest: Manifest, compare: bool = True) -> None:
         self.name, self._root, self._manifest, self._compare = name, root, manifest, compare
         entry = manifest.words[name]
-        self.identity, self.info, self.counts = entry.identity, entry.info, entry.counts
+        self.identity, self.info, self.counts, self.text = entry.identity, entry.info, entry.counts, entry.text
         self.path = root / "words" / name
 
     @cached_property
@@ -105,6 +110,36 @@ class WordSet:
         filled = [arrays for arrays in mapped if len(arrays["photo"])]
         return SplitWords(**fields, captions=tuple((arrays["caption"], arrays["offset"]) for arrays in filled))
 
+    def text_features(self, split: str) -> MappedRows:
+        """Map the vectors that a frozen text encoder made of a split's captions.
+
+        Returns:
+            (S, K, E) float16, row for row beside `split`.
+
+        Raises:
+            UserError: if the word set has none, or they are of other captions.
+        """
+        shards, words = (self._manifest.shards.get(group, ()) for group in (self._group(f"text-{split}"),
+                                                                            self._group(split)))
+        if self.text is None or not shards:
+            lacks = self.text is not None and read_lacks(self._root)
+            raise UserError(f"expected text features of split {split!r} in {self.path}, found none; "
+                            + (REST if lacks else f"make them with: {self.describe_remedy('NAME')}, or leave "
+                               "--text-features out"))
+        mapped = [map_published(self._root, shard, "text") for shard in shards]
+        captions = [map_published(self._root, shard, "words") for shard in words]
+        if {arrays["feature"].shape[2] for arrays in mapped} != {self.text["fields"].get("width")} or [
+                (shard.rows, arrays["captions"].tobytes()) for shard, arrays in zip(shards, mapped)] != [
+                (shard.rows, digest_captions(arrays)) for shard, arrays in zip(words, captions)]:
+            raise UserError(f"expected text features of the captions of split {split!r} in {self.path}, of width "
+                            f"{self.text['fields'].get('width')}, found those of others; run verify")
+        return MappedRows([arrays["feature"] for arrays in mapped])
+
+    def describe_remedy(self, encoder: str) -> str:
+        """The command that gives the word set's captions text features."""
+        words = f" --words {self.name}" if self.name != "default" else ""
+        return f"make features FEATURES={shell_word(self._root)} ARGS=\"--text-encoder {encoder}{words}\""
+
     def _require_known(self, shard: Shard, arrays: dict[str, np.ndarray]) -> None:
         """Refuse ids, columns and rows of what is not there: a model would crash on them, or learn nonsense."""
         num_photos = sum(photos.rows for photos in self._manifest.shards.get("photos", ()))
@@ -139,3 +174,8 @@ class WordSet:
             raise UserError(f"expected {key!r} as a list of strings in {self.path / name}, found "
                             f"{type(values).__name__}; run verify")
         return values
+
+
+def digest_captions(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The sha256 over the captions of a words shard."""
+    return hashlib.sha256(arrays["offset"].tobytes() + arrays["caption"].tobytes()).digest()

@@ -25,7 +25,7 @@ from evaluate.statistics.bootstrap import Estimate
 from evaluate.statistics.seeds import SeedMean, average_seeds
 from train.config import TrainConfig, list_differences
 from train.run_folder.checkpoint import is_complete
-from train.run_folder.runs import BEST, CONFIG, LAST, read_metrics, read_record
+from train.run_folder.runs import BEST, CONFIG, LAST, read_metrics, read_record, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,8 @@ def require_same_run(run_path: Path, config: TrainConfig, features: Features, is
     if record.stories.get("photos") == 0:
         config = replace(config, missing=record.config.missing)  # nothing to drop: training masks then
     changed = list_differences(record.config, config)
-    kinds = {"recipe": features.recipe, "words": features.words(config.words).identity,
+    words = features.words(config.words)
+    kinds = {"recipe": features.recipe, "words": words.identity, "text": read_text(config, words),
              **({"source": features.source} if is_open else {})}
     for kind, here in kinds.items():
         changed += [f"features folder's {kind}, {line}" for line in differences(getattr(record, kind), here)]

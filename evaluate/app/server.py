@@ -271,7 +271,8 @@ def serve(config: AppConfig) -> None:
     if config.keep is not None:
         require_room(config.keep, "the photos that are given")
     with AppServer(config.port) as server:
-        teller = Storyteller.open(config.run, config.features, config.backbone, config.weights, config.device)
+        teller = Storyteller.open(config.run, config.features, config.backbone, config.weights, config.device,
+                                  config.text_encoder)
         server.open_for(Telling(teller, config.keep))
         kept = f"Photos are kept in {config.keep}." if config.keep else "No photo is kept when this ends."
         print(f"Open {server.url}\nOn this machine alone. {kept} Ctrl-C ends it.", flush=True)

@@ -71,9 +71,10 @@ def _read_extraction(config: CrossvalConfig, fold: int) -> "ExtractConfig":
     from extract.folder.recipe import recall_recipe
     noted = recall_recipe(config.features_path)
     flags = config.extraction or (shlex.split(noted["made_with"]) if noted is not None else ())
+    text = () if config.text_encoder is None else ("--text-encoder", config.text_encoder)
     return read_config(build_parser().parse_args([
-        *flags, "--data", str(config.out / "folds" / f"fold-{fold}"), "--out", str(config.features_path), "--words",
-        config.words(fold)]))
+        *flags, *text, "--data", str(config.out / "folds" / f"fold-{fold}"), "--out", str(config.features_path),
+        "--words", config.words(fold)]))
 
 
 def _evaluation(config: CrossvalConfig, training: TrainConfig, fold: int) -> EvalConfig:

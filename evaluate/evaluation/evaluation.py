@@ -50,10 +50,10 @@ class Evaluation:
         features = open_features(run, config.features)
         name = config.words or run.config.words
         words = features.words(name)
-        require_same_folder(run, config.run, features.recipe, words.identity, features.root)
+        require_same_folder(run, config.run, features.recipe, words, features.root)
         note = check_source(run, features, config)
         split = EvaluatedSplit(features, name, config.split, config.missing, config.limit, config.resamples,
-                               config.seed)
+                               config.seed, run.config.reads_vectors)
         writing = replace(config.writing, max_words=min(config.writing.max_words, split.token.shape[-1] - 2))
         return cls(config, device, run, features, name, split, writing, note)
 
@@ -70,7 +70,8 @@ class Evaluation:
     def val(self) -> EvaluatedSplit | None:
         """Where thresholds and penalties are chosen; None where the folder has none."""
         config = self.config
-        return (EvaluatedSplit(self.features, self.words, "val", config.missing, config.limit, 0, config.seed)
+        return (EvaluatedSplit(self.features, self.words, "val", config.missing, config.limit, 0, config.seed,
+                               self.run.config.reads_vectors)
                 if "val" in self.features.words(self.words).splits else None)
 
     @cached_property

@@ -21,12 +21,14 @@ from data.words.tokens import END, PAD, START, Vocabulary, split_words
 from evaluate.captions.detokenise import detokenise
 from evaluate.config import StoryConfig
 from evaluate.evaluation.evaluation import choose_device
+from evaluate.own_story.captions import open_own_encoder, read_captions
 from evaluate.own_story.photos import look_at, make_mapper, open_backbone, read_contents
 from evaluate.photos.retrieval import PhotoSpace, normalise, rank_candidates
 from evaluate.stories.alignment import load_table
 from evaluate.tags.tag_scores import FIRST_TAG
 from extract.backbones.backbone import Backbone
 from extract.backbones.mapper import Mapper
+from extract.backbones.text_encoder import OWN, TextEncoder
 from train.model.text import Context
 from train.run_folder.runs import VOCABULARY, LoadedRun, load_run, open_features, read_record, require_same_folder
 from train.task import Task
@@ -84,11 +86,16 @@ class Storyteller:
     length: int
     task: Task
     device: str
+    encoder: TextEncoder | None = None
 
     @classmethod
     def open(cls, run_path: Path, features_path: Path | None, backbone: str | None, weights: str | None,
-             device: str) -> "Storyteller":
+             device: str, text_encoder: str | None = None, has_captions: bool = True) -> "Storyteller":
         """Open a run, its features folder (None: the one it was trained on) and its backbone, see `open_backbone`.
+
+        Args:
+            text_encoder: must be named where the run reads text features, see `open_own_encoder`.
+            has_captions: whether any will be read.
 
         Raises:
             UserError: if one of them is absent, or the backbone or the folder are not those of the run.
@@ -96,17 +103,21 @@ class Storyteller:
         task, device = read_record(run_path).config.asked, choose_device(device)
         run = load_run(run_path, device)
         features = open_features(run, features_path)
-        require_same_folder(run, run_path, features.recipe, features.words(run.config.words).identity, features.root)
+        require_same_folder(run, run_path, features.recipe, features.words(run.config.words), features.root)
+        encoder = open_own_encoder(run, text_encoder, device, weights if weights and text_encoder == backbone else OWN
+                                   ) if run.config.reads_vectors and has_captions else None
         opened, fields = open_backbone(run, features, backbone, weights), run.recipe["fields"]
         names = read_json(run_path / VOCABULARY, "the run's words", f"train it again: make train RUN={run_path}")
         return cls(run, features, opened, make_mapper(opened, fields, device),
                    opened.spec.resize_for(fields.get("reduced_decoding") == "none"), Vocabulary(names["words"]),
-                   names["tags"], int(run.words["fields"]["length"]), task, device)
+                   names["tags"], int(run.words["fields"]["length"]), task, device, encoder)
 
     @torch.inference_mode()
     def read(self, looked_at: np.ndarray, captions: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the model makes of photos, (n, D) float16, and the captions of some of them; `StoryModel.encode`."""
         batch = make_batch(looked_at, captions, self.vocabulary, self.tag_names, self.length, self.task.looks_ahead)
+        if self.run.config.reads_vectors:
+            batch["text_features"] = read_captions(self.run, captions, batch["token_ids"].shape[1], self.encoder)
         return self.run.model.encode({name: tensor.to(self.device) for name, tensor in batch.items()})
 
     def write(self, outputs: dict[str, torch.Tensor], count: int, config: WritingConfig,
@@ -164,7 +175,8 @@ def tell_story(config: StoryConfig) -> ToldStory:
     """
     require_task(config, read_record(config.run).config.asked)
     contents, count = read_contents(config.photos), len(config.photos)
-    teller = Storyteller.open(config.run, config.features, config.backbone, config.weights, config.device)
+    teller = Storyteller.open(config.run, config.features, config.backbone, config.weights, config.device,
+                              config.text_encoder, any(config.captions))
     outputs = teller.read(look_at(config.photos, contents, teller.mapper, teller.resize), config.captions)
     sentences = teller.write(outputs, count, config.writing)
     tags_seen = [teller.likeliest(logits) for logits in outputs["seen_logits"][0, :count]]

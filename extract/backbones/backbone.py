@@ -107,8 +107,7 @@ def build_backbone(name: str, weights: str, resize: str | None = None) -> Backbo
         weights = weights if weights == RANDOM or source is None else OWN if weights in (IMAGENET, OWN) else source.name
     elif ":" in name:
         weights = OWN
-    origin = getattr(_find_spec(name.partition(":")[0]), "origin", None) if ":" in name else None
-    files = tuple(path for path in (source, Path(origin) if origin else None) if path is not None)
+    files = tuple(path for path in (source, find_source(name) if ":" in name else None) if path is not None)
     module.eval().requires_grad_(False)
     return Backbone(name, module, replace(spec, resize=resize or spec.resize), weights, hash_weights(module), files)
 
@@ -156,16 +155,34 @@ def _take_head_off(name: str, module: nn.Module) -> tuple[str, int]:
     return path, last.in_features
 
 
-def _build_plugin(name: str, weights: str) -> tuple[nn.Module, Spec, str, Path | None]:
+def call_factory(name: str, flag: str) -> Any:
+    """What the factory of a plug-in returns.
+
+    Args:
+        name: `module:factory`. flag: it was given with, for the messages.
+
+    Raises:
+        UserError: if there is no such module, or nothing in it that can be called.
+    """
     module_name, _, attribute = name.partition(":")
     if _find_spec(module_name) is None:
-        raise UserError(f"expected an importable module in --backbone {name}, found no module {module_name!r} from "
+        raise UserError(f"expected an importable module in {flag} {name}, found no module {module_name!r} from "
                         f"{os.getcwd()}; run from its folder or set PYTHONPATH")
     factory = getattr(importlib.import_module(module_name), attribute, None)
     if not callable(factory):
         raise UserError(f"expected a callable {attribute!r} in module {module_name!r}, found "
                         f"{'none' if factory is None else type(factory).__name__}; name a factory without arguments")
-    made = factory()
+    return factory()
+
+
+def find_source(name: str) -> Path | None:
+    """The file of a plug-in's module; None where there is none."""
+    origin = getattr(_find_spec(name.partition(":")[0]), "origin", None)
+    return Path(origin) if origin else None
+
+
+def _build_plugin(name: str, weights: str) -> tuple[nn.Module, Spec, str, Path | None]:
+    made = call_factory(name, "--backbone")
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)
             and isinstance(made[1], Mapping)):
         raise UserError(f"expected {name} to return (torch module, spec), found {type(made).__name__}; return both")

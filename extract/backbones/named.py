@@ -81,7 +81,7 @@ def build_text_tower(name: str, weights: str) -> tuple[nn.Module, Callable[[list
     """
     if not name.startswith("open_clip:"):
         raise UserError(f"expected open_clip:NAME/TAG for a text tower, found {name}; of those both halves are at hand")
-    model = _open_clip_model(name, _find_weights(describe_named(name), weights))
+    model = _open_clip_model(name, _find_weights(describe_named(name), weights), whole=True)
     library = require_extra("open_clip", "backbones", name)
     return TextTower(model).eval(), library.get_tokenizer(_split_open_clip(name)[0])
 
@@ -199,7 +199,7 @@ def _build_open_clip(name: str, path: Path | None) -> tuple[nn.Module, dict[str,
                     "mean": config["mean"], "std": config["std"]}
 
 
-def _open_clip_model(name: str, path: Path | None) -> Any:
+def _open_clip_model(name: str, path: Path | None, whole: bool = False) -> Any:
     library = require_extra("open_clip", "backbones", name)
     level = logging.getLogger().level
     try:
@@ -212,7 +212,7 @@ def _open_clip_model(name: str, path: Path | None) -> Any:
     if path is None:
         return model
     state = read_weights(path)
-    if not any(key.removeprefix("module.").startswith("visual.") for key in state):
+    if not whole and not any(key.removeprefix("module.").startswith("visual.") for key in state):
         fit_weights(model.visual, state, "", path)  # of the image half alone, as fine-tuning writes it
         return model
     try:

@@ -25,6 +25,7 @@ from extract.folder.occupancy import hold_folder, take_turns
 from extract.folder.plan import Plan, choose_name, plan_folder, read_limited
 from extract.folder.publication import Ending, complete_entries, publish_folder, summarise
 from extract.folder.recipe import LOCAL
+from extract.folder.text_writer import open_encoder, write_text
 from extract.folder.word_writer import order_words, write_words
 from extract.folder.work import Asked, Work, find_work
 from extract.folder.writer import publish_shard
@@ -76,7 +77,7 @@ def import_features(config: ExtractConfig, source: Source, licence: str) -> Path
         UserError: if the source is none, names no photo of the dataset, or the folder holds other features.
     """
     require_room(config.out, "a features folder")
-    dataset = read_limited(config)
+    dataset, encoder = read_limited(config), open_encoder(config)
     with hold_folder(config.out, 0, 1) as still_held:
         plan, manifest = plan_folder(config, dataset, {})
         scratch = config.out / LOCAL / SCRATCH
@@ -98,7 +99,8 @@ def import_features(config: ExtractConfig, source: Source, licence: str) -> Path
         with take_turns(config.out):
             entries = complete_entries(plan, config.out, asked)
             assert entries is not None and gathered.feature is not None, "every shard was just published"
-            shards, words = write_words(config, dataset, order_words(config, dataset), plan, manifest)
+            shards, words = write_text(config, *write_words(config, dataset, order_words(config, dataset), plan,
+                                                            manifest), encoder, manifest)
             ending = Ending(recipe, gathered.feature.shape[1], "imported", licence, 0, config.words, shards, words,
                             dataset.skipped)
             log.info("%s is complete: %s", config.out, summarise(publish_folder(plan, config.out, entries, ending,

@@ -92,6 +92,11 @@ def _spell_words(manifest: Manifest) -> str:
         fields = entry.identity["fields"]
         lines.append(f"| words `{name}` | stories: {stories}; {fields['vocabulary_size']} words, rows of "
                      f"{fields['length']} ids, {sum(counts['cut'] for counts in splits.values())} captions cut |")
+        if entry.text is not None:
+            made = entry.text["fields"]
+            lines.append(f"| text features of `{name}` | `feature` (S, 5, {made['width']}) in `text-<split>-*.h5`, by "
+                         f"the frozen encoder `{made['encoder']}` (sha256 of its weights {made['weights']:.12}...), "
+                         f"licence: {made['licence']} |")
     if manifest.num_tokens > 1:
         lines.append(f"| tokens | {manifest.num_tokens} of every photo in `tokens/*.h5`: `feature` (N, P, D), places "
                      "of the map before pooling, row by row |")

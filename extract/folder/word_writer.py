@@ -125,7 +125,6 @@ def _write_split(folder: Path, group: str, part: EncodedSplit, row_of: dict[byte
                  old: tuple[Shard, ...]) -> tuple[Shard, ...]:
     ids, inverse = np.unique(part.photo_id, return_inverse=True)
     photo = np.array([row_of[name] for name in ids.tolist()], np.int32)[inverse].reshape(-1, NUM_FRAMES)
-    generation = 1 + max((_generation(shard.name) for shard in old), default=-1)
     written = []
     for number, start in enumerate(range(0, len(photo), SHARD_STORIES)):
         rows = slice(start, start + SHARD_STORIES)
@@ -134,11 +133,21 @@ def _write_split(folder: Path, group: str, part: EncodedSplit, row_of: dict[byte
         arrays = {"token": part.token[rows], "tag": part.tag[rows], "tag_source": part.tag_source[rows],
                   "photo": photo[rows], "tokenised": part.tokenised[rows], "story_id": part.story_id[rows],
                   "album_id": part.album_id[rows], "caption": caption, "offset": offset}
-        name = f"{group}-{number:05d}{f'-{generation}' if generation else ''}.h5"
-        shard = next((shard for shard in old if holds_arrays(folder, shard, "words", arrays)), None) or publish_shard(
-            folder, name, "words", arrays, len(photo[rows]))
-        written.append(replace(shard, offset=start))
+        written.append(replace(settle_shard(folder, group, number, "words", arrays, old), offset=start))
     return tuple(written)
+
+
+def settle_shard(folder: Path, group: str, number: int, kind: str, arrays: dict[str, np.ndarray],
+                 old: tuple[Shard, ...]) -> Shard:
+    """Write a shard of stories, unless one that is there has these very arrays.
+
+    Args:
+        group: it belongs to, of which it is the `number`th. old: the shards of the group until now.
+    """
+    generation = 1 + max((_generation(shard.name) for shard in old), default=-1)
+    name = f"{group}-{number:05d}{f'-{generation}' if generation else ''}.h5"
+    return next((shard for shard in old if holds_arrays(folder, shard, kind, arrays)), None) or publish_shard(
+        folder, name, kind, arrays, len(arrays["feature" if kind == "text" else "photo"]))
 
 
 def _generation(name: str) -> int:

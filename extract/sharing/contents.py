@@ -43,7 +43,7 @@ class File:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which splits and word sets; empty for all there are. `leave_out`: names of BESIDE."""
+    """Which splits and word sets; empty for all there are. `leave_out`: names of BESIDE, and "text"."""
 
     splits: Sequence[str] = ()
     words: Sequence[str] = ()
@@ -91,7 +91,7 @@ def read_offer(manifest: bytes, part: bytes | None, shown: str) -> tuple[Manifes
 
 
 def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard]:
-    """The story shards of a choice.
+    """The story shards of a choice, and the text features beside them.
 
     Args:
         manifest: less what lacks (see `data.folder.part.without`).
@@ -105,8 +105,9 @@ def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard
         if unknown := [name for name in asked if name not in there]:
             raise UserError(f"expected a {what} {unknown[0]!r:.80} in {where}, found {', '.join(there) or 'none'}; "
                             "name one of those")
+    kinds = ("",) if "text" in choice.leave_out else ("", "text-")
     return [shard for name in choice.words or sorted(manifest.words) for split in choice.splits or splits
-            for shard in manifest.shards.get(f"words/{name}/{split}", ())]
+            for kind in kinds for shard in manifest.shards.get(f"words/{name}/{kind}{split}", ())]
 
 
 def choose_texts(manifest: Manifest, choice: Choice) -> list[File]:
@@ -124,7 +125,8 @@ def choose_rows(root: Path, manifest: Manifest, stories: Sequence[Shard], choice
     photos = manifest.shards.get("photos", ())
     is_asked = np.ones(len(photos), bool)
     if choice.splits or choice.words:
-        rows = [map_published(root, shard, "words")["photo"].ravel() for shard in stories]
+        rows = [map_published(root, shard, "words")["photo"].ravel() for shard in stories
+                if "/text-" not in shard.name]
         ends = np.cumsum([shard.rows for shard in photos])
         asked = np.unique(np.searchsorted(ends, np.unique(np.concatenate([np.zeros(0, np.int32), *rows])), "right"))
         is_asked = np.isin(np.arange(len(photos)), asked)

@@ -151,7 +151,8 @@ class Download:
         Raises:
             UserError: if it cannot be had, or is not what the manifest says.
         """
-        target, partial = self.root / file.name, self.root / PULLING / f"{file.sha256}.part"
+        target = self.root / file.name  # equal files are brought side by side
+        partial = self.root / PULLING / f"{file.sha256}-{file.name.replace('/', '@')}.part"
         for name in (file.name, partial.relative_to(self.root).as_posix()):
             refuse_links(self.root, name)
         if target.is_file() and file.bytes in (None, target.stat().st_size) and sha256_file(target) == file.sha256:

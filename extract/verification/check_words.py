@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.folder.identity import follows_from_fields
 from data.folder.manifest import Manifest, WordsEntry
 from data.folder.published import map_published
-from data.folder.word_reader import DII, MAX_WORDS_BYTES, SIS, WordSet
+from data.folder.word_reader import DII, MAX_WORDS_BYTES, SIS, WordSet, digest_captions
 from data.words.tokens import END, PAD, RESERVED, START
 from extract.verification.check_files import require_digest
 from extract.verification.check_photos import decode_id
@@ -26,6 +26,9 @@ def check_words(root: Path, manifest: Manifest, report: Report) -> None:
     for name, entry in manifest.words.items():
         sizes = _check_files(root, name, entry, manifest, report)
         groups = [group for group in manifest.shards if group.startswith(f"words/{name}/")]
+        text = [group for group in groups if group.startswith(f"words/{name}/text-")]
+        groups = [group for group in groups if group not in text]
+        _check_text(root, name, entry, text, manifest, report)
         for group in groups:
             for shard in manifest.shards[group]:
                 with report.blame(shard.name):
@@ -42,6 +45,32 @@ def check_words(root: Path, manifest: Manifest, report: Report) -> None:
     for group in manifest.shards:
         if group.startswith("words/") and f"{group.rpartition('/')[0]}/" not in known:
             report.contradict(group, "expected the word set's entry in the manifest, found none")
+
+
+def _check_text(root: Path, name: str, entry: WordsEntry, groups: list[str], manifest: Manifest, report: Report
+                ) -> None:
+    """Check a word set's text features: of its captions, of its identity's width, and numbers."""
+    if entry.text is None and not groups:
+        return
+    if entry.text is None or not groups or not follows_from_fields(entry.text):
+        report.contradict(f"words/{name}", "expected text features with the identity of what made them, the sha256 of "
+                          "its fields, found otherwise")
+        return
+    fields = entry.text["fields"]
+    report.facts[f"text features of {name}"] = f"{fields.get('width')} numbers by {fields.get('encoder')}"
+    for group in groups:
+        parts, words = manifest.shards[group], manifest.shards.get(group.replace("/text-", "/"), ())
+        if [(shard.rows, shard.offset) for shard in parts] != [(shard.rows, shard.offset) for shard in words]:
+            report.contradict(group, "expected shards of as many stories as the words beside, found others")
+            continue
+        for shard, beside in zip(parts, words):
+            with report.blame(shard.name):
+                arrays = map_published(root, shard, "text")
+                if arrays["feature"].shape[2] != fields.get("width") or not np.isfinite(arrays["feature"]).all():
+                    raise UserError(f"expected {fields.get('width')} finite numbers a caption, found otherwise; -")
+                if beside.name not in report.lacks and \
+                        digest_captions(map_published(root, beside, "words")) != arrays["captions"].tobytes():
+                    raise UserError("expected vectors of the captions beside them, found those of others; -")
 
 
 def _check_files(root: Path, name: str, entry: WordsEntry, manifest: Manifest,

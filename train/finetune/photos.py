@@ -65,8 +65,8 @@ class PhotoDataset(StoryDataset):
     features: PhotoFeatures
 
     def __init__(self, features: PhotoFeatures, split: str, *settings: object, resize: Resize, augmentation: bool,
-                 readers: int) -> None:
-        super().__init__(features, split, *settings)  # type: ignore[arg-type]
+                 readers: int, text: bool = False) -> None:
+        super().__init__(features, split, *settings, text=text)  # type: ignore[arg-type, misc]
         self.resize, self.is_augmented = resize, augmentation and split == "train"
         self._pool = ThreadPoolExecutor(readers or count_cores(), thread_name_prefix="photos")
         self._ahead: dict[int, list[Future[np.ndarray]]] = {}

@@ -51,7 +51,7 @@ def _run_in_world(command: Command, world: World, stack: ExitStack) -> None:
     begun = load_run(command.begin_path)
     features = PhotoFeatures(command.features_path, command.photos_path)
     words = features.words(begun.config.words)
-    require_same_folder(begun, command.begin_path, features.recipe, words.identity, command.features_path)
+    require_same_folder(begun, command.begin_path, features.recipe, words, command.features_path)
     backbone, resize = open_backbone(features.manifest, command.features_path, command.config.weights)
     make = partial(PhotoDataset, resize=resize, augmentation=command.config.augmentation,
                    readers=command.config.readers)
@@ -68,7 +68,7 @@ def _run_in_world(command: Command, world: World, stack: ExitStack) -> None:
                                      "dropped": train_set.num_dropped, "photos": train_set.num_photos},
         {**resolve(config, features, len(train_set), world), "photos": str(command.photos_path),
          "run": str(command.begin_path)},
-        {**command.config.lasting(), "from": sha256_file(command.begin_path / BEST)})
+        {**command.config.lasting(), "from": sha256_file(command.begin_path / BEST)}, begun.text)
     plan, record = agree_on_plan(command.run_path, record, command.force, world, stack)
     if plan == COMPLETE:
         if world.is_writer:

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from data.annotations.annotation_file import NUM_FRAMES
 from data.words.tokens import PAD
-from train.config import ModelConfig
+from train.config import INSTEAD, ModelConfig
 from train.model.carry import PhotoCarry, TagCarry
 from train.model.packed_lstm import run_frames
 from train.model.packing import unpack
 from train.model.query import PhotoQuery
-from train.model.text import Context, TextDecoder, TextEncoder, pack_targets, pair_words
+from train.model.text import Context, TextDecoder, TextEncoder, TextVectors, pack_targets, pair_words
 
 NUM_UNCOUNTED_TAGS = 2  # columns 0 <PAD> and 1 <UNK> take part in nothing
 Batch = Mapping[str, Tensor]
@@ -30,15 +30,18 @@ class StoryModel(nn.Module):
         config: widths and switches.
         feature_dim: D of the features folder. vocabulary_size: V of its word set. num_tags: G, all columns.
         left_out_tags: columns that take part in nothing, beside the first two.
+        text_feature_dim: E of the captions' text features, where the settings say that they are read.
     """
 
     def __init__(self, config: ModelConfig, feature_dim: int, vocabulary_size: int, num_tags: int,
-                 left_out_tags: tuple[int, ...] = ()) -> None:
+                 left_out_tags: tuple[int, ...] = (), text_feature_dim: int = 0) -> None:
         super().__init__()
         self.config = config
         state_dim = config.hidden_dim + config.tag_embedding_dim
-        self.text_encoder = TextEncoder(config, vocabulary_size)
-        self.fusion = Fusion(feature_dim, self.text_encoder.output_dim, config.fusion_dim, config.dropout)
+        self.text_encoder = TextEncoder(config, vocabulary_size) if config.text_features != INSTEAD else None
+        self.text_vectors = TextVectors(text_feature_dim, config.dropout) if config.reads_vectors else None
+        text_dim = sum(part.output_dim for part in (self.text_encoder, self.text_vectors) if part is not None)
+        self.fusion = Fusion(feature_dim, text_dim, config.fusion_dim, config.dropout)
         self.sequence = nn.LSTM(config.fusion_dim, config.hidden_dim, config.sequence_layers, batch_first=True,
                                 dropout=config.dropout if config.sequence_layers > 1 else 0.0)
         self.sequence_dropout = nn.Dropout(config.dropout)
@@ -206,8 +209,12 @@ class StoryModel(nn.Module):
 
     def _encode_captions(self, batch: Batch) -> Tensor:
         read = batch.get("input_ids", batch["token_ids"])[:, :-1]                          # (B, K - 1, T)
-        lengths = _caption_lengths(batch)[:, :-1]
-        return self.text_encoder(read.flatten(0, 1), lengths.flatten()).unflatten(0, read.shape[:2])
+        lengths, parts = _caption_lengths(batch)[:, :-1], []
+        if self.text_encoder is not None:
+            parts.append(self.text_encoder(read.flatten(0, 1), lengths.flatten()).unflatten(0, read.shape[:2]))
+        if self.text_vectors is not None:
+            parts.append(self.text_vectors(batch["text_features"][:, :-1], lengths))
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
     def _mean_tag_embedding(self, next_logits: Tensor) -> Tensor:
         """The tags' embeddings weighted by how likely each comes next; gradients flow into the logits."""

@@ -56,6 +56,35 @@ class TextEncoder(nn.Module):
         return (scores.softmax(dim=-1).unsqueeze(-1) * states).sum(dim=1)
 
 
+class TextVectors(nn.Module):
+    """Captions' frozen vectors as fusion reads them: standardised by train statistics, with dropout."""
+
+    def __init__(self, text_feature_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.output_dim, self.dropout = text_feature_dim, nn.Dropout(dropout)
+        self.register_buffer("mean", torch.zeros(text_feature_dim))
+        self.register_buffer("std", torch.ones(text_feature_dim))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Keep the train captions' mean and deviation, both (E,), in the buffers."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Read vectors.
+
+        Args:
+            vectors: (..., E) as the folder has them. lengths: (...) on the CPU; 0 for a caption that is withheld.
+
+        Returns:
+            (..., E) float32; zeros where the caption is withheld.
+        """
+        read = self.dropout((vectors.float() - self.mean) / self.std)
+        return read * send(lengths > 0, read.device).unsqueeze(-1)
+
+
 class Context(NamedTuple):
     """What captions are written from; every part has the same N rows, or the leading dimensions (B, P).
 

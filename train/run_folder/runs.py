@@ -1,7 +1,7 @@
 """A run folder: what lies in it, what it was made from, and how to open it.
 
 config.json          {"version", "settings", "sizes", "recipe", "words", "source", "features", "stories", "resolved"}:
-                     replays the run
+                     replays the run; "text" where text features are read, "finetune" where it is one
 vocabulary.json      {"words": [...], "tags": [...]}, what its ids mean: for `--init` on another folder
 metrics.jsonl        one line per epoch
 best.safetensors     weights of the best epoch, feature statistics among them
@@ -34,6 +34,7 @@ VERSION = 1
 CONFIG, METRICS, BEST, LAST, CURVES = "config.json", "metrics.jsonl", "best.safetensors", "last.pt", "curves.png"
 VOCABULARY = "vocabulary.json"
 BACKBONE = "backbone.safetensors"
+NOTHING: Identity = {"id": "", "fields": {}}  # of text features that are not read
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class RunRecord:
         recipe, words, source: identities of the features folder. features: where it lay.
         stories: counts of train and val stories, those dropped, and photos.
         resolved: what `auto` came to on the machine that began the run.
+        text: identity of the text features that are read, NOTHING where none are.
         finetune: settings and beginning of a fine-tuning; empty for plain training.
     """
 
@@ -57,6 +59,7 @@ class RunRecord:
     stories: dict[str, int]
     resolved: dict[str, Any]
     finetune: dict[str, Any] = field(default_factory=dict)
+    text: Identity = field(default_factory=lambda: NOTHING)
 
     @property
     def fitted(self) -> TrainConfig:
@@ -78,6 +81,7 @@ class LoadedRun:
     epoch: int
     features: str
     precision: str
+    text: Identity = field(default_factory=lambda: NOTHING)
 
 
 def write_record(run_path: Path, record: RunRecord) -> Path:
@@ -85,7 +89,8 @@ def write_record(run_path: Path, record: RunRecord) -> Path:
     return write_json(run_path / CONFIG, {
         "version": VERSION, "settings": asdict(record.config), "sizes": record.sizes, "recipe": record.recipe,
         "words": record.words, "source": record.source, "features": record.features, "stories": record.stories,
-        "resolved": record.resolved, **({"finetune": record.finetune} if record.finetune else {})})
+        "resolved": record.resolved, **({"finetune": record.finetune} if record.finetune else {}),
+        **({"text": record.text} if record.text["id"] else {})})
 
 
 def read_record(run_path: Path) -> RunRecord:
@@ -105,7 +110,8 @@ def read_record(run_path: Path) -> RunRecord:
         settings = {name: value for name, value in raw["settings"].items() if name in known}
         return RunRecord(TrainConfig(**settings), dict(raw["sizes"]), _identity(raw["recipe"]),
                          _identity(raw["words"]), _identity(raw["source"]), str(raw["features"]),
-                         dict(raw["stories"]), dict(raw["resolved"]), dict(raw.get("finetune", {})))
+                         dict(raw["stories"]), dict(raw["resolved"]), dict(raw.get("finetune", {})),
+                         _identity(raw.get("text", NOTHING)))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"expected a whole config.json in {path}, found {type(error).__name__}: {error}; "
                         f"{remedy}") from None
@@ -127,7 +133,7 @@ def load_run(run_path: Path, device: str | torch.device = "cpu") -> LoadedRun:
                         f"{error}; train the run again with --force") from None
     return LoadedRun(run_path, record.config, model.to(device).eval(), read_recipe(run_path, record), record.words,
                      record.source, int(metadata.get("epoch", 0)), record.features,
-                     record.resolved.get("precision", "float32"))
+                     record.resolved.get("precision", "float32"), record.text)
 
 
 def open_features(run: LoadedRun, given: Path | None) -> Features:
@@ -157,7 +163,7 @@ def read_recipe(run_path: Path, record: RunRecord) -> Identity:
 def build_model(config: TrainConfig, sizes: dict[str, Any]) -> StoryModel:
     """A freshly initialised model of a run's sizes; the weights come from torch's global generator."""
     return StoryModel(config, sizes["feature_dim"], sizes["vocabulary_size"], sizes["num_tags"],
-                      tuple(sizes["left_out_tags"]))
+                      tuple(sizes["left_out_tags"]), sizes.get("text_feature_dim", 0))
 
 
 def measure_sizes(config: TrainConfig, feature_dim: int, words: WordSet) -> dict[str, Any]:
@@ -172,13 +178,20 @@ def measure_sizes(config: TrainConfig, feature_dim: int, words: WordSet) -> dict
     if config.leave_out_tags and not left_out:
         raise UserError(f"setting leave_out_tags: expected a tag category of {words.path}, found "
                         f"{config.leave_out_tags!r}; name one of {', '.join(sorted(set(categories.values())))}")
+    text = read_text(config, words)["fields"]
     return {"feature_dim": feature_dim, "vocabulary_size": len(words.vocabulary), "num_tags": len(words.tag_names),
-            "left_out_tags": left_out}
+            "left_out_tags": left_out, **({"text_feature_dim": text["width"]} if text else {})}
 
 
-def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Identity, words: Identity,
+def read_text(config: TrainConfig, words: WordSet) -> Identity:
+    """The identity of the text features that a run reads of a word set; NOTHING where it reads none, or there are none.
+    """
+    return words.text or NOTHING if config.reads_vectors else NOTHING
+
+
+def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Identity, words: WordSet,
                         features_path: Path) -> None:
-    """Refuse a features folder of another recipe or other words than the run was trained with.
+    """Refuse a features folder of another recipe, other words or other text features than the run was trained with.
 
     Raises:
         UserError: naming each field that differs, both values, and the mending command.
@@ -189,8 +202,10 @@ def require_same_folder(run: LoadedRun | RunRecord, run_path: Path, recipe: Iden
     train = f"train on this one with: make train FEATURES={shell_word(features_path)} RUN=ANOTHER"
     if told := require_same_recipe(run.recipe, recipe, whose, where, f"{own}, or {train}"):
         logger.warning("%s", told)
-    require_same("words", run.words, words, whose, where,
+    require_same("words", run.words, words.identity, whose, where,
                  f"make the folder's words with --words-from {shell_word(run.features)}, or {train}")
+    require_same("text features", run.text, read_text(run.config, words), whose, where,
+                 f"make them with: {words.describe_remedy(str(run.text['fields'].get('encoder')))}, or {train}")
 
 
 def write_weights(path: Path, model: StoryModel, epoch: int) -> Path:

@@ -1,12 +1,15 @@
-"""Mean and deviation of the train photos' features; they come from train alone and stay with the run."""
+"""Mean and deviation of the train photos' and captions' features; they come from train alone and stay with the run."""
 import logging
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError
 from data.folder.folder import Features
+from data.folder.mapped import MappedRows
+from train.batches import StoryDataset
 from train.model.story_model import StoryModel
 
 logger = logging.getLogger(__name__)
@@ -40,10 +43,27 @@ def measure_features(features: Features, rows: np.ndarray, std_floor: float) -> 
     """
     if not len(rows):
         return torch.zeros(features.width), torch.ones(features.width)
-    shift = features.feature.take(rows[:1])[0].astype(np.float32)  # columns far from 0 keep their digits
-    total, squares = np.zeros(features.width), np.zeros(features.width)
+    return _measure(features.feature, rows, std_floor, features)
+
+
+def measure_captions(dataset: StoryDataset, std_floor: float) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of every column of the text features of a train set's captions, as `measure_features` gives
+    them.
+
+    Raises:
+        UserError: if one is no finite number.
+    """
+    assert dataset.text is not None
+    frames = MappedRows([piece.reshape(-1, piece.shape[2]) for piece in dataset.text.pieces])
+    rows = (dataset.story_rows[:, None] * NUM_FRAMES + np.arange(NUM_FRAMES)).ravel()
+    return _measure(frames, rows, std_floor, dataset.features)
+
+
+def _measure(vectors: MappedRows, rows: np.ndarray, std_floor: float, features: Features) -> tuple[Tensor, Tensor]:
+    shift = vectors.take(rows[:1])[0].astype(np.float32)  # columns far from 0 keep their digits
+    total, squares = np.zeros(len(shift)), np.zeros(len(shift))
     for start in range(0, len(rows), CHUNK):
-        chunk = features.feature.take(rows[start:start + CHUNK]).astype(np.float32) - shift
+        chunk = vectors.take(rows[start:start + CHUNK]).astype(np.float32) - shift
         total += chunk.sum(axis=0, dtype=np.float64)
         squares += np.einsum("nd,nd->d", chunk, chunk).astype(np.float64)
     if not np.isfinite(squares).all():

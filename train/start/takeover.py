@@ -17,7 +17,7 @@ TAG_ROWS = ("tag_embedding", "seen_head.3.weight", "seen_head.3.bias", "next_hea
 # come from this run's folder and settings
 OWN = ("feature_mean", "feature_std", "counted_tags", "photo_carry.scale", "photo_carry.likeness_scale",
        "photo_carry.decoder_share", "photo_query.directions", "photo_query.kept", "photo_query.is_used",
-       "text_decoder.ngram_share")
+       "text_decoder.ngram_share", "text_vectors.mean", "text_vectors.std")
 
 
 def require_source(run_path: Path) -> None:
@@ -30,13 +30,13 @@ def require_source(run_path: Path) -> None:
     read_weights(run_path / BEST)
 
 
-def take_over(model: StoryModel, run_path: Path, words: WordSet, recipe: Identity) -> str:
+def take_over(model: StoryModel, run_path: Path, words: WordSet, recipe: Identity, text: Identity) -> str:
     """Copy what fits from a run's best weights into a model.
 
     Args:
         model: changed in place. run_path: the run to start from.
         words: this run's words; rows of words and tags are matched by what they stand for.
-        recipe: this run's photo recipe.
+        recipe: this run's photo recipe. text: the identity of its text features.
 
     Returns:
         What was and was not taken over, in one sentence.
@@ -64,6 +64,8 @@ def take_over(model: StoryModel, run_path: Path, words: WordSet, recipe: Identit
         report += f"; not taken over (absent there or of another shape): {', '.join(left)}"
     if read_recipe(run_path, record)["id"] != recipe["id"]:
         report += "; its photos went through another recipe, so what reads and predicts features starts far off"
+    if record.text["id"] != text["id"]:
+        report += "; its captions had other text features or none, so what reads these starts far off"
     return report
 
 
