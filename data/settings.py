@@ -3,8 +3,9 @@
 Light: `--help` reads this file.
 """
 import argparse
+import operator
 import typing
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, field, fields
 from functools import partial
 from typing import Any, TypeVar
@@ -12,13 +13,16 @@ from typing import Any, TypeVar
 from data.errors import UserError
 
 Config = TypeVar("Config")
+LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {  # rule -> what must hold, and how it is told
+    "least": (operator.ge, "at least"), "above": (operator.gt, "more than"), "most": (operator.le, "at most"),
+    "below": (operator.lt, "below")}
 
 
 def setting(default: Any = MISSING, meaning: str = "", **rules: Any) -> Any:
     """A field with its default (none: it must be given) and the words that `--help` prints beside it.
 
     Args:
-        rules: least, most, choices: what it may be; flag, where that is another name; group, the title it stands under;
+        rules: choices, or LIMITS: what it may be; flag, where that is another name; group, the title it stands under;
             metavar, nargs: as argparse has them.
     """
     return field(default=default, metadata={"help": meaning, **rules})
@@ -30,15 +34,15 @@ class Checked:
     def __post_init__(self) -> None:
         for known in fields(self):  # type: ignore[arg-type]
             value = getattr(self, known.name)
-            least, most, choices = (known.metadata.get(rule) for rule in ("least", "most", "choices"))
-            is_out = value is not None and not ((least is None or value >= least)  # so that nan is out
-                                                and (most is None or value <= most))
-            if is_out and most is not None:
-                raise UserError(f"expected {flag_of(known)} from {least} to {most}, found {value}; give one in that "
-                                "range")
-            if is_out or choices and value not in choices and value is not None:
-                expected = f"one of {', '.join(map(str, choices))}" if choices else f"at least {least}"
-                raise UserError(f"setting {known.name}: expected {expected}, found {value!r}; change {flag_of(known)}")
+            choices, limits = known.metadata.get("choices"), {
+                rule: known.metadata[rule] for rule in LIMITS if known.metadata.get(rule) is not None}
+            is_in = value in choices if choices else all(LIMITS[rule][0](value, limits[rule]) for rule in limits
+                                                         if value is not None)  # nan is never in
+            if value is None or is_in:
+                continue
+            expected = f"one of {', '.join(map(str, choices))}" if choices else " and ".join(
+                f"{LIMITS[rule][1]} {limit}" for rule, limit in limits.items())
+            raise UserError(f"setting {known.name}: expected {expected}, found {value!r}; change {flag_of(known)}")
 
 
 def flag_of(known: Field) -> str:

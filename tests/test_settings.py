@@ -93,7 +93,7 @@ def test_every_command_names_the_nearest_flag_and_command(command, flags, messag
     (["--task", "tell", "--text-weight", "0", "--tag-weight", "0"], r"every loss weight at 0"),
     (["--task", "tell", "--word-attention"], r"word_attention: expected captions that are read, found task tell"),
     (["--no-use-text", "--synonym-swaps", "0.1"], r"synonym_swaps: expected captions.*use_text False"),
-    (["--word-dropout", "1.5"], r"word_dropout: expected a share from 0 to 1"),
+    (["--word-dropout", "1.5"], r"word_dropout: expected at least 0 and at most 1"),
 ])
 def test_what_is_wrong_is_said_in_one_sentence(flags, message):
     with pytest.raises(UserError, match=message):

@@ -2,18 +2,15 @@
 import argparse
 import json
 import tomllib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from data.errors import CommandParser, UserError, suggest
 from data.folder.manifest import MANIFEST
-from train.config import DEVICES, MISSING, PRECISIONS, PRESETS, READERS, TEXT_FEATURES, TrainConfig, make_config
-from train.task import TASKS
+from train.config import PRESETS, TrainConfig, make_config
 
-CHOICES: dict[str, Iterable[str]] = {"task": TASKS, "preset": PRESETS, "missing": MISSING, "precision": PRECISIONS,
-                                     "device": DEVICES, "reader": READERS, "text_features": TEXT_FEATURES}
 FIELDS = {known.name: known for known in fields(TrainConfig)}
 DESCRIPTION = "Train the story model on a features folder; no photo is opened. A run that is there already goes on."
 
@@ -126,7 +123,7 @@ def check_settings(raw: dict[str, Any], known: dict[str, Any], path: Path) -> di
 
 def add_setting(parser: argparse._ActionsContainer, known: Field, shown: str) -> None:
     """A flag for a setting, absent where it is not given; `shown` is its help."""
-    flag, choices = f"--{known.name.replace('_', '-')}", CHOICES.get(known.name) or known.metadata.get("choices")
+    flag, choices = f"--{known.name.replace('_', '-')}", known.metadata.get("choices")
     how: dict[str, Any] = {"type": type(known.default), "choices": choices,
                            "metavar": None if choices else known.name.upper()}
     parser.add_argument(flag, help=shown.replace("%", "%%"), **(

@@ -53,7 +53,7 @@ class StoryModel(nn.Module):
         self.text_decoder = TextDecoder(config, vocabulary_size)
         carries = config.asked.looks_ahead
         self.photo_carry = PhotoCarry(NUM_FRAMES - 1) if config.photo_carry and carries else None
-        self.photo_query = PhotoQuery(feature_dim) if config.photo_query and carries else None
+        self.photo_query = PhotoQuery(feature_dim) if config.photo_query and self.photo_carry else None
         self.tag_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
         self.seen_carry = TagCarry(NUM_FRAMES - 1) if config.tag_carry and carries else None
         self.seen_probe = nn.Linear(feature_dim, num_tags) if config.tag_probe else None
