@@ -50,8 +50,8 @@ class ModelConfig(Checked):
                                  choices=TEXT_FEATURES)
     word_attention: bool = setting(False, "hierarchical attention: over a caption's words, then over frames")
     photo_carry: bool = setting(False, "the predicted photo begins as a blend of the photos seen")
-    photo_query: bool = setting(False, "with photo_carry: the next photo is sought with less of what all photos vary in, "
-                                       "where val gains by it")
+    photo_query: bool = setting(False, "with photo_carry: the next photo is sought with less of what all photos vary "
+                                       "in, where val gains by it")
     tag_carry: bool = setting(False, "tags begin as those of the frames before")
     tag_probe: bool = setting(False, "tags of a photo that is seen begin as what a linear probe of it says")
     reads_on: bool = setting(False, "the caption is written after reading those before it, as one text")
