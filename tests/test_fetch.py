@@ -201,8 +201,8 @@ def test_photos_of_the_albums_are_fetched_when_asked_for(root, server):
 
 
 def test_settings_out_of_range_are_refused(tmp_path):
-    with pytest.raises(UserError, match="--per-host from 1 to 64, found 0"):
+    with pytest.raises(UserError, match="per_host: expected at least 1 and at most 64, found 0; change --per-host"):
         FetchConfig(tmp_path, per_host=0)
-    with pytest.raises(UserError, match="--silence from 0.1 to 3600, found nan"):
+    with pytest.raises(UserError, match="silence: expected at least 0.1 and at most 3600.*, found nan"):
         FetchConfig(tmp_path, silence=float("nan"))
     assert main(["fetch", str(tmp_path / "nowhere")]) == 2

@@ -53,14 +53,15 @@ def measure_told(lines: Sequence[Prediction], num_resamples: int, seed: int, lef
                  ) -> dict[str, Estimate]:
     """How likely the true stories are, and F1 of tags but those `left_out`, as far as every line says; on the same
     resamples of albums as `PublishedScorer`."""
-    resamples = Resamples([line.album_id for line in lines], num_resamples, seed)
-    estimates = {}
+    if not lines:  # of a system whose stories alone were given
+        return {}
+    resamples, estimates = Resamples([line.album_id for line in lines], num_resamples, seed), {}
     for known in ("", "_known"):
         nll, tokens = ([getattr(line, name + known) for line in lines] for name in ("nll", "tokens"))
-        if lines and None not in nll and any(tokens):
+        if None not in nll and any(tokens):
             estimates[f"perplexity{known}"] = resamples.ratio(np.array(nll), np.array(tokens), len(lines), np.exp)
     for kind in KINDS:
-        if lines and all({"tags", f"tags_{kind}"} <= line.tags_told.keys() for line in lines):
+        if all({"tags", f"tags_{kind}"} <= line.tags_told.keys() for line in lines):
             tellings = Counter(line.photos for line in lines)
             both, total = np.array([np.array(_count_tags(line, kind, left_out)) / tellings[line.photos]
                                     for line in lines]).T
