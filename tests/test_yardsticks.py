@@ -2,7 +2,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 from sklearn.linear_model import Ridge
+from sklearn.metrics import log_loss
 
 from data.folder.folder import Features
 from data.words.tokens import find_rare_words
@@ -13,7 +15,7 @@ from train.config import make_config
 from train.criterion import StoryCriterion
 from train.prepare import fit_to_stories
 from train.run_folder.runs import build_model, measure_sizes
-from train.start.beginnings import PENALTIES, begin_on_probe, begin_on_tag_shares, measure_tag_shares
+from train.start.beginnings import PENALTIES, SCALES, begin_on_probe, begin_on_tag_shares, measure_tag_shares
 from train.start.statistics import measure_features
 from train.yardsticks import count_words, list_unlearned, measure_yardsticks
 
@@ -60,28 +62,36 @@ def test_tags_that_begin_on_their_shares_score_as_the_yardstick_before_the_first
     assert measure_tag_shares(train).isfinite().all()
 
 
-@pytest.mark.parametrize("has_val", [True, False])
-def test_the_probe_begins_on_the_ridge_that_errs_least_on_val(make_features, has_val):
+@pytest.mark.parametrize("val_is", ["like train", "unlike train", "absent"])
+def test_the_probe_begins_on_the_ridge_that_makes_val_likeliest(make_features, val_is):
     features = Features.open(make_features(bad_photos=(4,)))
     train, val = (StoryDataset(features, split, missing="mask") for split in ("train", "val"))
+    held_out = {"like train": train, "unlike train": val, "absent": None}[val_is]
     config = make_config({**SIZES, "tag_probe": True})
     model = build_model(config, measure_sizes(config, features.width, train.words)).eval()
     model.set_statistics(*measure_features(features, train.photo_rows(), config.std_floor))
-    share = torch.sigmoid(measure_tag_shares(train)).numpy()
+    begin = measure_tag_shares(train).numpy()
+    share = 1 / (1 + np.exp(-begin))
 
     def read(dataset):
         batch = dataset.__getitems__(range(len(dataset)))
         is_there = batch["photo_mask"]
         return (model.standardise(batch["image_features"])[is_there].double().numpy(),
-                batch["tag_targets"][is_there].double().numpy() - share)
+                batch["tag_targets"][is_there].double().numpy())
     photos, tags = read(train)
-    fits = [Ridge(alpha=penalty * len(photos), fit_intercept=False).fit(photos, tags) for penalty in PENALTIES]
-    errors = [np.square(fit.predict(read(val)[0]) - read(val)[1]).sum() for fit in fits]
-    best = fits[int(np.argmin(errors))] if has_val else fits[0]
-    assert not has_val or best is not fits[0], "or else this test cannot tell"
-    begin_on_probe(model, train, val if has_val else None)
-    np.testing.assert_allclose(model.seen_probe.weight.detach().numpy().T, best.coef_.T / (share * (1 - share)),
-                               rtol=1e-3, atol=1e-5)
+    found = [scale * Ridge(alpha=penalty * len(photos), fit_intercept=False).fit(photos, tags - share).coef_.T
+             / (share * (1 - share)) for penalty in PENALTIES for scale in SCALES]
+    found.append(0 * found[0])
+    place = 0
+    if held_out is not None:
+        told, true = read(held_out)
+        losses = [sum(log_loss(true[:, tag], expit(begin[tag] + told @ weight[:, tag]), labels=[0, 1])
+                      for tag in np.flatnonzero(model.counted_tags)) for weight in found]
+        place = int(np.argmin(losses))
+    assert (place != 0) == (val_is != "absent"), "or else this test cannot tell"
+    begin_on_probe(model, train, held_out)
+    np.testing.assert_allclose(model.seen_probe.weight.detach().numpy().T, found[place],
+                               rtol=1e-3, atol=1e-4)
 
 
 def test_a_head_that_learned_nothing_is_told_in_a_sentence():

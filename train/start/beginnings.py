@@ -1,9 +1,11 @@
 """Where a fresh model begins: on what train says without any learning."""
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from train.batches import StoryDataset, iterate_batches
 from train.model.ngrams import NgramModel
@@ -11,7 +13,8 @@ from train.model.story_model import StoryModel
 
 BLEND_STORIES = 20_000       # at most so many, evenly taken, decide a few weights as well as all do
 BATCH = 256
-PENALTIES = (0.1, 0.01, 1.0, 10.0, 100.0)  # of the ridge, times the number of photos; the first where there is no val
+PENALTIES = (1.0, 0.01, 0.1, 10.0, 100.0)  # of the ridge, times the number of photos; the first where there is no val
+SCALES = (0.1, 0.3, 1.0)                   # of what it says, likewise
 
 
 def begin_on_blend(model: StoryModel, train_set: StoryDataset) -> None:
@@ -28,34 +31,41 @@ def begin_on_blend(model: StoryModel, train_set: StoryDataset) -> None:
 
 
 def begin_on_probe(model: StoryModel, train_set: StoryDataset, val_set: StoryDataset | None) -> None:
-    """Let the probe of seen tags begin on the ridge from photos to tags, its penalty the best of PENALTIES on val.
+    """Let the probe of seen tags begin on the ridge from photos to tags, as far as that makes val's tags likelier.
 
-    A ridge tells shares, the probe logits: near a tag's share p a step in the share is 1 / (p (1 - p)) in its logit.
+    A ridge tells shares, the probe logits: near a tag's share p a step in the share is 1 / (p (1 - p)) in its logit,
+    farther off a smaller one. Of PENALTIES and SCALES those with the least cross-entropy on val are taken; nothing, if
+    tags are likelier by their shares alone.
     """
     assert model.seen_probe is not None
     device = model.feature_mean.device
-    share = measure_tag_shares(train_set).sigmoid().to(device)                             # (G,)
+    begin = measure_tag_shares(train_set).to(device)                                       # (G,) logits
+    share = begin.sigmoid()
 
     def read(dataset: StoryDataset) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in iterate_batches(dataset, BATCH, dataset.spread(BLEND_STORIES)):
             photos, tags = (batch[name][batch["photo_mask"]].to(device) for name in ("image_features", "tag_targets"))
-            yield model.standardise(photos).double(), tags.double() - share                # (n, D), (n, G)
+            yield model.standardise(photos).double(), tags.double()                        # (n, D), (n, G)
 
     D, count = model.seen_probe.in_features, 0
     products, told = share.new_zeros(D, D), share.new_zeros(D, len(share))
     for photos, tags in read(train_set):
-        products, told, count = products + photos.T @ photos, told + photos.T @ tags, count + len(photos)
+        products, told, count = products + photos.T @ photos, told + photos.T @ (tags - share), count + len(photos)
 
     def solve(penalty: float) -> Tensor:
         diagonal = torch.eye(D, dtype=torch.float64, device=device) * penalty * count
-        return torch.cholesky_solve(told, torch.linalg.cholesky(products + diagonal))
+        return torch.cholesky_solve(told, torch.linalg.cholesky(products + diagonal)) / (share * (1 - share))
 
-    def measure_error(weight: Tensor) -> float:
-        return sum(float((photos @ weight - tags).square().sum()) for photos, tags in read(val_set)) if val_set else 0.0
+    held_out = list(read(val_set)) if val_set is not None else []
 
-    best = min(map(solve, PENALTIES), key=measure_error)
+    def measure_loss(weight: Tensor) -> float:
+        return sum(float((F.binary_cross_entropy_with_logits(begin + photos @ weight, tags, reduction="none")
+                          * model.counted_tags).sum()) for photos, tags in held_out)
+
+    choices = (scale * weight for weight in map(solve, PENALTIES) for scale in SCALES)
+    best = min(chain(choices, [torch.zeros_like(told)]), key=measure_loss)
     with torch.no_grad():
-        model.seen_probe.weight.copy_((best / (share * (1 - share))).T)
+        model.seen_probe.weight.copy_(best.T)
 
 
 def begin_on_tag_shares(model: StoryModel, train_set: StoryDataset) -> None:
