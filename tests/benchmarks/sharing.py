@@ -112,7 +112,6 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
                 "pull from a folder": lambda target: pull_folder(str(root), target, everything),
                 "pull over http": lambda target: pull_folder(url, target, everything),
                 "export to npy": lambda target: (export_features(root, target, "npy"), _sync(target)),
-                "export to parquet": lambda target: (export_features(root, target, "parquet"), _sync(target)),
                 "import of npy": lambda target: import_features(importing, Source(Path(place) / "matrix"), "theirs")}
 
             def fresh(run: Callable[[Path], object]) -> Callable[[int], None]:
