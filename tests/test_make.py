@@ -1,4 +1,5 @@
 """The Makefile: what it hands on, with a python that says what it was given."""
+import os
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+HANDED_ON = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "VENV")  # by a make test VENV=... around this
 SAYS = '#!/bin/bash\nprintf "<%s>" "$(basename "$0")" "$@"; echo\n'
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -23,7 +25,8 @@ def make(tmp_path):
         path.chmod(0o755)
 
     def call(*words: str) -> list[str]:
-        done = subprocess.run(["make", *words], cwd=tmp_path, capture_output=True, text=True)
+        own = {name: value for name, value in os.environ.items() if name not in HANDED_ON}
+        done = subprocess.run(["make", *words], cwd=tmp_path, capture_output=True, text=True, env=own)
         return [str(done.returncode), done.stderr, *(line for line in done.stdout.splitlines() if line[:1] == "<"
                                                      and "<-m>" in line)]
     return call
