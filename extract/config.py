@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.folder.manifest import TOKENS
 from data.settings import Checked, setting
 
 THIS_RUN = "this run"
@@ -39,7 +40,7 @@ class ExtractConfig(Checked):
     views: int = content(0, "look at so many augmented views of every photo too, an album's alike; 0: none",
                          metavar="W", least=0, most=64)
     tokens: int = content(1, "keep the 7 x 7 map before pooling too, as 49 tokens or pooled to 16; 1: the feature "
-                             "alone, or what the folder has", choices=(1, 16, 49))
+                             "alone, or what the folder has", choices=TOKENS)
     photos: str = content("stories", "those that stories name, or all of the annotations' images",
                           choices=("stories", "albums"))
     words: str = content("default", "name of the word set", metavar="NAME")

@@ -78,15 +78,14 @@ def run_extraction(config: ExtractConfig) -> Path:
 
 def _bring_up_to_date(config: ExtractConfig, dataset: "Dataset", photos: dict[str, FoundPhoto], seen: str,
                       still_held: Callable[[], None]) -> Manifest | None:
-    from extract.folder.plan import plan_folder, settle_shared
-    from extract.folder.text_writer import open_encoder
+    from extract.folder.plan import plan_folder
+    from extract.folder.text_writer import open_encoder, require_text
     from extract.folder.word_writer import order_words
     from extract.folder.work import find_work, share_of
     from extract.pipeline.backbone_setup import open_mapper, resolve_recipe
     started = time.monotonic()
     plan, manifest = plan_folder(config, dataset, photos)
-    if not config.rehash:
-        settle_shared(plan, config.out)
+    require_text(config, dataset, manifest)
     order = order_words(config, dataset)
     photos.clear()  # what is needed of them is in the plan's arrays, at a tenth of the memory
     log.info("planned %d photos in %d shards (%s)", len(plan), len(plan.shards),

@@ -63,8 +63,8 @@ def describe_plan(config: ExtractConfig, timing: bool = True) -> dict[str, str]:
     works = find_work(plan, config.out, asked)
     facts = _count(dataset, plan, works, notes)
     measured = _measure(config, plan, works, asked, mapper, side) if mapper is not None else None
-    facts |= _reckon_bytes(config, dataset, plan, works, backbone, asked, side, measured)
-    facts |= _reckon_text(config, dataset)
+    text, text_bytes = _reckon_text(config, dataset)
+    facts |= _reckon_bytes(config, dataset, plan, works, backbone, asked, side, measured, text_bytes) | text
     if measured is not None:
         facts["measured"] = measured.said
     if substituted:
@@ -132,7 +132,7 @@ def _rows_to_read(plan: Plan, works: list[Work]) -> np.ndarray:
 
 
 def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: Plan, works: list[Work], backbone: "Backbone",
-                  asked: Asked, side: int, measured: Measured | None) -> dict[str, str]:
+                  asked: Asked, side: int, measured: Measured | None, text: float) -> dict[str, str]:
     rows, spec = sum(work.planned.rows for work in works), backbone.spec
     thumbnail = measured.thumbnail if measured is not None else side * side * 0.75 * THUMBNAIL_BITS / 8
     tokens = rows * spec.width * 2 * asked.tokens * (asked.tokens > 1)
@@ -141,7 +141,7 @@ def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: Plan, works: 
     captions = sum(len(caption) for story in stories for caption in story.captions)
     words = captions + len(stories) * (5 * (2 * config.caption_length + 70) + 64)
     canaries = min(NUM_CANARIES, len(plan)) * spec.size * spec.size * 3
-    total = SPARE * (photos + tokens + words + canaries)
+    total = SPARE * (photos + tokens + words + text + canaries)
     out = config.out.absolute()
     free = shutil.disk_usage(next(path for path in (out, *out.parents) if path.exists())).free
     return {"to write": f"about {spell_bytes(total)}: {spell_bytes(photos)} of photo rows, "
@@ -151,21 +151,23 @@ def _reckon_bytes(config: ExtractConfig, dataset: "Dataset", plan: Plan, works: 
                                                      f"NOT ENOUGH, make room for {spell_bytes(total - free)} more")}
 
 
-def _reckon_text(config: ExtractConfig, dataset: "Dataset") -> dict[str, str]:
-    """Captions and bytes of text features; where the encoder's files are not here yet, what to do about it."""
+def _reckon_text(config: ExtractConfig, dataset: "Dataset") -> tuple[dict[str, str], float]:
+    """Captions and bytes of text features, downloading nothing; where the encoder's files are not here yet, what to do
+    about it."""
     if config.text_encoder in (None, NONE):
-        return {}
-    from extract.backbones.text_encoder import CLIP, SENTENCES
+        return {}, 0
+    from extract.backbones.text_encoder import SENTENCES
     captions = [caption for stories in dataset.stories.values() for story in stories for caption in story.captions]
     try:
-        encoder = open_encoder(config)
+        encoder = open_encoder(config, download=False)
     except UserError as error:
-        if not str(config.text_encoder).startswith((CLIP, SENTENCES)):
+        if not str(config.text_encoder).startswith(SENTENCES):
             raise
-        return {"text features": f"of {len(set(captions))} different captions; {error}"}
+        return {"text features": f"of {len(set(captions))} different captions; {error}"}, 0
     assert encoder is not None
+    size = len(captions) * encoder.width * 2
     return {"text features": f"{encoder.width} numbers for {len(captions)} captions, {len(set(captions))} of them "
-                             f"different: {spell_bytes(len(captions) * encoder.width * 2)} more to write"}
+                             f"different: {spell_bytes(size)}"}, size
 
 
 def _measure(config: ExtractConfig, plan: Plan, works: list[Work], asked: Asked, mapper: "Mapper",

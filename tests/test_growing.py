@@ -15,7 +15,7 @@ from extract.sharing.contents import Choice
 from extract.sharing.pack import pack_folder
 from extract.sharing.pull import pull_folder
 from extract.verification.verify import verify_folder
-from tests.extraction import count_looks, dataset, one_matcher, run, shard_names, snapshot  # noqa: F401
+from tests.extraction import BACKBONE, count_looks, dataset, one_matcher, run, shard_names, snapshot  # noqa: F401
 from tests.photo_dataset import draw_photo, photo_id, write_dataset
 from tests.test_extract_again import times_of
 from tests.tiny_runs import write_run
@@ -37,6 +37,12 @@ def rename(root, old, new):
     for path in (root / "annotations").iterdir():
         path.write_text(path.read_text().replace(f'"{old}"', f'"{new}"'))
     (root / f"images/{old}.jpg").rename(root / f"images/{new}.jpg")
+
+
+def plan(root, folder, *flags):
+    """What the run would do, printed."""
+    main(["plan", str(folder), "--data", str(root), "--backbone", BACKBONE, "--weights", "random", "--shard-rows", "8",
+          "--no-timing", *flags])
 
 
 def skipped(folder):
@@ -126,6 +132,8 @@ def test_one_id_for_two_pictures_is_refused_and_one_picture_shared(dataset, seco
     with pytest.raises(UserError, match=rf"one picture by each photo id.*found 1 with another.*\({shared}\).*--rehash"):
         run(second, tmp_path / "f", "--words", "other")
     assert snapshot(tmp_path / "f") == files
+    with pytest.raises(UserError, match="one picture by each photo id"):  # by the plan too
+        plan(second, tmp_path / "f", "--words", "other")
     shutil.copyfile(dataset / f"images/{shared}.jpg", second / f"images/{shared}.jpg")  # another time
     seen = count_looks(monkeypatch, second)
     grown = run(second, tmp_path / "f", "--words", "other")
@@ -222,7 +230,8 @@ def test_a_damaged_word_set_of_the_other_says_so(dataset, second, tmp_path):
           "tests.tiny_backbone:factory", "--weights", "random", "--no-timing"])
 
 
-def test_another_language_needs_no_photos_and_copies_of_them_are_known(dataset, tmp_path, monkeypatch, caplog):
+def test_another_language_needs_no_photos_and_copies_of_them_are_known(dataset, tmp_path, monkeypatch, caplog,
+                                                                       capsys):
     french = tmp_path / "french"
     shutil.copytree(dataset / "annotations", french / "annotations")
     for path in (french / "annotations").iterdir():
@@ -236,6 +245,8 @@ def test_another_language_needs_no_photos_and_copies_of_them_are_known(dataset, 
     assert shard_names(grown) == shard_names(before) and (grown.status == OK).all()
     files, times = snapshot(tmp_path / "f"), times_of(tmp_path / "f")
     shutil.copytree(dataset / "images", french / "images", copy_function=shutil.copyfile)
+    plan(french, tmp_path / "f", "--words", "french")
+    assert "0 photos in 0 shards" in capsys.readouterr().out
     for root, *flags in ((french, "--words", "french"), (dataset,), (french, "--words", "french")):
         run(root, tmp_path / "f", *flags)
     assert not seen and snapshot(tmp_path / "f") == files and times_of(tmp_path / "f") == times

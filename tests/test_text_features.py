@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.folder.folder import Features
+from data.folder.folder import OK, Features
 from extract.command import main
 from extract.sharing.contents import Choice
 from extract.sharing.pack import pack_folder
 from extract.sharing.pull import pull_folder
 from extract.verification.verify import verify_folder
 from tests import tiny_text_encoder
-from tests.extraction import BACKBONE, dataset, one_matcher, run, snapshot  # noqa: F401
+from tests.extraction import BACKBONE, count_looks, dataset, one_matcher, run, snapshot  # noqa: F401
 from tests.photo_dataset import CAPTIONS, write_stories
 from tests.tiny_text_encoder import hash_caption
 
@@ -95,7 +95,7 @@ def test_other_weights_make_them_anew_and_gc_removes_the_old(dataset, tmp_path):
     assert not verify_folder(tmp_path / "f", full=True).findings
 
 
-def test_only_captions_that_are_new_are_encoded(dataset, tmp_path, asked):
+def test_only_captions_that_are_new_are_encoded(dataset, tmp_path, asked, monkeypatch):
     run(dataset, tmp_path / "f", *ENCODER)
     asked.clear()
     run(dataset, tmp_path / "f", *ENCODER, "--words", "second", "--caption-length", "9")
@@ -103,8 +103,10 @@ def test_only_captions_that_are_new_are_encoded(dataset, tmp_path, asked):
     write_stories(dataset, "val", 2)
     path = dataset / "annotations/val.story-in-sequence.json"
     path.write_text(path.read_text().replace("they went home", "nobody came"))
+    seen = count_looks(monkeypatch, dataset)
     with pytest.raises(UserError, match="--text-encoder tests.tiny_text_encoder:factory, or .*--text-encoder none"):
-        run(dataset, tmp_path / "f")  # the folder says which, but does not choose what runs
+        run(dataset, tmp_path / "f", "--rehash")  # the folder says which, but does not choose what runs
+    assert not seen, "said before any photo was looked at"
     features = run(dataset, tmp_path / "f", *ENCODER)
     assert asked == ["nobody came"] and vectors_are_of_the_captions(features)
     assert vectors_are_of_the_captions(features, "second") and not verify_folder(tmp_path / "f", full=True).damaged
@@ -145,7 +147,40 @@ def test_they_travel_with_their_words_or_stay_behind(dataset, tmp_path):
     assert not verify_folder(tmp_path / "less", full=True).damaged
 
 
+def test_a_word_set_may_be_called_like_text_features(dataset, tmp_path, asked):
+    run(dataset, tmp_path / "f", *ENCODER, "--words", "text-de")
+    assert not verify_folder(tmp_path / "f", full=True).findings
+    pull_folder(str(tmp_path / "f"), tmp_path / "g", Choice(words=("text-de",)))
+    pulled = Features.open(tmp_path / "g")
+    assert vectors_are_of_the_captions(pulled, "text-de") and (pulled.status == OK).all()
+    asked.clear()
+    run(dataset, tmp_path / "f", *ENCODER)
+    assert not asked, "the other set has them"
+
+
+def test_a_folder_without_its_vectors_says_that_they_lack(dataset, tmp_path):
+    run(dataset, tmp_path / "f", *ENCODER)
+    pull_folder(str(tmp_path / "f"), tmp_path / "g", Choice(leave_out=("text",)))
+    with pytest.raises(UserError, match="text-train-00000.h5.*no such file"):
+        run(dataset, tmp_path / "g")
+
+
+def test_a_changed_plug_in_is_looked_at_again(dataset, tmp_path, monkeypatch, caplog):
+    (tmp_path / "plug_in_of_mine.py").write_text("from tests.tiny_text_encoder import factory\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ("--text-encoder", "plug_in_of_mine:factory")
+    run(dataset, tmp_path / "f", *flags)
+    caplog.set_level("INFO")
+    run(dataset, tmp_path / "f", *flags)
+    assert "up to date" in caplog.text
+    (tmp_path / "plug_in_of_mine.py").write_text("from tests.tiny_text_encoder import factory  # mended\n")
+    caplog.clear()
+    run(dataset, tmp_path / "f", *flags)
+    assert "up to date" not in caplog.text and "is complete" in caplog.text
+
+
 @pytest.mark.parametrize("encoder, message", [
+    ("tests.tiny_text_encoder:hashless", "expected weights to tell .*hashless by, found neither a torch module"),
     ("tests.tiny_text_encoder:nameless", "expected weights to tell .*nameless by, found neither a torch module"),
     ("tests.tiny_text_encoder:wide", r"expected \(5, 7\) numbers .*found ndarray of shape \(5, 6\)"),
     ("tests.tiny_text_encoder:no_number", "numbers that float16 holds .*largest nan"),
@@ -234,7 +269,7 @@ def test_a_damaged_shard_is_made_anew(dataset, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     assert [finding.file for finding in verify_folder(tmp_path / "f").damaged] == ["words/default/text-train-00000.h5"]
     assert not path.exists(), "set aside"
-    with pytest.raises(UserError, match="make these too with --text-encoder"):
+    with pytest.raises(UserError, match="text-train-00000.h5.*no such file"):
         run(dataset, tmp_path / "f")
     assert vectors_are_of_the_captions(run(dataset, tmp_path / "f", *ENCODER))
     after = snapshot(tmp_path / "f")

@@ -88,6 +88,25 @@ def test_they_come_to_a_folder_that_is_there_and_stay(dataset, tmp_path, monkeyp
     assert not verify_folder(tmp_path / "f", full=True).damaged
 
 
+@pytest.mark.parametrize("number, first_row", [(49, [0, 1, 2, 3, 4, 5, 6]), (16, [4, 5.5, 7.5, 9])])
+def test_places_come_row_by_row_and_are_pooled_as_neighbours(dataset, tmp_path, number, first_row):
+    tokens = run(dataset, tmp_path / "f", "--tokens", str(number), backbone="tests.tiny_backbone:with_places").tokens
+    side = len(first_row)
+    found = tokens.all()[0, :, 0].reshape(side, side).astype(float)
+    assert found[0].tolist() == first_row  # 16: means of 2 x 2 places, the first of rows 0 and 1, columns 0 and 1
+    assert (np.diff(found, axis=0) > 0).all() and (np.diff(found, axis=1) > 0).all()
+    assert (tokens.all() == tokens.all()[:1, :, :1]).all()
+
+
+@pytest.mark.parametrize("number", [7, 2**40, True, "16"])
+def test_a_manifest_with_another_number_of_them_is_refused(dataset, tmp_path, number):
+    path = tmp_path / "f/manifest.json"
+    run(dataset, tmp_path / "f", "--tokens", "16", backbone=MAP)
+    path.write_text(json.dumps((raw := json.loads(path.read_text())) | {"counts": raw["counts"] | {"tokens": number}}))
+    with pytest.raises(UserError, match="is no number of tokens|is no count"):
+        Features.open(tmp_path / "f")
+
+
 def test_a_killed_run_with_other_tokens_binds_nobody(dataset, tmp_path):
     run(dataset, tmp_path / "f", "--tokens", "16", backbone=MAP)
     (tmp_path / "f/manifest.json").unlink()

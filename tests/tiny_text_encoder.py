@@ -37,6 +37,10 @@ def factory():
     return encode, {"width": WIDTH, "licence": "CC0", "sha256": "1" * 64, "origin": {"pooling": "sha256"}}
 
 
+def hashless():
+    return encode, {"width": WIDTH, "sha256": None}
+
+
 def other():
     """The same net with other weights."""
     return encode, {"width": WIDTH, "licence": "CC0", "sha256": "2" * 64, "origin": {"pooling": "sha256"}}

@@ -31,6 +31,8 @@ MAX_BATCH = 4096
 MAX_DEPTH = 64  # of objects in objects
 MANIFEST = "manifest.json"
 _PLAIN = r"[A-Za-z0-9_@-][A-Za-z0-9_.@-]*"
+TEXT = "text-"
+TOKENS = (1, 16, 49)  # of a photo: its feature alone, or so many places of the map before pooling
 _SHARD_NAME = re.compile(rf"(photos|thumbs|tokens|grid|views|canaries|words/{_PLAIN})/{_PLAIN}\.h5")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REMEDY = "get the folder again, or make it with: make features"
@@ -104,6 +106,17 @@ def is_sealed(folder: Path) -> bool:
             {**value, "sha256": seal(value)}).encode() == text
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
+
+
+def text_group(group: str) -> str:
+    """The group of text features beside a word set's split: "words/NAME/train" -> "words/NAME/text-train"."""
+    folder, _, split = group.rpartition("/")
+    return f"{folder}/{TEXT}{split}"
+
+
+def is_text(name: str) -> bool:
+    """Whether a group or a shard by this name holds text features; a word set may be called text-something."""
+    return name.rpartition("/")[2].startswith(TEXT)
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -194,7 +207,8 @@ def _making(raw: Any) -> dict[str, Any]:
 def _counts(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Counts are for people, but for those that a later run on the folder goes by."""
     _count(raw.get("thumbnail_side", 0))
-    _count(raw.get("tokens", 1))
+    if _count(raw.get("tokens", 1)) not in TOKENS:
+        raise ValueError(f"{raw['tokens']!r:.80} is no number of tokens")
     _count(raw.get("views", {"number": 0})["number"])
     return dict(raw)
 

@@ -10,7 +10,7 @@ import numpy as np
 from data.annotations.annotation_file import NUM_FRAMES
 from data.errors import UserError, shell_word
 from data.files import read_json, sha256_file
-from data.folder.manifest import Manifest, Shard
+from data.folder.manifest import Manifest, Shard, text_group
 from data.folder.mapped import MappedRows
 from data.folder.part import REST, read_lacks
 from data.folder.published import map_published, refuse_links
@@ -119,7 +119,7 @@ class WordSet:
         Raises:
             UserError: if the word set has none, or they are of other captions.
         """
-        shards, words = (self._manifest.shards.get(group, ()) for group in (self._group(f"text-{split}"),
+        shards, words = (self._manifest.shards.get(group, ()) for group in (text_group(self._group(split)),
                                                                             self._group(split)))
         if self.text is None or not shards:
             lacks = self.text is not None and read_lacks(self._root)

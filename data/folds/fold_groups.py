@@ -115,8 +115,6 @@ def _too_few(dealt: Sequence[int], sizes: Sequence[int], folds: int) -> UserErro
                      "fewer --folds")
 
 
-
-
 def _find_contents(photo_ids: Iterable[str], photos: dict[str, FoundPhoto]) -> dict[str, str]:
     """The sha256 of photos that have the size of another one; the others share their bytes with none."""
     of_size: dict[int, list[str]] = defaultdict(list)

@@ -141,4 +141,3 @@ def read_photo(path: str | Path) -> bytes:
     if not content:
         raise BadPhoto(UNREADABLE, "empty file")
     return content
-

@@ -139,4 +139,3 @@ def _describe(rng: random.Random, photo: Photo, stories: Sequence[WorldStory], t
         said = [tags_of(story.sentences[story.photos.index(photo)]) for story in stories if photo in story.photos]
         grammar = redundant_grammar(photo.scene, set.intersection(*said))
     photo.descriptions.extend(grammar.write(rng) for _ in range(count))
-

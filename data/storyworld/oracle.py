@@ -278,4 +278,3 @@ def _ruled(stage: int, scenes: Sequence[Scene]) -> str | int | None:
     aim = scenes[0].aim if stage == 4 else scenes[1].aim
     assert aim is not None
     return AIMS[aim].mode if stage == 2 else aim
-

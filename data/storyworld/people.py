@@ -158,7 +158,6 @@ def _draw_torso(canvas: Canvas, look: Look, hip: Point, neck: Point, legs: tuple
     canvas.stroke([at(44, 0), at(56, 0)], 10 * size, darker(look.skin, 0.08))
 
 
-
 def _draw_face(canvas: Canvas, look: Look, x: float, y: float, size: float, pose: Pose, facing: int) -> None:
     ink = (46, 34, 40)
     for offset in (0.08, 0.62):

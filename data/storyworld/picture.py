@@ -239,4 +239,3 @@ def _smile(canvas: Canvas, parts: dict[str, Point], x: float, facing: int) -> No
 
 _PROPS = {"sleeping": _sleep, **dict.fromkeys(CHAIRS, _sit), "talking": _talk, "cooking": _cook}
 _ADDED = {"drinking": _drink, "dancing": _dance, "smiling": _smile}  # to somebody who stands
-

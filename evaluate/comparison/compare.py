@@ -154,5 +154,3 @@ def _name_systems(paths: Sequence[Path]) -> list[str]:
         raise UserError("expected different systems, found one twice; name each once")
     named = (["/".join(path.parts[-depth:]) for path in paths] for depth in count(1))
     return next(names for names in named if len(set(names)) == len(paths))
-
-

@@ -107,4 +107,3 @@ def _described_apart(lines: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarra
     described = np.array([bool(line.described) for line in lines])
     both = all(line.described is not None for line in lines) and described.any() and not described.all()
     return (described, ~described) if both else (np.ones(len(lines), bool), np.zeros(len(lines), bool))
-

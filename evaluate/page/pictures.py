@@ -89,4 +89,3 @@ def shrink(content: bytes) -> bytes:
     encoded = io.BytesIO()
     photo.save(encoded, "JPEG", quality=QUALITY, optimize=True)
     return encoded.getvalue()
-

@@ -127,4 +127,3 @@ def _record(story: Story, captions: list[str], tag_index: dict[str, int], pictur
     return {"id": story[0].story_id, "a": story[0].album_id, "c": captions, **(told if story[-1].sentences else {}),
             "p": [pictures.number(name) for name in story[0].photos],
             "n": {str(prediction.t): predicted(prediction) for prediction in story}}
-

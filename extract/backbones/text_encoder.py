@@ -47,19 +47,19 @@ class TextEncoder:
     files: tuple[Path, ...] = ()
 
 
-def open_text_encoder(name: str, device: torch.device, weights: str = OWN) -> TextEncoder:
+def open_text_encoder(name: str, device: torch.device, weights: str = OWN, download: bool = True) -> TextEncoder:
     """Build a text encoder.
 
     Args:
         name: `module:factory`, `sentence-transformers:NAME` (a folder, or a name on the Hugging Face hub) or
             `open_clip:NAME/TAG`. device: where a named one runs; a plug-in chooses itself.
-        weights: of an open_clip, as `build_backbone` takes them.
+        weights: of an open_clip, as `build_backbone` takes them. download: whether a named sentence encoder may be.
 
     Raises:
         UserError: if there is no such encoder, it breaks its promise, or a library or its weights are not here.
     """
     if name.startswith(SENTENCES):
-        made, files = _open_sentences(name, device), _list_files(Path(name.removeprefix(SENTENCES)))
+        made, files = _open_sentences(name, device, download), _list_files(Path(name.removeprefix(SENTENCES)))
     elif name.startswith(CLIP):
         made, files = _open_clip(name, device, weights), [] if weights in (OWN, RANDOM) else [Path(weights)]
     elif ":" in name:
@@ -74,7 +74,8 @@ def open_text_encoder(name: str, device: torch.device, weights: str = OWN) -> Te
     module = called if isinstance(called, nn.Module) else getattr(called, "__self__", None)
     if isinstance(module, nn.Module):
         module.eval().requires_grad_(False)
-    known = name if not files or not name.startswith(SENTENCES) else SENTENCES + files[0].parent.name  # no path
+    folder = Path(name.removeprefix(SENTENCES)) if name.startswith(SENTENCES) else None
+    known = SENTENCES + folder.resolve().name if folder is not None and folder.is_dir() else name  # no path
     return TextEncoder(known, encode, int(_check_spec(name, spec)["width"]), identify({
         "version": VERSION, "encoder": known, "weights": _hash(name, module, spec), "width": int(spec["width"]),
         "licence": str(spec.get("licence", "the plug-in's own")), "captions": "raw", "storage": "float16",
@@ -131,7 +132,7 @@ def _check_spec(name: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _hash(name: str, module: Any, spec: Mapping[str, Any]) -> str:
-    if "sha256" in spec:
+    if spec.get("sha256") is not None:
         return str(spec["sha256"])
     if not isinstance(module, nn.Module) or not module.state_dict():
         raise UserError(f"expected weights to tell {name} by, found neither a torch module (or a method of one) nor "
@@ -139,11 +140,11 @@ def _hash(name: str, module: Any, spec: Mapping[str, Any]) -> str:
     return hash_weights(module)
 
 
-def _open_sentences(name: str, device: torch.device) -> tuple[Encode, dict[str, Any]]:
+def _open_sentences(name: str, device: torch.device, download: bool) -> tuple[Encode, dict[str, Any]]:
     library = require_extra("sentence_transformers", "text", f"--text-encoder {name}")
     place = name.removeprefix(SENTENCES)
     try:
-        model = library.SentenceTransformer(place, device=str(device))
+        model = library.SentenceTransformer(place, device=str(device), local_files_only=not download)
     except Exception as error:  # of the network, the hub's client or the disk, in as many kinds as there are layers
         raise UserError(f"expected a sentence encoder in a folder {place} or under that name on the Hugging Face hub, "
                         f"could not load it ({type(error).__name__}: {' '.join(str(error).split())[:160]}); put its "
@@ -159,7 +160,7 @@ def _open_sentences(name: str, device: torch.device) -> tuple[Encode, dict[str, 
 
 
 def _list_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
 
 
 def _open_clip(name: str, device: torch.device, weights: str) -> tuple[Encode, dict[str, Any]]:

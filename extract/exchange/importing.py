@@ -25,7 +25,7 @@ from extract.folder.occupancy import hold_folder, take_turns
 from extract.folder.plan import Plan, choose_name, plan_folder, read_limited
 from extract.folder.publication import Ending, complete_entries, publish_folder, summarise
 from extract.folder.recipe import LOCAL
-from extract.folder.text_writer import open_encoder, write_text
+from extract.folder.text_writer import open_encoder, require_text, write_text
 from extract.folder.word_writer import order_words, write_words
 from extract.folder.work import Asked, Work, find_work
 from extract.folder.writer import publish_shard
@@ -80,6 +80,7 @@ def import_features(config: ExtractConfig, source: Source, licence: str) -> Path
     dataset, encoder = read_limited(config), open_encoder(config)
     with hold_folder(config.out, 0, 1) as still_held:
         plan, manifest = plan_folder(config, dataset, {})
+        require_text(config, dataset, manifest)
         scratch = config.out / LOCAL / SCRATCH
         try:
             gathered = _gather(source, plan, scratch)
@@ -140,7 +141,6 @@ def _gather(source: Source, plan: Plan, scratch: Path) -> Gathered:
                         f"stories name none (first: {first}); name the column or dataset of ids with --ids")
     log.info("%d of %d photos are in %s, which holds %d", used, len(plan), source.path, len(found.digests))
     return found
-
 
 
 def _publish(folder: Path, plan: Plan, work: Work, gathered: Gathered, recipe: Identity,

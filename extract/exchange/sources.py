@@ -245,4 +245,3 @@ def _read_tars(paths: list[Path]) -> Iterator[Block]:
         except (tarfile.TarError, ValueError, RecursionError) as error:
             raise UserError(f"expected a WebDataset tar of .npy and .json at {path}, found {type(error).__name__}: "
                             f"{str(error)[:120]}; get it again") from None
-

@@ -93,7 +93,8 @@ def read_limited(config: ExtractConfig) -> Dataset:
 
 def plan_folder(config: ExtractConfig, dataset: Dataset,
                 photos: dict[str, FoundPhoto]) -> tuple[Plan, Manifest | None]:
-    """Place every wanted photo; reads neither photo nor torch, writes nothing.
+    """Place every wanted photo; writes nothing, needs no torch, and reads no photo but those that another dataset of
+    the folder names too.
 
     Args:
         photos: as `data.pictures.photos.scan_photos` finds them.
@@ -102,8 +103,8 @@ def plan_folder(config: ExtractConfig, dataset: Dataset,
         The plan, and the folder's manifest as it is, None before its first whole run.
 
     Raises:
-        UserError: if a shard of the manifest is damaged and no ledger tells which photos it held, or the word set
-            would take the place of another dataset's.
+        UserError: if a shard of the manifest is damaged and no ledger tells which photos it held, the word set would
+            take the place of another dataset's, or two datasets mean different pictures by one id.
     """
     manifest = load_manifest(config.out) if (config.out / MANIFEST).exists() else None
     ledger = read_ledger(config.out)
@@ -139,6 +140,8 @@ def plan_folder(config: ExtractConfig, dataset: Dataset,
                 [photo.path if photo and not away else None for photo, away in zip(found, foreign.tolist())],
                 *list_albums(wanted, ids, others), shards, foreign, shared, others, orphans, taken,
                 turn=1 + max((entry.turn for entry in ledger.values()), default=0))
+    if not config.rehash:
+        _settle_shared(plan, config.out)
     if gone := len(plan) - len(np.unique(plan.story_album[:, 0])):
         log.info("%d photo(s) of the folder are named by no story any more; they keep their rows", gone)
     return plan, manifest
@@ -237,7 +240,7 @@ def _tell_apart(stat: np.ndarray, shards: list[PlannedShard], wanted: set[bytes]
     return foreign, shared
 
 
-def settle_shared(plan: Plan, folder: Path) -> None:
+def _settle_shared(plan: Plan, folder: Path) -> None:
     """Take what other annotations name too as it is in the folder, where it is the same picture; one that was missing
     there, or is another one now, is read.
 

@@ -156,7 +156,7 @@ def group_contents(table: PhotoTable) -> np.ndarray:
     return group
 
 
-def find_placeholders(plan: Plan, table: PhotoTable, old: Manifest | None = None) -> list[dict[str, Any]]:
+def find_placeholders(plan: Plan, table: PhotoTable, old: Manifest | None) -> list[dict[str, Any]]:
     """Contents that stand under many ids in many albums: "this photo is no longer available".
 
     Args:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.annotations.annotation_file import NUM_FRAMES
+from data.annotations.stories import SPLITS, Dataset
 from data.errors import UserError
-from data.folder.manifest import Manifest, Shard, WordsEntry
+from data.folder.manifest import Manifest, Shard, WordsEntry, text_group
 from data.folder.published import map_published
+from data.folder.shards import join_blobs
 from data.folder.word_reader import digest_captions
 from extract.config import ExtractConfig
-from extract.folder.word_writer import settle_shard
+from extract.folder.word_writer import SHARD_STORIES, settle_shard
 
 if TYPE_CHECKING:
     from extract.backbones.text_encoder import TextEncoder
@@ -23,8 +25,11 @@ Shards = dict[str, tuple[Shard, ...]]
 log = logging.getLogger(__name__)
 
 
-def open_encoder(config: ExtractConfig) -> "TextEncoder | None":
+def open_encoder(config: ExtractConfig, download: bool = True) -> "TextEncoder | None":
     """The encoder that the flags name, None where they name none; its weights are the backbone's where it is one net.
+
+    Args:
+        download: or else a CLIP whose weights are not here has random ones, and another encoder is refused.
 
     Raises:
         UserError: if it cannot be built.
@@ -32,10 +37,35 @@ def open_encoder(config: ExtractConfig) -> "TextEncoder | None":
     if config.text_encoder in (None, NONE):
         return None
     from extract.backbones.mapper import choose_device
-    from extract.backbones.text_encoder import OWN, open_text_encoder
+    from extract.backbones.named import describe_named
+    from extract.backbones.text_encoder import CLIP, OWN, RANDOM, open_text_encoder
     log.info("loading %s", config.text_encoder)
-    return open_text_encoder(config.text_encoder, choose_device(config.device, config.local_rank),
-                             config.weights if config.text_encoder == config.backbone else OWN)
+    weights = config.weights if config.text_encoder == config.backbone else OWN
+    if not download and config.text_encoder.startswith(CLIP) and describe_named(config.text_encoder).describe_absence():
+        weights = RANDOM
+    return open_text_encoder(config.text_encoder, choose_device(config.device, config.local_rank), weights, download)
+
+
+def require_text(config: ExtractConfig, dataset: Dataset, manifest: Manifest | None) -> None:
+    """Refuse captions other than those that the folder has text features of, where no encoder is named to make them
+    anew; before anything is looked at.
+
+    Raises:
+        UserError: if they are others, or the features are not all there.
+    """
+    entry = manifest.words.get(config.words) if manifest is not None else None
+    if manifest is None or config.text_encoder is not None or entry is None or entry.text is None:
+        return
+    for split, stories in dataset.stories.items():
+        captions = [caption.encode() for story in stories for caption in story.captions]
+        size = SHARD_STORIES * NUM_FRAMES
+        told = [digest_captions(dict(zip(("caption", "offset"), join_blobs(captions[start:start + size]))))
+                for start in range(0, len(captions), size)]
+        shards = manifest.shards.get(text_group(f"words/{config.words}/{split}"), ())
+        if told != [map_published(config.out, shard, "text")["captions"].tobytes() for shard in shards]:
+            raise UserError(f"expected the captions that words {config.words!r} of {config.out} have text features of, "
+                            f"found others; make these too with --text-encoder {entry.text['fields'].get('encoder')}, "
+                            f"or leave text features out with --text-encoder {NONE}")
 
 
 def write_text(config: ExtractConfig, shards: Shards, words: WordsEntry, encoder: "TextEncoder | None",
@@ -43,35 +73,28 @@ def write_text(config: ExtractConfig, shards: Shards, words: WordsEntry, encoder
     """Give a word set its text features; vectors that the folder has of equal captions are taken over.
 
     Args:
-        shards, words: of the word set, as they were just written. encoder: None keeps the features that are there.
+        shards, words: of the word set, as they were just written. encoder: None keeps the features that are there; they
+        are of these captions, see `require_text`.
         old: the folder's manifest until now.
 
     Returns:
         Both, with the text features where there are any.
-
-    Raises:
-        UserError: if there are text features, but not of these captions, and no encoder to make them anew.
     """
-    mapped = {group: [map_published(config.out, shard, "words") for shard in parts] for group, parts in shards.items()}
     entry = old.words.get(config.words) if old is not None else None
     if config.text_encoder == NONE or encoder is None and (entry is None or entry.text is None):
         return shards, words
-    kept = {group: old.shards.get(group, ()) if old is not None else () for group in map(_beside, shards)}
+    kept = {group: old.shards.get(group, ()) if old is not None else () for group in map(text_group, shards)}
     if encoder is None:
         assert entry is not None and entry.text is not None
-        if any([digest_captions(arrays) for arrays in parts] != [
-                text["captions"].tobytes() if text else b"" for text in _map(config.out, kept[_beside(group)], "text")]
-               for group, parts in mapped.items()):
-            raise UserError(f"expected the captions that words {config.words!r} of {config.out} have text features of, "
-                            f"found others; make these too with --text-encoder {entry.text['fields'].get('encoder')}, "
-                            f"or leave text features out with --text-encoder {NONE}")
         return shards | kept, replace(words, text=entry.text)
+    mapped = {group: [map_published(config.out, shard, "words") for shard in parts] for group, parts in shards.items()}
     vectors = _encode_new(config, encoder, mapped, old)
     for group, parts in mapped.items():
         text = [_lay_out(arrays, vectors, encoder.width) for arrays in parts]
-        kept[_beside(group)] = tuple(
-            replace(settle_shard(config.out, _beside(group), number, "text", arrays, kept[_beside(group)]),
-                    offset=shard.offset) for number, (arrays, shard) in enumerate(zip(text, shards[group])))
+        beside = text_group(group)
+        kept[beside] = tuple(
+            replace(settle_shard(config.out, beside, number, "text", arrays, kept[beside]), offset=shard.offset)
+            for number, (arrays, shard) in enumerate(zip(text, shards[group])))
     return shards | kept, replace(words, text=encoder.identity)
 
 
@@ -80,13 +103,14 @@ def _encode_new(config: ExtractConfig, encoder: "TextEncoder", mapped: dict[str,
     """(E,) float16 by caption: what word sets of this folder have by this encoder, and the others."""
     from extract.backbones.text_encoder import encode_captions
     known: dict[str, np.ndarray] = {}
-    for group, shards in (old.shards if old is not None else {}).items():
-        if old is not None and "/text-" in group and old.words[group.split("/")[1]].text == encoder.identity:
-            pairs = zip(_map(config.out, shards, "text"),
-                        _map(config.out, old.shards.get(group.replace("/text-", "/"), ()), "words"))
-            for text, words in pairs:
-                if text and words and text["captions"].tobytes() == digest_captions(words):
-                    known |= zip(_list_captions(words), text["feature"].reshape(-1, encoder.width))
+    same = [name for name, entry in old.words.items() if entry.text == encoder.identity] if old is not None else []
+    for group in (f"words/{name}/{split}" for name in same for split in SPLITS):
+        assert old is not None, "it has word sets"
+        texts, words = (_map(config.out, old.shards.get(known_by, ()), kind)
+                        for known_by, kind in ((text_group(group), "text"), (group, "words")))
+        for text, beside in zip(texts, words):
+            if text and beside and text["captions"].tobytes() == digest_captions(beside):
+                known |= zip(_list_captions(beside), text["feature"].reshape(-1, encoder.width))
     wanted = {caption for parts in mapped.values() for arrays in parts for caption in _list_captions(arrays)}
     if new := wanted - known.keys():
         log.info("encoding %d different captions with %s", len(new), encoder.name)
@@ -98,12 +122,6 @@ def _lay_out(arrays: dict[str, np.ndarray], vectors: dict[str, np.ndarray], widt
     feature = np.array([vectors[caption] for caption in _list_captions(arrays)], np.float16)
     return {"feature": feature.reshape(-1, NUM_FRAMES, width),
             "captions": np.frombuffer(digest_captions(arrays), np.uint8)}
-
-
-def _beside(group: str) -> str:
-    """The group of text shards beside a word set's split."""
-    folder, _, split = group.rpartition("/")
-    return f"{folder}/text-{split}"
 
 
 def _map(folder: Path, shards: tuple[Shard, ...], kind: str) -> list[dict[str, np.ndarray]]:

@@ -54,14 +54,15 @@ def read_told(folder: Path, manifest: Manifest | None, photo_id: list[bytes], da
         UserError: if the word set of that name is a second dataset's: it would be lost, and its runs with it; or if
             one is damaged, so that its photos are not known.
     """
+    named = sorted(manifest.words) if manifest is not None else []
+    named = [name for name in named if manifest is not None and
+             manifest.words[name].counts.get("annotations") != dataset.files]
+    if manifest is None or not named:
+        return []
     stories = {(story.story_id.encode(), tuple(name.encode() for name in story.photo_ids))
                for told in dataset.stories.values() for story in told}
-    if manifest is None:
-        return []
     others = []
-    for name in sorted(manifest.words):
-        if manifest.words[name].counts.get("annotations") == dataset.files:
-            continue
+    for name in named:
         try:
             told = _read(folder, manifest, name, photo_id, stories)
         except UserError:

@@ -16,7 +16,7 @@ import numpy as np
 from data.annotations.stories import SPLITS
 from data.errors import UserError
 from data.files import format_json, sha256_file
-from data.folder.manifest import MANIFEST, Manifest, Shard, load_manifest
+from data.folder.manifest import MANIFEST, Manifest, Shard, is_text, load_manifest, text_group
 from data.folder.part import PART, format_part, read_lacks
 from data.folder.published import map_published, refuse_links
 from data.folder.shards import BESIDE
@@ -105,9 +105,10 @@ def choose_stories(manifest: Manifest, choice: Choice, where: str) -> list[Shard
         if unknown := [name for name in asked if name not in there]:
             raise UserError(f"expected a {what} {unknown[0]!r:.80} in {where}, found {', '.join(there) or 'none'}; "
                             "name one of those")
-    kinds = ("",) if "text" in choice.leave_out else ("", "text-")
-    return [shard for name in choice.words or sorted(manifest.words) for split in choice.splits or splits
-            for kind in kinds for shard in manifest.shards.get(f"words/{name}/{kind}{split}", ())]
+    groups = [f"words/{name}/{split}" for name in choice.words or sorted(manifest.words)
+              for split in choice.splits or splits]
+    return [shard for group in groups for known_by in (group, text_group(group))
+            if known_by == group or "text" not in choice.leave_out for shard in manifest.shards.get(known_by, ())]
 
 
 def choose_texts(manifest: Manifest, choice: Choice) -> list[File]:
@@ -126,7 +127,7 @@ def choose_rows(root: Path, manifest: Manifest, stories: Sequence[Shard], choice
     is_asked = np.ones(len(photos), bool)
     if choice.splits or choice.words:
         rows = [map_published(root, shard, "words")["photo"].ravel() for shard in stories
-                if "/text-" not in shard.name]
+                if not is_text(shard.name)]
         ends = np.cumsum([shard.rows for shard in photos])
         asked = np.unique(np.searchsorted(ends, np.unique(np.concatenate([np.zeros(0, np.int32), *rows])), "right"))
         is_asked = np.isin(np.arange(len(photos)), asked)

@@ -69,4 +69,3 @@ def prepare(folder: Path, choice: Choice) -> tuple[Parcel, Manifest]:
     parcel = gather(folder, without(whole, lacks), lacks, choice)
     write_notes(parcel, whole, list_files(whole).keys() - parcel.sizes.keys())
     return parcel, whole
-

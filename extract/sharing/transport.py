@@ -204,4 +204,3 @@ def first_line(error: Exception) -> str:
 
 
 Transport: TypeAlias = Files | Web | Store  # `stream` raises Absent, Failed, IgnoresRanges, or UserError
-

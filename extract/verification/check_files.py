@@ -75,7 +75,6 @@ def check_hashes(root: Path, shards: Iterable[Shard], report: Report) -> None:
     report.facts["bytes"] = f"{sum(shard.bytes for shard in shards)} read and compared in {len(shards)} shards"
 
 
-
 def check_foreign(root: Path, named: Iterable[str], report: Report) -> None:
     """Say which files are not the folder's, and which of its own nobody names any more."""
     expected, published = set(named), set(read_ledger(root))

@@ -9,7 +9,7 @@ import numpy as np
 from data.annotations.annotation_file import is_plain_name
 from data.errors import UserError
 from data.folder.identity import follows_from_fields
-from data.folder.manifest import Manifest, WordsEntry
+from data.folder.manifest import Manifest, WordsEntry, is_text, text_group
 from data.folder.published import map_published
 from data.folder.word_reader import DII, MAX_WORDS_BYTES, SIS, WordSet, digest_captions
 from data.words.tokens import END, PAD, RESERVED, START
@@ -26,7 +26,7 @@ def check_words(root: Path, manifest: Manifest, report: Report) -> None:
     for name, entry in manifest.words.items():
         sizes = _check_files(root, name, entry, manifest, report)
         groups = [group for group in manifest.shards if group.startswith(f"words/{name}/")]
-        text = [group for group in groups if group.startswith(f"words/{name}/text-")]
+        text = [group for group in groups if is_text(group)]
         groups = [group for group in groups if group not in text]
         _check_text(root, name, entry, text, manifest, report)
         for group in groups:
@@ -59,7 +59,8 @@ def _check_text(root: Path, name: str, entry: WordsEntry, groups: list[str], man
     fields = entry.text["fields"]
     report.facts[f"text features of {name}"] = f"{fields.get('width')} numbers by {fields.get('encoder')}"
     for group in groups:
-        parts, words = manifest.shards[group], manifest.shards.get(group.replace("/text-", "/"), ())
+        parts = manifest.shards[group]
+        words = next((shards for beside, shards in manifest.shards.items() if text_group(beside) == group), ())
         if [(shard.rows, shard.offset) for shard in parts] != [(shard.rows, shard.offset) for shard in words]:
             report.contradict(group, "expected shards of as many stories as the words beside, found others")
             continue
@@ -146,4 +147,3 @@ def _look_at_frames(arrays: dict[str, np.ndarray], num_photos: int, num_words: i
         f"photo rows from 0 to {num_photos - 1}": (photo < 0) | (photo >= num_photos),
         "captions marked as split on white space (1) or not (0)": arrays["tokenised"] > 1,
     }
-
