@@ -1,7 +1,8 @@
 """What numbers were made on: equal kinds give equal numbers, to the last digit."""
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from extract.folder.recipe import package_versions
 
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "safetensors")
 
@@ -11,18 +12,8 @@ def describe_machine(device: str) -> dict[str, object]:
     import torch
     kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else (
         f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {_name_processor()}")
-    return {"device": kind, "threads": torch.get_num_threads(), "versions": list_versions()}
-
-
-def list_versions() -> dict[str, str]:
-    """Versions by name of package, python's among them."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"device": kind, "threads": torch.get_num_threads(),
+            "versions": {"python": platform.python_version(), **package_versions(PACKAGES)}}
 
 
 def _name_processor() -> str:

@@ -1,5 +1,6 @@
 """The page's server for tests: on a tiny run whose features have thumbnails, in a thread, asked over real HTTP."""
 import http.client
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from PIL import Image
 
 from data.files import write_json
 from data.folder.folder import Features
@@ -71,3 +74,55 @@ def ask(server: AppServer, path: str, body: Any = b"", method: str = "POST", **h
     connection.close()
     is_json = answer.getheader("Content-Type") == "application/json"
     return answer.status, json.loads(content) if is_json else content, answer
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return make_runs(tmp_path_factory.mktemp("app"))
+
+
+@pytest.fixture(scope="module")
+def tellings(runs):
+    return {task: open_telling(runs / task) for task in ("next", "tell")}
+
+
+@pytest.fixture(scope="module")
+def server(tellings):
+    with serving(tellings["next"]) as opened:
+        yield opened
+
+
+def photo_paths(runs, count=5):
+    return sorted((runs / "data/images").glob("te*.jpg"))[:count]
+
+
+def jpeg(number, size=(60, 45)):
+    """A photo unlike any other."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (number * 5 % 256, number % 7 * 30, 90)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def give(server, contents):
+    answers = [ask(server, "/photo", content) for content in contents]
+    assert [status for status, *_ in answers] == [200] * len(contents)
+    return [answer["id"] for _, answer, _ in answers]
+
+
+def asked(ids, sentences, place, **changed):
+    return {"photos": ids, "sentences": sentences, "place": place, "method": "greedy", "seed": 1, "off": [], **changed}
+
+
+def make_video(frames=24, container="mp4", size=(64, 48)):
+    av = pytest.importorskip("av")
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as video:
+        stream = video.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.gop_size = *size, 3
+        for number in range(frames):
+            picture = Image.new("RGB", size, (number * 10, 255 - number * 10, 60))
+            for packet in stream.encode(av.VideoFrame.from_image(picture)):
+                video.mux(packet)
+        for packet in stream.encode():
+            video.mux(packet)
+    return file.getvalue()

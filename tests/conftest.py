@@ -157,3 +157,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     asked: list[list[str]] = []
     monkeypatch.setattr(Processes, "call", call_here(asked))
     return asked
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium, one for all pages; what needs it is skipped without one."""
+    from tests.chromium import ABSENT, Chromium
+    if ABSENT:
+        pytest.skip(ABSENT)
+    opened = Chromium()
+    yield opened
+    opened.close()

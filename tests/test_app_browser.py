@@ -7,21 +7,10 @@ import pytest
 from PIL import Image
 
 from data.annotations.stories import read_dataset
-from tests.app_server import make_runs, open_telling, serving
-from tests.chromium import ABSENT, Chromium
-from tests.test_app import make_video
-
-pytestmark = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
+from tests.app_server import make_runs, make_video, open_telling, serving
 
 IDLE = "!document.getElementById('choose').disabled"
 HOSTILE = "<img src=x onerror=window.hacked=1>.jpg"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    opened = Chromium()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

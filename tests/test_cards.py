@@ -8,6 +8,7 @@ import tarfile
 import pytest
 
 from data.files import write_json
+from data.folder.identity import identify
 from evaluate.__main__ import main
 from evaluate.runs.card import without_places
 from evaluate.runs.listed import MAX_CARD_BYTES
@@ -61,7 +62,7 @@ def test_a_card_says_what_a_run_is_and_nothing_of_where(run, tmp_path):
 
 
 @pytest.mark.parametrize("text, told", [
-    ("in /home/ann/vist/run: 3", "in run: 3"), (r"C:\Users\ann\run", "run"), ("train/val 1/2", "train/val 1/2"),
+    ("in /srv/vist/run: 3", "in run: 3"), (r"C:\work\run", "run"), ("train/val 1/2", "train/val 1/2"),
     ("~/runs/a, /b", "a, b"), ("https://host/place s3://bucket/x", "https://host/place s3://bucket/x"),
     ("open_clip:ViT-B-32/laion2b", "open_clip:ViT-B-32/laion2b")])
 def test_absolute_paths_are_told_by_their_last_part(text, told):
@@ -171,3 +172,34 @@ def test_a_run_is_evaluated_elsewhere_to_the_last_digit(make_features, tmp_path)
     assert (there / "run/card.json").read_bytes() == (there / "card.json").read_bytes()
     numbers = [json.loads((place / "run/eval-val.json").read_text()) for place in (tmp_path / "gone", there)]
     assert numbers[0]["rows"] == numbers[1]["rows"] and numbers[0]["machine"]["versions"]["torch"]
+
+
+def test_no_name_in_a_card_moves_the_terminal(run, tmp_path, caplog):
+    card = export(run, tmp_path / "card.json")
+    card["evaluations"]["test"]["rows"]["\x1b[2Jevil"] = []
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    assert main(["runs", str(tmp_path / "card.json"), str(run)]) == 0
+    assert "left out" in caplog.text and "\x1b" not in caplog.text
+
+
+@pytest.mark.parametrize("address", ["file://{}", "http://", "http://[bad/card.json"])
+def test_what_is_no_address_of_a_card_is_left_out_in_a_sentence(run, tmp_path, caplog, address):
+    assert main(["runs", address.format(tmp_path), str(run)]) == 0
+    assert "left out" in caplog.text
+
+
+def test_folders_named_from_here_and_from_the_root_stand_in_one_table(run, tmp_path, monkeypatch, capsys):
+    write_run(tmp_path / "runs/other", tmp_path / "features", lr=0.02)
+    monkeypatch.chdir(tmp_path)
+    assert main(["runs", "runs", str(run)]) == 0
+    assert "other" in capsys.readouterr().out
+
+
+def test_runs_of_other_words_are_told_apart(run, tmp_path, capsys):
+    card = export(run, tmp_path / "card.json")
+    assert main(["runs", str(run), str(tmp_path / "card.json")]) == 0
+    assert "word set" not in capsys.readouterr().out
+    card["identities"]["words"] = identify({"version": 1, "other": True})
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    assert main(["runs", str(run), str(tmp_path / "card.json")]) == 0
+    assert "word set" in capsys.readouterr().out

@@ -5,22 +5,12 @@ import pytest
 
 from data.folder.folder import Features
 from evaluate.page.report import write_report
-from tests.chromium import ABSENT, Chromium
 from tests.conftest import write_features_folder
 from tests.page_runs import add_thumbnails, set_captions, write_evaluated_run, write_told_run
-
-pytestmark = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 
 NUM_STORIES = 120
 ON_SCREEN = """[...document.querySelectorAll('.story')].filter(card => {
     const box = card.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight; })"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    opened = Chromium()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

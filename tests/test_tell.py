@@ -109,6 +109,12 @@ def test_a_split_that_was_dealt_from_train_is_no_test_split_of_its_dataset(run, 
     assert "dealt by album" not in said[1]
 
 
+def test_runs_that_begin_with_one_another_are_followed_once(make_features, tmp_path):
+    first = write_run(tmp_path / "a", make_features(), init=str(tmp_path / "b"))
+    write_run(tmp_path / "b", tmp_path / "features", init=str(first))
+    assert count_learned(first, ["train-album-0", "nowhere"]) == 1
+
+
 def test_no_published_figures_beside_a_run_that_learned_from_the_references(run, tmp_path, monkeypatch, capsys):
     def score():
         assert main(["score", "--predictions", str(run / "predictions-test.jsonl"), "--no-meteor", "--resamples", "0",

@@ -3,6 +3,7 @@
   const at = (id) => document.getElementById(id);
   const facts = JSON.parse(at("content").textContent), token = location.hash.slice(1), first = Number(facts.looks_ahead);
   const pictures = /\.(jpe?g|png|gif|webp)$/i;
+  const PHOTOS_ARE_IN = "The photos are in. Put them in order, then let it write.";
   const off = new Set();
   let frames = [], tellings = [], work = null, waiting = [];
 
@@ -82,7 +83,7 @@
         if (error.name === "AbortError") throw error;
         complain(`${file.name}: ${error.message}`);
       }
-    }).then((whole) => whole && say(frames.length ? "The photos are in. Put them in order, then let it write." : ""));
+    }).then((whole) => whole && say(frames.length ? PHOTOS_ARE_IN : ""));
   }
 
   function pick(files) {
@@ -108,7 +109,7 @@
   const picked = () => [...at("choices").querySelectorAll("input:checked")].map((box) => waiting[box.value]);
 
   function checkPick() {
-    at("take").disabled = !picked().length || picked().length > room();
+    at("take").disabled = Boolean(work) || !picked().length || picked().length > room();
     at("take").textContent = `Take these ${picked().length}`;
   }
 
@@ -373,6 +374,7 @@
     at("choose-video").disabled = Boolean(work) || !facts.reads_videos;
     at("off").hidden = !off.size;
     at("off").textContent = `Switched off: ${[...off].map((tag) => tag.replace("_", " ")).join(", ")}.`;
+    checkPick();
     showTellings();
   }
 
@@ -388,7 +390,7 @@
       if (video.size > facts.videoBytes) throw new Error(`a video may have ${facts.videoBytes >> 20} MB, this has ${video.size >> 20} MB`);
       const found = (await (await ask("/video", video, signal)).json()).photos;
       for (const [index, photo] of found.slice(0, room()).entries()) addFrame(photo, `Key frame ${index + 1}`);
-    });
+    }).then((whole) => whole && say(PHOTOS_ARE_IN));
     at("video").value = "";
   });
   at("take").addEventListener("click", () => { const files = picked(); closePicker(); look(files); });

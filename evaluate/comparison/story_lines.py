@@ -28,7 +28,9 @@ def count_learned(run_path: Path, album_ids: Sequence[str]) -> int:
     """How many of these albums the run in a folder was trained on, or the run it began with; 0 where that is no run,
     or its features folder is gone."""
     learned: set[str] = set()
-    while (run_path / CONFIG).is_file():
+    seen: set[Path] = set()
+    while (run_path / CONFIG).is_file() and run_path.resolve() not in seen:  # runs trained again may begin in a ring
+        seen.add(run_path.resolve())
         record = read_record(run_path)
         if Path(record.features).is_dir():
             words = Features.open(Path(record.features)).words(record.config.words)

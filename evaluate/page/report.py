@@ -98,11 +98,12 @@ def environment(folder: Path = ASSETS) -> jinja2.Environment:
     return made
 
 
-def content_policy(style: str, script: str) -> str:
-    """A Content-Security-Policy that runs this style and this script and nothing else, and reaches no network."""
+def content_policy(style: str, script: str, images: str = "data:") -> str:
+    """A Content-Security-Policy that runs this style and this script and nothing else, shows images of these sources,
+    and reaches no network."""
     def source(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-    return (f"default-src 'none'; img-src data:; style-src {source(style)}; script-src {source(script)}; "
+    return (f"default-src 'none'; img-src {images}; style-src {source(style)}; script-src {source(script)}; "
             "base-uri 'none'; form-action 'none'")
 
 

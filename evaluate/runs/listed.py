@@ -60,7 +60,8 @@ def read_card(url: str) -> ListedRun:
         return _read(raw, where)
     except (ValueError, RecursionError, KeyError, TypeError) as error:  # no UTF-8, no JSON, or another thing
         raise UserError(f"expected a run's card of format {FORMAT} in {where}, found {type(error).__name__}: "
-                        f"{error!s:.200}; get it again, or ask for one made by: python -m evaluate export") from None
+                        f"{printable(error):.200}; get it again, or ask for one made by: python -m evaluate export"
+                        ) from None
 
 
 def _read(raw: Any, where: str) -> ListedRun:

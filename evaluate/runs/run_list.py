@@ -54,6 +54,8 @@ def format_runs(runs: Sequence[ListedRun]) -> str:
     With cards among them features are told by their identities: where a folder lay says nothing to others.
     """
     folders = [run.path for run in runs if run.path is not None]
+    if len({path.is_absolute() for path in folders}) > 1:
+        folders = [path.absolute() for path in folders]
     folder = Path(os.path.commonpath([path.parent for path in folders])) if folders else None
     settings = [{**run.settings, **({"features": run.features} if len(folders) == len(runs) else {
         name: run.identities[name][:12] for name in IDENTITIES if name != "words"} | {
@@ -64,7 +66,7 @@ def format_runs(runs: Sequence[ListedRun]) -> str:
     metrics = [metric for metric in LISTED if any(run.scores.get(metric.name) is not None for run in runs)]
     cells = [["run", *differing, "epochs", "best val", "scored on", *(metric.label for metric in metrics)]]
     for run, row in zip(runs, settings):
-        name = run.name if run.path is None or folder is None else str(run.path.relative_to(folder))
+        name = run.name if run.path is None or folder is None else os.path.relpath(run.path, folder)
         cells.append([name, *(_show(row.get(name)) for name in differing),
                       f"{run.epochs} of {run.planned}", format_value(run.best_val), run.split,
                       *(format_value(run.scores.get(metric.name)) for metric in metrics)])

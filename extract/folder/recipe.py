@@ -2,7 +2,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,10 +98,10 @@ def file_state(path: str | Path) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that features come from, read without importing them."""
+def package_versions(names: Sequence[str] = ("torch", "torchvision", "pillow", "numpy", "h5py")) -> dict[str, str]:
+    """Versions of packages, those that features come from unless others are named, read without importing them."""
     found = {}
-    for name in ("torch", "torchvision", "pillow", "numpy", "h5py"):
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -79,7 +79,10 @@ def parse_address(url: str) -> Address:
         raise UserError(f"expected a path, or an address that begins with {known}, found {_hide(url)!r:.200}; name one "
                         "of those")
     if scheme in ("http", "https"):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise UserError(f"expected an address, found {_hide(url)!r:.200}: {error}; mend it") from None
         return Address(scheme, urlunsplit((scheme, parts.netloc, parts.path, "", "")), parts.query, _hide(url))
     return Address(scheme, rest, "", _hide(url))
 
@@ -127,7 +130,7 @@ class Files:
                 while left > 0 and (piece := file.read(min(CHUNK_BYTES, left))):
                     left -= len(piece)
                     yield piece
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise Absent(place) from None
 
 
